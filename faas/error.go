@@ -1,0 +1,81 @@
+package faas
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrorCode is one of a closed set of reasons for which Hearth refuses or fails a
+// request. Dialects map codes to their wire in one file each. A function's own
+// error is not a Code: it is data in the invocation's result.
+type ErrorCode string
+
+const (
+	CodeInvalid      ErrorCode = "invalid"       // a parameter is wrong; Subject names it
+	CodeInvalidBody  ErrorCode = "invalid-body"  // the request's body cannot be parsed
+	CodeInvalidZip   ErrorCode = "invalid-zip"   // the deployment package cannot be used
+	CodeTooLarge     ErrorCode = "too-large"     // a payload, package or environment is over its bound
+	CodeNotFound     ErrorCode = "not-found"     // no such function, version, alias, or other subject
+	CodeConflict     ErrorCode = "conflict"      // exists already, or is in a state that forbids the request
+	CodeUpdating     ErrorCode = "updating"      // an update of the subject is in progress
+	CodePrecondition ErrorCode = "precondition"  // the RevisionId given is not the latest
+	CodeStorageLimit ErrorCode = "storage-limit" // the account's code storage is used up
+	CodeDenied       ErrorCode = "denied"        // the caller has no right to do this
+	CodeThrottled    ErrorCode = "throttled"     // a quota refuses; Subject names the limit
+	CodeNoCapacity   ErrorCode = "no-capacity"   // the machine has no room for another instance now
+	CodeNotReady     ErrorCode = "not-ready"     // the function is Pending or Inactive
+	CodeInitFailing  ErrorCode = "init-failing"  // the version's instances fail to start; the last error is in Cause
+	CodeRuntime      ErrorCode = "runtime"       // the runtime is unknown or not installed on this machine
+	CodeUnsupported  ErrorCode = "unsupported"   // a known request that this server does not serve
+	CodeShuttingDown ErrorCode = "shutting-down" // the server is draining
+	CodeDiskFull     ErrorCode = "disk-full"     // the data directory has no room
+	CodeCanceled     ErrorCode = "canceled"      // the caller went away
+	CodeInternal     ErrorCode = "internal"      // Hearth's own fault; the text never reaches a user
+)
+
+// Error is the one error type that crosses package borders towards a user.
+type Error struct {
+	Code    ErrorCode
+	Subject string // what it is about: a field, a function, a limit
+	Message string // what is wrong and what to do, in one or two sentences
+	Cause   error  // may be nil
+}
+
+// Error prints code, subject and message. The cause is reachable with
+// errors.Is and errors.As; its text belongs in Message where a user needs it.
+func (e *Error) Error() string {
+	s := string(e.Code)
+	if e.Subject != "" {
+		s += " " + e.Subject
+	}
+	if e.Message != "" {
+		return s + ": " + e.Message
+	}
+	if e.Cause != nil {
+		return s + ": " + e.Cause.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Errorf builds an Error; the operand of a %w verb becomes its Cause.
+func Errorf(code ErrorCode, subject, format string, args ...any) *Error {
+	err := fmt.Errorf(format, args...)
+	return &Error{Code: code, Subject: subject, Message: err.Error(), Cause: errors.Unwrap(err)}
+}
+
+// CodeOf returns the code of err, or CodeInternal for an error of any other kind.
+func CodeOf(err error) ErrorCode {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return CodeInternal
+}
+
+// IsCode reports whether err carries the code.
+func IsCode(err error, code ErrorCode) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Code == code
+}

@@ -1,0 +1,80 @@
+package faas
+
+import "time"
+
+// Event is one invocation as the runtime inside an instance receives it.
+type Event struct {
+	RequestID string
+	Payload   []byte // JSON; an empty body has become {} before this point
+	// Deadline is when the invocation is killed, on the wall clock that the
+	// Runtime API promises. Whoever waits for it counts from the monotonic
+	// clock at hand-over instead.
+	Deadline      time.Time
+	InvokedARN    string // as the caller named it, qualifier included
+	TraceID       string // X-Amzn-Trace-Id, made up where the caller sent none
+	ClientContext []byte // JSON, nil when absent
+	Cognito       []byte // JSON, nil when absent
+}
+
+// Outcome is what an invocation that reached its handler came to. A function
+// error is data: the error return of Invoke functions is for platform errors only.
+type Outcome struct {
+	Payload []byte // the handler's result, or the error document
+	// FunctionError is empty on success, else Unhandled or Handled, the value of
+	// Lambda's X-Amz-Function-Error.
+	FunctionError string
+	ErrorType     string // e.g. Runtime.ExitError; empty on success
+}
+
+// Start says whether an invocation waited for a new instance, and why.
+type Start string
+
+const (
+	StartWarm Start = "warm"
+	StartCold Start = "cold"
+)
+
+// ColdReason is why an invocation was cold.
+type ColdReason string
+
+const (
+	ColdFirst    ColdReason = "first"     // the first invocation of its version
+	ColdScaleOut ColdReason = "scale-out" // every instance was busy
+	ColdIdle     ColdReason = "idle"      // the idle instances had been reclaimed
+	ColdRoom     ColdReason = "room"      // an idle instance had been reclaimed for another function's sake
+	ColdDeploy   ColdReason = "deploy"    // the version changed
+	ColdRecycle  ColdReason = "recycle"   // the instance before ended by timeout, exit, OOM or init error
+	ColdRestart  ColdReason = "restart"   // Hearth was restarted
+)
+
+// Timeline is where the time of one invocation went. Parts that did not happen
+// are zero. For a cold start Queue+Sandbox+Runtime+Code+Init is the wait before
+// the handler got the event.
+type Timeline struct {
+	Queue   time.Duration `json:"queue"`   // waiting for an instance, less what the start below took
+	Sandbox time.Duration `json:"sandbox"` // preparing the isolation, to the runtime's exec
+	Runtime time.Duration `json:"runtime"` // exec to the runtime's first byte
+	Code    time.Duration `json:"code"`    // making the package available to it
+	Init    time.Duration `json:"init"`    // the code outside the handler
+	Handler time.Duration `json:"handler"` // hand-over to answer
+	Settle  time.Duration `json:"settle"`  // kill, log barrier, accounting before the answer is sent
+}
+
+// Report is the record of one settled invocation: the REPORT line, the metrics
+// and the ledger are written from it.
+type Report struct {
+	RequestID string        `json:"requestId"`
+	Version   VersionID     `json:"version"`
+	Instance  string        `json:"instance"`
+	Start     Start         `json:"start"`
+	Cold      ColdReason    `json:"cold,omitempty"`
+	Duration  time.Duration `json:"duration"`
+	Billed    time.Duration `json:"billed"` // rounded up to whole milliseconds
+	MemoryMB  int           `json:"memoryMB"`
+	MaxMemory int64         `json:"maxMemory"`      // bytes, the instance's peak so far
+	Init      time.Duration `json:"init,omitempty"` // only on a cold start
+	Status    string        `json:"status"`         // success, error, timeout, oom, exit
+	ErrorType string        `json:"errorType,omitempty"`
+	Began     time.Time     `json:"began"`
+	Timeline  Timeline      `json:"timeline"`
+}

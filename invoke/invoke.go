@@ -1,0 +1,35 @@
+package invoke
+
+import "hearth/faas"
+
+// Type is how an invocation is run.
+type Type string
+
+const (
+	RequestResponse Type = "RequestResponse"
+	DryRun          Type = "DryRun"
+	// Event is asynchronous.
+	Event Type = "Event"
+)
+
+// Request is one invocation as a dialect hands it over.
+type Request struct {
+	RequestID     string // made by the dialect: a UUID
+	Function      faas.FunctionID
+	Qualifier     string // "" is faas.Latest; a version number, an alias
+	Type          Type
+	Payload       []byte // JSON; "" becomes {}
+	ClientContext []byte // JSON, decoded from its header
+	TraceID       string
+	LogTail       bool // return the last 4 KiB of the invocation's log
+	InvokedARN    string
+}
+
+// Result is an invocation that reached its version. A function error is in
+// Outcome; errors of the platform are *faas.Error.
+type Result struct {
+	Outcome         faas.Outcome
+	ExecutedVersion string // Latest or a number
+	LogTail         []byte // only with Request.LogTail
+	Report          faas.Report
+}

@@ -1,0 +1,70 @@
+package pool
+
+import (
+	"context"
+	"time"
+
+	"hearth/faas"
+)
+
+// Starter makes started runtimes. Implemented by package runtimes over the real
+// sandbox and by a fake in tests.
+type Starter interface {
+	// Start makes a sandbox for the version, mounts its code and starts its
+	// runtime; init has begun when it returns. The instance id is unique.
+	// faas.CodeNoCapacity where the machine has no room, faas.CodeRuntime where
+	// the runtime is not installed.
+	Start(ctx context.Context, version *faas.Version, instance string) (Runtime, error)
+}
+
+// Runtime is one started runtime in its sandbox, as an instance holds it. All
+// methods are safe for concurrent use, and harmless after Kill.
+type Runtime interface {
+	// Init waits until the runtime can take its first invocation, at most until
+	// ctx ends. The error is a *Failure where the runtime reported one or ended.
+	Init(ctx context.Context) error
+	// Ready lifts init's privileges: the CPU quota is set. Called once, after
+	// Init succeeded and before the first Invoke.
+	Ready() error
+	// Invoke delivers one event and waits for its outcome. When ctx ends first
+	// its cause is returned and the runtime must be killed. A *Failure means that
+	// the runtime ended while it held the event.
+	Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error)
+	// Settle returns after the log lines of the invocation were handed to the log
+	// store; the tail is its last 4 KiB of log, the START, END and REPORT lines
+	// included. It writes END and REPORT; Invoke wrote START.
+	Settle(report *faas.Report, wantTail bool) (tail []byte)
+	// Freeze and Thaw stop and resume everything in the sandbox.
+	Freeze() error
+	Thaw() error
+	// MaxMemory is the highest memory use so far, in bytes.
+	MaxMemory() int64
+	// Parts are the parts of the start so far: Sandbox, Runtime, Code, Init.
+	Parts() faas.Timeline
+	// Done is closed when the runtime has ended by itself.
+	Done() <-chan struct{}
+	// Kill ends everything in the sandbox and returns when nothing of it runs,
+	// at most about a second later. With grace > 0 the runtime is told to shut
+	// down and has that long to end by itself. Idempotent.
+	Kill(cause string, grace time.Duration) error
+}
+
+// Failure says how a runtime failed, with the document that the caller of the
+// invocation (or the sponsor of the init) gets as function error.
+type Failure struct {
+	Kind    FailureKind
+	Outcome faas.Outcome // ready to be sent
+}
+
+// FailureKind tells the ends of a runtime apart.
+type FailureKind string
+
+const (
+	FailedInit    FailureKind = "init"    // the runtime reported an init error
+	FailedExit    FailureKind = "exit"    // the process ended
+	FailedOOM     FailureKind = "oom"     // the group ran out of memory
+	FailedTimeout FailureKind = "timeout" // killed at its deadline
+	FailedBroken  FailureKind = "broken"  // it broke the protocol
+)
+
+func (f *Failure) Error() string { return "runtime failed (" + string(f.Kind) + "): " + f.Outcome.ErrorType }
