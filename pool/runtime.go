@@ -67,4 +67,6 @@ const (
 	FailedBroken  FailureKind = "broken"  // it broke the protocol
 )
 
-func (f *Failure) Error() string { return "runtime failed (" + string(f.Kind) + "): " + f.Outcome.ErrorType }
+func (f *Failure) Error() string {
+	return "runtime failed (" + string(f.Kind) + "): " + f.Outcome.ErrorType
+}

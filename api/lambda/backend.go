@@ -1,0 +1,41 @@
+package lambda
+
+import (
+	"context"
+
+	"hearth/faas"
+	"hearth/invoke"
+	"hearth/registry"
+)
+
+// Registry is what this dialect needs of the control plane. Errors are
+// *faas.Error. Versions returned are the caller's own to read, never to change.
+// A qualifier is "", faas.Latest, a version number or an alias name. Markers are opaque.
+type Registry interface {
+	Create(ctx context.Context, in registry.CreateInput) (*faas.Version, error)
+	UpdateCode(ctx context.Context, in registry.UpdateCodeInput) (*faas.Version, error)
+	UpdateConfig(ctx context.Context, id faas.FunctionID, patch registry.ConfigPatch, revisionID string) (*faas.Version, error)
+	Get(ctx context.Context, id faas.FunctionID, qualifier string) (*registry.Function, error)
+	// Delete removes the function with all its versions, or the one version named.
+	Delete(ctx context.Context, id faas.FunctionID, qualifier string) error
+	// List returns heads sorted by name, or every version too.
+	List(ctx context.Context, scope faas.Scope, allVersions bool, marker string, max int) (registry.Page[*faas.Version], error)
+	Publish(ctx context.Context, in registry.PublishInput) (*faas.Version, error)
+	ListVersions(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.Version], error)
+	CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Alias, error)
+	UpdateAlias(ctx context.Context, id faas.FunctionID, name string, patch registry.AliasPatch) (*faas.Alias, error)
+	GetAlias(ctx context.Context, id faas.FunctionID, name string) (*faas.Alias, error)
+	DeleteAlias(ctx context.Context, id faas.FunctionID, name string) error
+	// ListAliases returns those that point at version, or all where it is "".
+	ListAliases(ctx context.Context, id faas.FunctionID, version, marker string, max int) (registry.Page[*faas.Alias], error)
+	Tag(ctx context.Context, id faas.FunctionID, tags map[string]string) error
+	Untag(ctx context.Context, id faas.FunctionID, keys []string) error
+	Usage(ctx context.Context, scope faas.Scope) (registry.Usage, error)
+	// OpenCode returns the zip of a version, for GetFunction's Code.Location.
+	OpenCode(ctx context.Context, id faas.FunctionID, qualifier string) (zip []byte, err error)
+}
+
+// Invoker is what this dialect needs of the data plane.
+type Invoker interface {
+	Invoke(ctx context.Context, req *invoke.Request) (*invoke.Result, error)
+}
