@@ -55,7 +55,7 @@ func (b *blobs) Size(ctx context.Context, digest string) (int64, error) {
 }
 
 func (b *blobs) Delete(ctx context.Context, digest string) error {
-	if err := b.begin(ctx, digest, b.gate.write); err != nil {
+	if err := b.begin(ctx, digest, b.gate.read); err != nil {
 		return err
 	}
 	b.mu.Lock()
@@ -72,7 +72,10 @@ func (b *blobs) List(ctx context.Context, visit func(digest string, size int64) 
 	all := maps.Clone(b.content)
 	b.mu.Unlock()
 	for digest, content := range all {
-		if err := cmp.Or(ctx.Err(), visit(digest, int64(len(content)))); err != nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := visit(digest, int64(len(content))); err != nil {
 			return err
 		}
 	}

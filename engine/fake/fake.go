@@ -32,8 +32,8 @@ func (e *Engine) Meta() engine.Meta { return &e.meta }
 // Blobs returns the blob store.
 func (e *Engine) Blobs() engine.Blobs { return &e.blobs }
 
-// Refuse makes every later write fail with err, for instance with
-// engine.ErrFull, until it is called with nil. Reads go on.
+// Refuse makes every later Create, Update and Put fail with err, for instance
+// with engine.ErrFull, until it is called with nil. Reads and deletions go on.
 func (e *Engine) Refuse(err error) {
 	e.meta.gate.refuse(err)
 	e.blobs.gate.refuse(err)

@@ -76,7 +76,7 @@ func (m *meta) Update(ctx context.Context, key string, value []byte, last uint64
 }
 
 func (m *meta) Delete(ctx context.Context, key string, last uint64) (uint64, error) {
-	if err := m.begin(ctx, key, m.gate.write); err != nil {
+	if err := m.begin(ctx, key, m.gate.read); err != nil { // deleting makes room: never refused
 		return 0, err
 	}
 	m.mu.Lock()
@@ -127,7 +127,10 @@ func (m *meta) Watch(ctx context.Context, prefix string, apply func(engine.Chang
 			if first && c.Deleted {
 				continue
 			}
-			if err := cmp.Or(ctx.Err(), apply(c)); err != nil {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := apply(c); err != nil {
 				return err
 			}
 		}
