@@ -66,11 +66,11 @@ func taggable(c *call, arn string) (faas.FunctionID, error) {
 	if !isFunctionARN(arn) {
 		return faas.FunctionID{}, unsupportedParameter("Tagging anything but functions", "Give a function's ARN as the resource.")
 	}
-	id, qualifier, err := parseName(c.scope, arn)
-	if err == nil && qualifier != "" {
+	ref, err := parseName(c.scope, arn)
+	if err == nil && ref.Qualifier != "" {
 		err = parameterError("Tags on function aliases and versions are not supported. Please specify a function ARN.")
 	}
-	return id, err
+	return ref.ID, err
 }
 
 type accountSettingsInput struct{}

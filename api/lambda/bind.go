@@ -191,8 +191,12 @@ func decodeBody(body []byte, in any) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &wrongType):
-		return &apiError{wire: wireSerialization, message: fmt.Sprintf("%s_VALUE can not be converted to %s at '%s'",
-			strings.ToUpper(firstWord(wrongType.Value)), jsonName(wrongType.Type), errorPath(wrongType.Field))}
+		at := ""
+		if wrongType.Field != "" {
+			at = " at '" + errorPath(wrongType.Field) + "'"
+		}
+		return &apiError{wire: wireSerialization, message: fmt.Sprintf("%s_VALUE can not be converted to %s%s",
+			strings.ToUpper(firstWord(wrongType.Value)), jsonName(wrongType.Type), at)}
 	case errors.As(err, &badBase64):
 		return &apiError{wire: wireSerialization, message: "ZipFile is not base64: " + badBase64.Error()}
 	default:
@@ -223,9 +227,13 @@ func jsonName(t reflect.Type) string {
 	}
 }
 
-// errorPath is the camelCase path of a field whose Go path is given.
+// errorPath is the camelCase path of a field whose Go path is given. Members that
+// operations share are in embedded structures, which have no place in the path.
 func errorPath(path string) string {
 	parts := strings.Split(path, ".")
+	if parts[0] == "settings" || parts[0] == "codeIn" {
+		parts = parts[1:]
+	}
 	for i, part := range parts {
 		if part != "" {
 			parts[i] = strings.ToLower(part[:1]) + part[1:]

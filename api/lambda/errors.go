@@ -112,6 +112,10 @@ func describe(err error, requestID string) *apiError {
 			out.wire = wireParameter
 		}
 	}
+	var fields faas.FieldErrors
+	if e.Code == faas.CodeInvalid && errors.As(e.Cause, &fields) && len(fields) > 0 {
+		out.message = fieldText(fields)
+	}
 	if !known || e.Code == faas.CodeInternal {
 		out.message = "Hearth failed to serve this request. Its log has the reason under request id " + requestID + "."
 	}
@@ -119,6 +123,16 @@ func describe(err error, requestID string) *apiError {
 		out.message = e.Error()
 	}
 	return out
+}
+
+// fieldText words the wrong fields that only the domain could find the way that
+// validation words the others.
+func fieldText(fields faas.FieldErrors) string {
+	v := violations{}
+	for _, f := range fields {
+		v.add("'"+f.Value+"'", f.Field, "Member "+f.Constraint)
+	}
+	return v.text()
 }
 
 // overRequestBound are the subjects of faas.CodeTooLarge that Lambda answers with
@@ -195,7 +209,7 @@ func errorBody(e *apiError) []byte {
 // wordMissing words a not-found error as Lambda does, by the ARN that was asked for.
 func wordMissing(err error, id faas.FunctionID, qualifier string) error {
 	if faas.IsCode(err, faas.CodeNotFound) {
-		return &apiError{wire: wireNotFound, message: "Function not found: " + functionARN(id, qualifier)}
+		return &apiError{wire: wireNotFound, message: "Function not found: " + faas.FunctionARN(id, qualifier)}
 	}
 	return err
 }
@@ -207,7 +221,7 @@ func wordMissingAlias(err error, id faas.FunctionID, name string) error {
 		return err
 	}
 	if strings.Contains(strings.ToLower(e.Subject), "alias") || strings.HasSuffix(e.Subject, ":"+name) {
-		return &apiError{wire: wireNotFound, message: "Cannot find alias arn: " + functionARN(id, name)}
+		return &apiError{wire: wireNotFound, message: "Cannot find alias arn: " + faas.FunctionARN(id, name)}
 	}
 	return wordMissing(err, id, "")
 }
@@ -231,7 +245,7 @@ const (
 func wordUpdate(err error, id faas.FunctionID) error {
 	switch {
 	case faas.IsCode(err, faas.CodeUpdating):
-		return &apiError{wire: wires[faas.CodeUpdating], message: updatingText + functionARN(id, "")}
+		return &apiError{wire: wires[faas.CodeUpdating], message: updatingText + faas.FunctionARN(id, "")}
 	case faas.IsCode(err, faas.CodePrecondition):
 		return &apiError{wire: wires[faas.CodePrecondition], message: preconditionText}
 	default:

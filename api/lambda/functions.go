@@ -256,9 +256,6 @@ func (h *Handler) createFunction(c *call, in *createFunctionInput) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	if len(id.Name) > maxFunctionName {
-		return nil, tooLongName(*in.FunctionName)
-	}
 	if err := in.refuse(); err != nil {
 		return nil, err
 	}

@@ -88,12 +88,12 @@ func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string
 		TenantId:             headerField(r, "X-Amz-Tenant-Id"),
 		DurableExecutionName: headerField(r, "X-Amz-Durable-Execution-Name"),
 	}
-	if r.URL.RawQuery == "" && plainName(name) && in.usual() {
+	if r.URL.RawQuery == "" && faas.ValidFunctionName(name) && in.usual() {
 		req.Function = faas.FunctionID{Scope: scope, Name: name}
 	} else if err := resolveUnusual(r, scope, &in, req); err != nil {
 		return err
 	}
-	req.InvokedARN = functionARN(req.Function, req.Qualifier)
+	req.InvokedARN = faas.FunctionARN(req.Function, req.Qualifier)
 	if in.LogType != nil {
 		req.LogTail = *in.LogType == "Tail"
 	}
@@ -142,20 +142,6 @@ func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *inv
 	}
 	req.Function, req.Qualifier, err = target(scope, *in.FunctionName, in.Qualifier)
 	return err
-}
-
-// plainName reports whether s is a function's own name and no other form of it.
-func plainName(s string) bool {
-	if s == "" || len(s) > maxFunctionName {
-		return false
-	}
-	for i := 0; i < len(s); i++ {
-		c := s[i]
-		if (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' && c != '_' {
-			return false
-		}
-	}
-	return true
 }
 
 // headerField returns a header whose canonical name is given, or nil.

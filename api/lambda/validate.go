@@ -24,17 +24,21 @@ const maxShownValue = 1024
 func validate(input any, s *shape) error {
 	v := violations{}
 	v.structure(reflect.ValueOf(input).Elem(), s, "")
-	switch len(v.found) {
-	case 0:
+	if len(v.found) == 0 {
 		return nil
-	case 1:
-		return validationError("1 validation error detected: " + v.found[0])
 	}
-	return validationError(fmt.Sprintf("%d validation errors detected: %s", len(v.found), strings.Join(v.found, "; ")))
+	return validationError(v.text())
 }
 
 // violations collects the sentences of one input.
 type violations struct{ found []string }
+
+func (v *violations) text() string {
+	if len(v.found) == 1 {
+		return "1 validation error detected: " + v.found[0]
+	}
+	return fmt.Sprintf("%d validation errors detected: %s", len(v.found), strings.Join(v.found, "; "))
+}
 
 func (v *violations) add(shown, path, constraint string) {
 	v.found = append(v.found, fmt.Sprintf("Value %s at '%s' failed to satisfy constraint: %s", shown, path, constraint))

@@ -89,7 +89,7 @@ func (h *Handler) createAlias(c *call, in *createAliasInput) (any, error) {
 	}
 	made, err := h.registry.CreateAlias(c.ctx(), alias)
 	if err != nil {
-		return nil, wordConflict(wordMissing(err, id, *in.FunctionVersion), "Alias already exists: "+functionARN(id, *in.Name))
+		return nil, wordConflict(wordMissing(err, id, *in.FunctionVersion), "Alias already exists: "+faas.FunctionARN(id, *in.Name))
 	}
 	return describeAlias(made), nil
 }

@@ -84,7 +84,7 @@ func summarizeVersion(v *faas.Version, qualifier string) *functionConfiguration 
 	c := v.Config
 	out := &functionConfiguration{
 		FunctionName:     v.ID.Function.Name,
-		FunctionArn:      functionARN(v.ID.Function, qualifier),
+		FunctionArn:      faas.FunctionARN(v.ID.Function, qualifier),
 		Runtime:          c.Runtime,
 		Role:             c.Role,
 		Handler:          c.Handler,
@@ -145,7 +145,7 @@ type routingConfig struct{ AdditionalVersionWeights map[string]float64 }
 
 func describeAlias(a *faas.Alias) *aliasConfiguration {
 	out := &aliasConfiguration{
-		AliasArn:        functionARN(a.Function, a.Name),
+		AliasArn:        faas.FunctionARN(a.Function, a.Name),
 		Name:            a.Name,
 		FunctionVersion: a.Version,
 		Description:     a.Description,
