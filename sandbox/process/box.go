@@ -84,8 +84,8 @@ func (b *box) watch() {
 
 // Listen implements sandbox.Sandbox.
 func (b *box) Listen(ctx context.Context, network, address string) (net.Listener, error) {
-	if b.isDying() {
-		return nil, sandbox.ErrDestroyed
+	if err := b.dead(); err != nil {
+		return nil, err
 	}
 	var ln net.Listener
 	err := onThread(func() (err error) {
@@ -98,13 +98,16 @@ func (b *box) Listen(ctx context.Context, network, address string) (net.Listener
 		return err
 	})
 	if err != nil {
+		if dead := b.dead(); dead != nil {
+			return nil, dead
+		}
 		return nil, err
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.dying {
 		ln.Close()
-		return nil, sandbox.ErrDestroyed
+		return nil, sandbox.Destroyed(b.cause)
 	}
 	b.listeners = append(b.listeners, ln)
 	return ln, nil
@@ -115,30 +118,39 @@ func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
 	if len(cmd.Args) == 0 || cmd.Args[0] == "" || cmd.Args[0][0] != '/' {
 		return errors.New("process: a command needs an absolute path as its first argument")
 	}
-	b.mu.Lock()
-	switch {
-	case b.dying:
-		b.mu.Unlock()
-		return sandbox.ErrDestroyed
-	case b.launching != nil:
-		b.mu.Unlock()
-		return errors.New("process: a sandbox starts one command")
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	b.launching = make(chan struct{})
-	b.mu.Unlock()
-	defer close(b.launching)
-
+	launched, err := b.claimStart()
+	if err != nil {
+		return err
+	}
+	defer close(launched)
 	if err := b.d.setups.enter(ctx); err != nil {
 		return err
 	}
 	defer b.d.setups.leave()
 	if err := b.start(cmd); err != nil {
-		if b.isDying() {
-			return sandbox.ErrDestroyed
+		if dead := b.dead(); dead != nil {
+			return dead
 		}
 		return scarce(fmt.Errorf("process: start %s: %w", cmd.Args[0], err))
 	}
 	return nil
+}
+
+// claimStart lets the first Start through; it closes the channel when it is over.
+func (b *box) claimStart() (chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.dying:
+		return nil, sandbox.Destroyed(b.cause)
+	case b.launching != nil:
+		return nil, sandbox.ErrStarted
+	}
+	b.launching = make(chan struct{})
+	return b.launching, nil
 }
 
 func (b *box) start(cmd sandbox.Command) error {
@@ -245,10 +257,14 @@ func (b *box) kill() error {
 	return errors.Join(b.slot.group.kill(), b.first.kill(unix.SIGKILL))
 }
 
-func (b *box) isDying() bool {
+// dead returns the error of every method after Destroy, or nil before.
+func (b *box) dead() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.dying
+	if b.dying {
+		return sandbox.Destroyed(b.cause)
+	}
+	return nil
 }
 
 // Socket implements sandbox.Sandbox.
@@ -282,8 +298,8 @@ func (b *box) Thaw() error { return b.alive(b.slot.group.thaw) }
 func (b *box) alive(f func() error) error {
 	b.mu.Lock()
 	if b.dying {
-		b.mu.Unlock()
-		return sandbox.ErrDestroyed
+		defer b.mu.Unlock()
+		return sandbox.Destroyed(b.cause)
 	}
 	b.watchers.Add(1)
 	b.mu.Unlock()
@@ -293,16 +309,15 @@ func (b *box) alive(f func() error) error {
 
 // Signal implements sandbox.Sandbox. A command that has ended gets nothing.
 func (b *box) Signal(sig syscall.Signal) error {
-	b.mu.Lock()
-	command, dying := b.command, b.dying
-	b.mu.Unlock()
-	switch {
-	case dying:
-		return sandbox.ErrDestroyed
-	case command == nil:
-		return errors.New("process: no command was started")
-	}
-	return command.kill(sig)
+	return b.alive(func() error {
+		b.mu.Lock()
+		command := b.command
+		b.mu.Unlock()
+		if command == nil {
+			return errors.New("process: no command was started")
+		}
+		return command.kill(sig)
+	})
 }
 
 // Usage implements sandbox.Sandbox. The memory peak holds the page cache of files

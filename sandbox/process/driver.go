@@ -93,10 +93,7 @@ func (g gate) enter(ctx context.Context) error {
 
 func (g gate) leave() { <-g }
 
-var (
-	validDataID = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
-	validID     = regexp.MustCompile(`^[a-zA-Z0-9-]{1,64}$`)
-)
+var validDataID = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 
 // New removes what an earlier process with the same DataID left and returns a
 // driver. It needs root.
@@ -182,6 +179,9 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	if err != nil {
 		return nil, err
 	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	if spec.Egress != sandbox.EgressNone && d.networks == nil {
 		return nil, fmt.Errorf("process: egress %q: this driver has no networks: %w", spec.Egress, sandbox.ErrUnsupported)
 	}
@@ -203,18 +203,18 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	closed := d.closed
 	d.mu.Unlock()
 	if closed { // and Close did not see it
-		return nil, errors.Join(sandbox.ErrDestroyed, b.Destroy("shutdown"))
+		return nil, errors.Join(sandbox.ErrClosed, b.Destroy("shutdown"))
 	}
 	return b, nil
 }
 
 // complete fills in the defaults and names what is wrong.
 func complete(spec sandbox.Spec) (sandbox.Spec, error) {
-	if !validID.MatchString(spec.ID) {
-		return spec, fmt.Errorf("process: sandbox id %q: must be 1 to 64 of letters, digits and -", spec.ID)
+	if err := spec.Validate(); err != nil {
+		return spec, err
 	}
-	if spec.MemoryMB <= 0 {
-		return spec, fmt.Errorf("process: memory of %d MB: must be above 0", spec.MemoryMB)
+	if spec.MemoryMB == 0 {
+		return spec, errors.New("process: MemoryMB is 0: a sandbox needs a memory limit")
 	}
 	if spec.Pids <= 0 {
 		spec.Pids = defaultPids
@@ -269,7 +269,7 @@ func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return sandbox.ErrDestroyed
+		return sandbox.ErrClosed
 	}
 	if _, ok := d.boxes[b.id]; ok {
 		return fmt.Errorf("process: sandbox %s exists already", b.id)
@@ -292,7 +292,7 @@ func (d *Driver) takeSlotLocked(ctx context.Context) (*slot, error) {
 	for {
 		switch {
 		case d.closed:
-			return nil, sandbox.ErrDestroyed
+			return nil, sandbox.ErrClosed
 		case len(d.free) > 0:
 			s := d.free[len(d.free)-1]
 			d.free = d.free[:len(d.free)-1]

@@ -89,3 +89,14 @@ func TestEcho(t *testing.T) {
 		t.Errorf("exit %+v, output %q", exit, out)
 	}
 }
+
+// A slot's groups are used again: what the last sandbox did must not reach the next.
+func TestReuse(t *testing.T) {
+	d := newDriver(t, func(o *Options) { o.MaxSandboxes = 1 })
+	for i := range 3 {
+		out, exit := run(t, d, testSpec(), "/bin/sh", "-c", "ls -A /tmp; echo x > /tmp/left; exit 4")
+		if exit.Code != 4 || out != "" {
+			t.Fatalf("run %d: exit %+v, output %q", i, exit, out)
+		}
+	}
+}
