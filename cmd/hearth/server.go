@@ -21,7 +21,6 @@ import (
 	"hearth/logs"
 	"hearth/pool"
 	"hearth/registry"
-	"hearth/runtimes"
 )
 
 // closeTimeout bounds each step of a stop that has nothing of a user's to wait for.
@@ -175,10 +174,8 @@ func (s *server) openStores(ctx context.Context, v values, dir string) (err erro
 }
 
 func (s *server) openServices(ctx context.Context, t *terminal, v values) error {
-	catalogue, err := runtimes.OpenCatalogue(runtimesDir(s.data.Path()))
-	if err != nil {
-		return err
-	}
+	catalogue := newCatalogue(s.data.Path())
+	var err error
 	if s.isolation, err = openIsolation(t, v, s.data, s.log); err != nil {
 		return err
 	}
