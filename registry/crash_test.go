@@ -165,27 +165,22 @@ func failOnce(t *testing.T, what string, c crashCase, at fault) (tripped bool) {
 // checkWhole looks for half-done changes: versions that are not ready, packages
 // without a version or the other way round, keys that nothing refers to.
 func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
+	if err := checkPackages(ctx, w, r); err != nil {
+		return err
+	}
 	page, err := r.List(ctx, scope(), true, "", 1000)
 	if err != nil {
 		return err
 	}
-	used := map[faas.Code]bool{}
 	keys := map[string]bool{}
 	for _, v := range page.Items {
 		if v.State != faas.StateActive || v.Update != faas.UpdateSuccessful {
 			return fmt.Errorf("%s is %s, %s", v.ID, v.State, v.Update)
 		}
-		if !w.packages.has(v.Code) {
-			return fmt.Errorf("%s has no package", v.ID)
-		}
-		used[v.Code] = true
 		keys["package/"+v.Code.SHA256] = true
 		if v.ID.Number != faas.Latest {
 			keys["function/"+v.ID.Function.String()+"/version/"+v.ID.Number] = true
 		}
-	}
-	if w.packages.count() != len(used) {
-		return fmt.Errorf("%d packages stored, %d used", w.packages.count(), len(used))
 	}
 	entries, err := w.meta.List(ctx, "")
 	if err != nil {
@@ -199,6 +194,25 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 	}
 	if len(keys) > 0 {
 		return fmt.Errorf("keys are missing: %v", slices.Sorted(maps.Keys(keys)))
+	}
+	return nil
+}
+
+// checkPackages compares the packages that are stored with those that versions use.
+func checkPackages(ctx context.Context, w *world, r *registry.Registry) error {
+	page, err := r.List(ctx, scope(), true, "", 1000)
+	if err != nil {
+		return err
+	}
+	used := map[faas.Code]bool{}
+	for _, v := range page.Items {
+		if !w.packages.has(v.Code) {
+			return fmt.Errorf("%s has no package", v.ID)
+		}
+		used[v.Code] = true
+	}
+	if n := w.packages.count(); n != len(used) {
+		return fmt.Errorf("%d packages stored, %d used", n, len(used))
 	}
 	return nil
 }
