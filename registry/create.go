@@ -60,7 +60,11 @@ func (r *Registry) checkCreate(in CreateInput) (faas.Config, error) {
 	if len(cfg.Architectures) == 0 {
 		cfg.Architectures = []string{r.arch}
 	}
-	cfg = cfg.WithDefaults(in.Function.Name)
+	name := in.Function.Name
+	if !faas.ValidFunctionName(name) {
+		name = "name" // else the log group made of it would be wrong as well
+	}
+	cfg = cfg.WithDefaults(name)
 	errs := in.Function.Validate()
 	for _, err := range []error{cfg.Validate(r.limits), faas.ValidateTags(in.Tags, r.limits.MaxTags)} {
 		var more faas.FieldErrors
