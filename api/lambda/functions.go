@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"encoding/json"
+	"fmt"
 
 	"hearth/faas"
 	"hearth/registry"
@@ -220,6 +221,8 @@ func (c *codeIn) zip() ([]byte, error) {
 		return nil, unsupportedParameter("SourceKMSKeyArn", "Leave it out.")
 	case len(c.ZipFile) == 0:
 		return nil, parameterError("Please provide a source for function code. " + advice)
+	case len(c.ZipFile) >= maxCodeZipped:
+		return nil, &apiError{wire: wireTooLarge, message: fmt.Sprintf("Zipped size must be smaller than %d bytes", maxCodeZipped)}
 	}
 	return c.ZipFile, nil
 }
@@ -272,7 +275,7 @@ func (h *Handler) createFunction(c *call, in *createFunctionInput) (any, error) 
 		Function: id, Config: config, Zip: zip, Tags: in.Tags, Publish: value(in.Publish),
 	})
 	if err != nil {
-		return nil, wordConflict(err, "Function already exist: "+id.Name)
+		return nil, err
 	}
 	return describeVersion(version, ""), nil
 }
@@ -315,7 +318,7 @@ func (h *Handler) lookUp(c *call, name, qualifier *string) (*registry.Function, 
 		return nil, "", err
 	}
 	f, err := h.registry.Get(c.ctx(), id, q)
-	return f, q, wordMissing(err, id, q)
+	return f, q, err
 }
 
 type updateFunctionCodeInput struct {
@@ -345,7 +348,7 @@ func (h *Handler) updateFunctionCode(c *call, in *updateFunctionCodeInput) (any,
 		Publish: value(in.Publish), DryRun: value(in.DryRun), RevisionID: value(in.RevisionId),
 	})
 	if err != nil {
-		return nil, wordUpdate(err, id)
+		return nil, err
 	}
 	qualifier := ""
 	if value(in.Publish) && version.ID.Number != faas.Latest {
@@ -370,11 +373,11 @@ func (h *Handler) updateFunctionConfiguration(c *call, in *updateFunctionConfigu
 	}
 	patch, err := h.patch(c, id, in)
 	if err != nil {
-		return nil, wordUpdate(err, id)
+		return nil, err
 	}
 	version, err := h.registry.UpdateConfig(c.ctx(), id, patch, value(in.RevisionId))
 	if err != nil {
-		return nil, wordUpdate(err, id)
+		return nil, err
 	}
 	return describeVersion(version, ""), nil
 }
@@ -416,7 +419,7 @@ func (h *Handler) deleteFunction(c *call, in *getFunctionInput) (any, error) {
 	if isAlias(qualifier) {
 		return nil, parameterError("Qualifier must be a version's number to delete; delete the alias '" + qualifier + "' with DeleteAlias.")
 	}
-	return nil, wordMissing(h.registry.Delete(c.ctx(), id, qualifier), id, "")
+	return nil, h.registry.Delete(c.ctx(), id, qualifier)
 }
 
 type listFunctionsInput struct {
