@@ -2,6 +2,7 @@ package faas
 
 import (
 	"fmt"
+	"iter"
 	"maps"
 	"slices"
 )
@@ -53,4 +54,18 @@ func (a Alias) validateWeights() FieldErrors {
 		}
 	}
 	return errs
+}
+
+// Targets yields the versions that calls of the alias can go to.
+func (a Alias) Targets() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(a.Version) {
+			return
+		}
+		for version := range a.Weights {
+			if !yield(version) {
+				return
+			}
+		}
+	}
 }
