@@ -10,4 +10,5 @@ require (
 	github.com/aws/aws-sdk-go-v2/internal/endpoints/v2 v2.8.9 // indirect
 	github.com/aws/aws-sdk-go-v2/service/lambda v1.114.1 // indirect
 	github.com/aws/smithy-go v1.28.8 // indirect
+	golang.org/x/sys v0.49.0 // indirect
 )
