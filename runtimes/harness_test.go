@@ -128,6 +128,10 @@ func (s *memoryStream) Tail(string) []byte {
 func (s *memoryStream) Platform(_, line string) { s.line(line) }
 
 func (s *memoryStream) Close() error {
+	// A daemon that escaped from driver none may hold the pipe: no waiting for it.
+	if err := s.pipe.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		return err
+	}
 	<-s.done
 	s.owner.mu.Lock()
 	s.owner.closed++

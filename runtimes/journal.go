@@ -36,7 +36,8 @@ type LogStream interface {
 	Tail(requestID string) []byte
 	// Platform writes a line of Hearth's own, in order.
 	Platform(requestID, line string)
-	// Close drains what is left and waits for the reader to end.
+	// Close drains what is left and waits for the reader to end. It does not wait
+	// for the pipe's end: where the sandbox is weak a daemon may still hold it.
 	Close() error
 }
 

@@ -40,7 +40,7 @@ var pythonRows = []row{
 	{name: "sys.exit", files: py("import sys\ndef handler(e, c):\n  sys.exit(4)"), exit: true, error: "Runtime.ExitError", want: "Runtime exited with error: exit status 4"},
 	{name: "sys.exit 0", files: py("import sys\ndef handler(e, c):\n  sys.exit()"), exit: true, error: "Runtime.ExitError", want: "Runtime exited without providing a reason"},
 	{name: "killed", files: py("import os\ndef handler(e, c):\n  os.kill(os.getpid(), 9)"), exit: true, error: "Runtime.ExitError", want: "signal: killed"},
-	{name: "daemon holds the socket", files: py("import os, time\ndef handler(e, c):\n  if os.fork() == 0:\n    os.setsid()\n    time.sleep(60)\n  os._exit(2)"),
+	{name: "daemon holds the socket", files: py("import os, time\ndef handler(e, c):\n  if os.fork() == 0:\n    os.setsid()\n    time.sleep(2)\n  os._exit(2)"),
 		exit: true, error: "Runtime.ExitError", want: "Error: Runtime"},
 }
 
