@@ -7,7 +7,7 @@
 // # The way of a line
 //
 // A Stream (one per instance) reads the pipe, cuts it into lines and puts them,
-// attributed, into its pending buffer of 256 KiB. The writer, one goroutine for
+// attributed, into its pending buffer of at most 512 KiB. The writer, one goroutine for
 // the node, collects the pending buffers every 20 ms or when one fills up, and
 // appends them to the function's segment. An invocation therefore never waits
 // for the disk. What a crash of Hearth can lose is what was pending; what a

@@ -6,11 +6,12 @@ import (
 )
 
 const (
-	// pendingBytes bounds what one instance may have waiting for the writer. The
-	// newest block is always kept, so one block more can be there.
-	pendingBytes = 256 << 10
 	// pendingHigh is where a stream asks for the writer and reads no more by itself.
-	pendingHigh = pendingBytes * 3 / 4
+	pendingHigh = 128 << 10
+	// pendingBytes bounds what one instance may have waiting for the writer; the
+	// oldest goes where the disk cannot follow. It has room for what a barrier may
+	// read above pendingHigh without waiting: a read, and a longest line with it.
+	pendingBytes = pendingHigh + 2*readBytes + maxLine
 	// keptBytes is how large a buffer may be to be used again: an idle instance
 	// must not hold the memory of its noisiest moment.
 	keptBytes = 8 << 10

@@ -2,7 +2,6 @@ package logs
 
 import (
 	"bytes"
-	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -103,6 +102,9 @@ func (s *Store) find(ctx context.Context, q Query) ([]Line, map[faas.FunctionID]
 	if err != nil {
 		return nil, nil, err
 	}
+	if oldest := s.clock().Add(-s.limits.retention); q.Since.Before(oldest) {
+		q.Since = oldest // segments are removed whole, and so a little late
+	}
 	r := result{tail: min(q.Tail, maxLines), limit: maxLines}
 	if q.Limit > 0 {
 		r.limit = min(q.Limit, maxLines)
@@ -128,31 +130,45 @@ func (s *Store) find(ctx context.Context, q Query) ([]Line, map[faas.FunctionID]
 // matching are the logs that a query is about. One that is named needs no disk.
 func (s *Store) matching(id faas.FunctionID) ([]*functionLog, error) {
 	if id.Account != "" && id.Region != "" && id.Namespace != "" && id.Name != "" {
-		return []*functionLog{s.function(id)}, nil
+		if fl := s.stored(id); fl != nil {
+			return []*functionLog{fl}, nil
+		}
+		return nil, nil
 	}
 	ids, err := s.onDisk()
 	if err != nil {
 		return nil, err
 	}
-	var logs []*functionLog
 	for _, have := range ids {
-		if agrees(id.Account, have.Account) && agrees(id.Region, have.Region) &&
-			agrees(id.Namespace, have.Namespace) && agrees(id.Name, have.Name) {
-			logs = append(logs, s.function(have))
+		if covers(id, have) {
+			s.function(have)
 		}
 	}
-	return logs, nil
+	return s.known(id), nil
+}
+
+// known are the matching logs that this run has used or looked at.
+func (s *Store) known(id faas.FunctionID) (logs []*functionLog) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for have, fl := range s.functions {
+		if covers(id, have) {
+			logs = append(logs, fl)
+		}
+	}
+	return logs
+}
+
+func covers(want, have faas.FunctionID) bool {
+	return agrees(want.Account, have.Account) && agrees(want.Region, have.Region) &&
+		agrees(want.Namespace, have.Namespace) && agrees(want.Name, have.Name)
 }
 
 func agrees(want, have string) bool { return want == "" || want == have }
 
 // advance visits what was written after the cursors and moves them.
 func (s *Store) advance(ctx context.Context, q Query, at map[faas.FunctionID]cursor, visit func(Line) error) error {
-	logs, err := s.matching(q.Function)
-	if err != nil {
-		return err
-	}
-	for _, fl := range logs {
+	for _, fl := range s.known(q.Function) {
 		c := at[fl.id]
 		if c.log != fl { // new, or dropped and made again
 			c = cursor{log: fl}
@@ -230,7 +246,6 @@ func (fl *functionLog) scan(ctx context.Context, seg segment, from int64, q Quer
 	}
 	defer file.Close()
 	request := written(q.RequestID)
-	oldest := time.Time{}
 	_, err = eachRecord(file, from, seg.size, func(raw []byte) error {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -239,7 +254,7 @@ func (fl *functionLog) scan(ctx context.Context, seg segment, from int64, q Quer
 			return nil
 		}
 		rec, ok := parseRecord(raw)
-		if !ok || rec.Time < oldest.UnixNano() && !oldest.IsZero() || !q.wants(&rec) {
+		if !ok || !q.wants(&rec) {
 			return nil
 		}
 		return fl.visitLines(&rec, q, visit)
@@ -276,48 +291,52 @@ type result struct {
 	bytes       int
 }
 
-// add appends one line of a segment.
+func (r *result) most() int {
+	if r.tail > 0 {
+		return r.tail
+	}
+	return r.limit
+}
+
+func (r *result) full() bool { return len(r.lines) >= r.most() || r.bytes >= maxResult }
+
+// add appends the next line of a segment.
 func (r *result) add(line Line) error {
 	r.lines = append(r.lines, line)
 	r.bytes += len(line.Text)
-	if r.tail > 0 {
-		if len(r.lines) >= 2*r.tail || r.bytes > 2*maxResult {
-			r.cut()
-		}
-		return nil
-	}
-	if r.full() {
+	if r.tail == 0 && r.full() {
 		r.cut()
 		return errEnough
+	}
+	if len(r.lines) >= 2*r.most() || r.bytes >= 2*maxResult {
+		r.cut()
 	}
 	return nil
 }
 
-// merge adds the lines of another segment or function.
+// merge adds the lines of another segment (with tail the one before) or function.
 func (r *result) merge(lines []Line) {
-	r.lines = append(r.lines, lines...)
-	slices.SortStableFunc(r.lines, func(a, b Line) int { return cmp.Compare(a.Time.UnixNano(), b.Time.UnixNano()) })
+	if r.tail > 0 {
+		r.lines = slices.Concat(lines, r.lines)
+	} else {
+		r.lines = append(r.lines, lines...)
+	}
+	slices.SortStableFunc(r.lines, func(a, b Line) int { return a.Time.Compare(b.Time) })
 	r.cut()
-}
-
-func (r *result) full() bool {
-	return r.bytes >= maxResult || len(r.lines) >= max(r.tail, min(r.limit, maxLines)) && r.tail == 0 ||
-		r.tail > 0 && len(r.lines) >= r.tail
 }
 
 // cut keeps what fits, from the end that counts.
 func (r *result) cut() {
-	most := r.limit
 	if r.tail > 0 {
-		most = r.tail
 		slices.Reverse(r.lines)
 		defer func() { slices.Reverse(r.lines) }()
 	}
 	r.bytes = 0
 	for i, line := range r.lines {
-		if i == most || i > 0 && r.bytes+len(line.Text) > maxResult {
-			r.lines = slices.Delete(r.lines, i, len(r.lines))
-			return
+		if i == r.most() || i > 0 && r.bytes+len(line.Text) > maxResult {
+			clear(r.lines[i:])
+			r.lines = r.lines[:i]
+			break
 		}
 		r.bytes += len(line.Text)
 	}

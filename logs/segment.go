@@ -27,6 +27,7 @@ type functionLog struct {
 	loaded   bool
 	dropped  bool // the function is gone: what still comes is discarded
 	segments []segment
+	seq      int      // the highest so far: followers count on its growth
 	active   *os.File // the last segment, open for appending; nil where it is not
 	failed   int64    // bytes that could not be written since the last success
 	idle     int      // sweeps since the last append
@@ -73,6 +74,7 @@ func (fl *functionLog) loadLocked() error {
 			return err
 		}
 		fl.segments = append(fl.segments, s)
+		fl.seq = max(fl.seq, seq)
 	}
 	slices.SortFunc(fl.segments, func(a, b segment) int { return a.seq - b.seq })
 	fl.loaded = true
@@ -105,22 +107,31 @@ func (fl *functionLog) loadSegment(seq int) (segment, error) {
 	return segment{seq: seq, size: end, first: x.First, last: x.Last}, nil
 }
 
-// append writes encoded records with times from first to last. It returns how
-// many bytes it could not write; they are gone.
-func (fl *functionLog) append(records []byte, first, last int64) error {
+// append writes encoded records with times from first to last. What it cannot
+// write is gone, and counted: the next append that succeeds says so.
+func (fl *functionLog) append(records []byte, first, last int64) (err error) {
 	fl.mu.Lock()
 	defer fl.mu.Unlock()
 	if fl.dropped {
 		return nil
 	}
 	fl.idle = 0
+	lost, given := fl.failed, int64(len(records))
+	if lost > 0 {
+		note := appendRecord(nil, first, &Source{}, "", droppedLine(lost))
+		records = append(note, records...)
+	}
+	defer func() {
+		fl.failed = 0
+		if err != nil {
+			fl.failed = lost + given
+		}
+	}()
 	if err := fl.openLocked(int64(len(records)), last); err != nil {
-		fl.failed += int64(len(records))
 		return err
 	}
 	s := &fl.segments[len(fl.segments)-1]
 	if n, err := fl.active.Write(records); err != nil {
-		fl.failed += int64(len(records))
 		fl.undoLocked(s, n)
 		return err
 	}
@@ -158,19 +169,16 @@ func (fl *functionLog) openLocked(n, now int64) error {
 		return err
 	}
 	fl.closeLocked()
-	fl.trimLocked(now, n)
+	fl.trimLocked(now, max(n, fl.limits.size))
 	if err := os.MkdirAll(fl.dir, 0o700); err != nil {
 		return err
 	}
-	seq := 1
-	if k := len(fl.segments); k > 0 {
-		seq = fl.segments[k-1].seq + 1
-	}
+	seq := fl.seq + 1
 	file, err := os.OpenFile(fl.path(seq, ".log"), os.O_WRONLY|os.O_APPEND|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	fl.active = file
+	fl.active, fl.seq = file, seq
 	fl.segments = append(fl.segments, segment{seq: seq})
 	return nil
 }
@@ -180,6 +188,12 @@ func (fl *functionLog) fullLocked(s segment, n, now int64) bool {
 		return true
 	}
 	return s.size > 0 && (s.size+n > fl.limits.size || now-s.first > int64(fl.limits.age))
+}
+
+func (fl *functionLog) close() {
+	fl.mu.Lock()
+	defer fl.mu.Unlock()
+	fl.closeLocked()
 }
 
 func (fl *functionLog) closeLocked() {
@@ -277,6 +291,9 @@ func (fl *functionLog) sweep(now time.Time) error {
 		return err
 	}
 	fl.trimLocked(now.UnixNano(), 0)
+	if len(fl.segments) == 0 {
+		_ = os.Remove(fl.dir) // of a function that may be gone; refused while it has files
+	}
 	if fl.idle++; fl.idle > 1 {
 		fl.closeLocked()
 	}
@@ -306,13 +323,4 @@ func (fl *functionLog) drop(trash string) error {
 	}
 	fl.dropped, fl.segments = true, nil
 	return nil
-}
-
-// lost returns and forgets how many bytes could not be written.
-func (fl *functionLog) lost() int64 {
-	fl.mu.Lock()
-	defer fl.mu.Unlock()
-	n := fl.failed
-	fl.failed = 0
-	return n
 }

@@ -22,7 +22,7 @@ type Options struct {
 	// Retention is how long lines are kept; default 7 days.
 	Retention time.Duration
 	// MaxBytesPerFunction bounds a function's segments on disk, oldest lines go
-	// first; default 64 MiB. At least 64 KiB.
+	// first; default 64 MiB. At least 1 MiB.
 	MaxBytesPerFunction int64
 	// Rate and Burst are the rate budget of a function, in bytes per second and
 	// bytes; default 1 MiB and 8 MiB.
@@ -35,7 +35,7 @@ type Options struct {
 const (
 	defaultRetention = 7 * 24 * time.Hour
 	defaultMaxBytes  = 64 << 20
-	leastMaxBytes    = 64 << 10
+	leastMaxBytes    = 1 << 20
 	defaultRate      = 1 << 20
 	defaultBurst     = 8 << 20
 	// segmentsPerLog is into how many segments a log is cut: what is removed at
@@ -141,7 +141,10 @@ func (s *Store) Close() error {
 // Drop removes everything stored of a function. What its streams still read is
 // discarded; a stream opened after Drop begins a new log.
 func (s *Store) Drop(_ context.Context, id faas.FunctionID) error {
-	fl := s.function(id)
+	fl := s.stored(id)
+	if fl == nil {
+		return nil
+	}
 	s.mu.Lock()
 	s.drops++
 	trash := filepath.Join(s.dir, fmt.Sprintf("%s%d-%d", trashPrefix, os.Getpid(), s.drops))
@@ -182,11 +185,29 @@ func (s *Store) function(id faas.FunctionID) *functionLog {
 	defer s.mu.Unlock()
 	fl := s.functions[id]
 	if fl == nil {
-		dir := filepath.Join(s.dir, escape(id.Account), escape(id.Region), escape(id.Namespace), escape(id.Name))
-		fl = &functionLog{id: id, dir: dir, limits: s.limits, budget: newBudget(s.rate, s.burst, time.Now())}
+		fl = &functionLog{id: id, dir: s.path(id), limits: s.limits, budget: newBudget(s.rate, s.burst, time.Now())}
 		s.functions[id] = fl
 	}
 	return fl
+}
+
+// stored returns a function's log where it has one, else nil: asking for unknown
+// functions costs no memory.
+func (s *Store) stored(id faas.FunctionID) *functionLog {
+	s.mu.Lock()
+	fl := s.functions[id]
+	s.mu.Unlock()
+	if fl != nil {
+		return fl
+	}
+	if _, err := os.Stat(s.path(id)); err != nil {
+		return nil
+	}
+	return s.function(id)
+}
+
+func (s *Store) path(id faas.FunctionID) string {
+	return filepath.Join(s.dir, escape(id.Account), escape(id.Region), escape(id.Namespace), escape(id.Name))
 }
 
 // onDisk returns the functions that have a directory, for what must see all.

@@ -196,6 +196,10 @@ func (st *Stream) read() {
 			got, took = st.readOnceLocked(fd)
 			return got != readAll || took > 0
 		})
+		if err != nil && !errors.Is(err, os.ErrClosed) {
+			st.store.log.Error("cannot read an instance's output", "function", st.src.Function.String(),
+				"instance", st.src.Instance, "error", err)
+		}
 		if err != nil || got == readEnded {
 			break
 		}

@@ -1,11 +1,12 @@
 package logs
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"slices"
 	"time"
+
+	"hearth/faas"
 )
 
 const (
@@ -98,6 +99,9 @@ func (w *writer) run() {
 			w.sweep()
 		case <-s.stop:
 			w.flush()
+			for _, fl := range s.known(faas.FunctionID{}) {
+				fl.close()
+			}
 			return
 		}
 	}
@@ -129,11 +133,8 @@ func (w *writer) flushLog(fl *functionLog, streams []*Stream) {
 		if p == nil {
 			continue
 		}
-		w.encode(st, p)
+		w.encode(fl, st, p)
 		p.recycle()
-		if len(w.buf) >= batchBytes {
-			w.write(fl)
-		}
 	}
 	w.write(fl)
 	if err := fl.seal(); err != nil {
@@ -141,8 +142,8 @@ func (w *writer) flushLog(fl *functionLog, streams []*Stream) {
 	}
 }
 
-// encode turns a stream's pending blocks into records.
-func (w *writer) encode(st *Stream, p *pending) {
+// encode turns a stream's pending blocks into records, and writes where they are many.
+func (w *writer) encode(fl *functionLog, st *Stream, p *pending) {
 	if p.dropped > 0 {
 		w.encodeBlock(st, p.blocks[0].time, "", droppedLine(p.dropped))
 	}
@@ -150,6 +151,9 @@ func (w *writer) encode(st *Stream, p *pending) {
 	for _, b := range p.blocks {
 		w.encodeBlock(st, b.time, b.request, data[:b.size])
 		data = data[b.size:]
+		if int64(len(w.buf)) >= min(batchBytes, fl.limits.size) {
+			w.write(fl)
+		}
 	}
 }
 
@@ -177,10 +181,6 @@ func (w *writer) write(fl *functionLog) {
 		out = w.sorted
 	}
 	first, last := w.records[0].time, w.records[len(w.records)-1].time
-	if lost := fl.lost(); lost > 0 {
-		note := appendRecord(nil, first, &Source{}, "", droppedLine(lost))
-		out = append(note, out...)
-	}
 	if err := fl.append(out, first, last); err != nil {
 		w.complain(fl, "could not write a log; its lines are dropped", err)
 	}
@@ -222,5 +222,3 @@ func (w *writer) complain(fl *functionLog, what string, err error) {
 		w.store.log.Warn(what, "function", fl.id.String(), "error", err)
 	}
 }
-
-var _ = bytes.MinRead
