@@ -199,7 +199,7 @@ func TestCheckWhileWriting(t *testing.T) {
 			}
 		})
 	}
-	for range 30 {
+	for range 10 {
 		check(t, e.Check(t.Context()))
 	}
 	cancel()
