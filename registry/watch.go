@@ -116,9 +116,8 @@ func (r *Registry) apply(c engine.Change, seen func(faas.FunctionID)) error {
 			return err
 		}
 		seen(id)
-		unused, now := r.table.putRecord(id, c.Revision, rec)
-		r.dropUnused(unused)
-		if now != nil && now.record.pending() {
+		r.dropUnused(r.table.putRecord(id, c.Revision, rec))
+		if rec.pending() { // activate looks whether it still is
 			r.activations.add(id)
 		}
 	case c.Deleted:
