@@ -90,6 +90,7 @@ func (w *watcher) caughtUp(ctx context.Context) {
 		switch {
 		case errors.Is(err, engine.ErrNotFound):
 			w.registry.dropUnused(w.registry.table.deleteRecord(id, revision+1))
+			w.registry.table.sawDeletion(id, revision+1) // the watch is past it
 		case err == nil:
 			if err := w.apply(engine.Change{Entry: e}); err != nil {
 				w.registry.log.Error("a function cannot be read", "error", err)
