@@ -1,0 +1,157 @@
+package sandboxtest
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"hearth/sandbox"
+)
+
+func listen(t *testing.T, box sandbox.Sandbox, address string) net.Listener {
+	t.Helper()
+	l, err := box.Listen(within(t), "tcp", address)
+	if err != nil {
+		t.Fatalf("Listen: %v", err)
+	}
+	return l
+}
+
+// answer serves one connection: it reads a line and answers another.
+func answer(t *testing.T, l net.Listener, with string) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		conn, err := l.Accept()
+		if err != nil {
+			return // the listener was closed; the test fails for want of the answer
+		}
+		defer conn.Close()
+		_ = conn.SetDeadline(time.Now().Add(wait)) // a failure shows as a missing answer
+		if line, err := bufio.NewReader(conn).ReadString('\n'); err == nil && line == "ping\n" {
+			_, _ = io.WriteString(conn, with+"\n")
+		}
+	}()
+	t.Cleanup(func() {
+		l.Close()
+		<-done
+	})
+}
+
+func portOf(t *testing.T, l net.Listener) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return "PORT=" + port
+}
+
+func testListen(t *testing.T, s *suite) {
+	box := s.box(t)
+	l := listen(t, box, "127.0.0.1:0")
+	answer(t, l, "pong")
+	s.start(t, box, Dial, portOf(t, l)).expect(t, "pong")
+}
+
+func testListenClosed(t *testing.T, s *suite) {
+	box := s.box(t)
+	l := listen(t, box, "127.0.0.1:0")
+	accepted := make(chan error, 1)
+	go func() {
+		_, err := l.Accept()
+		accepted <- err
+	}()
+	destroy(t, box, "listener")
+	select {
+	case err := <-accepted:
+		if !errors.Is(err, net.ErrClosed) {
+			t.Errorf("Accept after Destroy: %v, want net.ErrClosed", err)
+		}
+	case <-time.After(wait):
+		t.Errorf("Accept still waits after Destroy")
+		l.Close()
+	}
+}
+
+func testOwnNetwork(t *testing.T, s *suite) {
+	d := s.driver(t)
+	a, b := create(t, d, spec()), create(t, d, spec())
+	const address = "127.0.0.1:9001"
+	la, lb := listen(t, a, address), listen(t, b, address)
+	answer(t, la, "a")
+	answer(t, lb, "b")
+	if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+		conn.Close()
+		t.Errorf("the host reached %s of a sandbox", address)
+	}
+	s.start(t, a, Dial, "PORT=9001").expect(t, "a")
+	s.start(t, b, Dial, "PORT=9001").expect(t, "b")
+}
+
+// mounted makes a directory with one file that every user may read.
+func mounted(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "file"), []byte("content\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func testMounts(t *testing.T, s *suite) {
+	dir := mounted(t)
+	sp := spec()
+	sp.Mounts = []sandbox.Mount{{Source: dir, Target: "/var/task"}}
+	box := create(t, s.driver(t), sp)
+	cmd := s.features.Command(Print)
+	cmd.Args = []string{"/bin/bash", "-c", `cat /var/task/file; (echo changed > /var/task/file) 2>/dev/null || echo refused; (echo new > /var/task/new) 2>/dev/null || echo refused`}
+	cmd.Dir = "/var/task"
+	if err := box.Start(within(t), cmd); err != nil {
+		t.Fatal(err)
+	}
+	out := collect(t, box)
+	for _, want := range []string{"content", "refused", "refused"} {
+		out.expect(t, want)
+	}
+}
+
+// A sandbox without mounts maps their targets, or has nothing to do with files.
+func testPathMapper(t *testing.T, s *suite) {
+	dir := mounted(t)
+	sp := spec()
+	sp.Mounts = []sandbox.Mount{{Source: dir, Target: "/var/task"}, {Source: "/nested", Target: "/var/task/lib"}}
+	box := create(t, s.driver(t), sp)
+	m, ok := box.(sandbox.PathMapper)
+	if !ok {
+		return
+	}
+	for target, want := range map[string]string{
+		"/var/task":       dir,
+		"/var/task/file":  dir + "/file",
+		"/var/task/lib/x": "/nested/x",
+		"/var/tasks":      "/var/tasks",
+		"/usr/bin/env":    "/usr/bin/env",
+	} {
+		if got := m.Path(target); got != want {
+			t.Errorf("Path(%q) = %q, want %q", target, got, want)
+		}
+	}
+	file := m.Path("/tmp/file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Errorf("/tmp of the sandbox: %v", err)
+	}
+	destroy(t, box, "paths")
+	if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s after Destroy: %v", file, fmt.Sprint(err))
+	}
+}
