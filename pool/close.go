@@ -11,33 +11,38 @@ import (
 // are dead.
 const stragglers = 5 * time.Second
 
-// Close refuses new calls with faas.CodeShuttingDown, waits for those in flight
-// until ctx ends or KillNow is called, then kills every instance and waits until
-// all are gone. Calls that were cut off get faas.CodeShuttingDown. It returns an
-// error where ctx ended before the calls did. Call it once.
-func (ps *Pools) Close(ctx context.Context) error {
-	pools := ps.refuse()
-	err := ps.drain(ctx, pools)
-	ps.kill()
-	for _, p := range pools {
+// Drain refuses new calls with faas.CodeShuttingDown and waits for those in
+// flight. Where ctx ends first, every instance is killed, the calls that were cut
+// off get faas.CodeShuttingDown, and the error says so: ending ctx is how to say
+// "now". Close follows.
+func (ps *Pools) Drain(ctx context.Context) error {
+	for _, p := range ps.refuse() {
 		select {
 		case <-p.emptied():
-		case <-time.After(stragglers):
+		case <-ctx.Done():
+			ps.kill()
+			return fmt.Errorf("pool: calls in flight were cut off: %w", context.Cause(ctx))
+		}
+	}
+	return nil
+}
+
+// Close drains, kills every instance and returns when nothing of the pools runs
+// any more. A second call finds nothing to do.
+func (ps *Pools) Close(ctx context.Context) error {
+	err := ps.Drain(ctx)
+	ps.kill()
+	ctx, cancel := context.WithTimeout(context.Background(), stragglers)
+	defer cancel()
+	for _, p := range ps.list() {
+		select {
+		case <-p.emptied():
+		case <-ctx.Done():
 			err = errors.Join(err, fmt.Errorf("pool: invocations of %s did not return after their instances were killed", p.version.ID))
 		}
 	}
 	ps.work.Wait()
 	return err
-}
-
-// KillNow makes Close wait no longer for the calls in flight.
-func (ps *Pools) KillNow() {
-	ps.mu.Lock()
-	defer ps.mu.Unlock()
-	if !ps.hurried {
-		ps.hurried = true
-		close(ps.hurry)
-	}
 }
 
 // refuse lets no new call in and returns all the pools that there are.
@@ -53,20 +58,6 @@ func (ps *Pools) refuse() []*pool {
 		p.mu.Unlock()
 	}
 	return pools
-}
-
-// drain waits for the calls in flight.
-func (ps *Pools) drain(ctx context.Context, pools []*pool) error {
-	for _, p := range pools {
-		select {
-		case <-p.emptied():
-		case <-ps.hurry:
-			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("pool: calls in flight were cut off: %w", context.Cause(ctx))
-		}
-	}
-	return nil
 }
 
 // emptied returns a channel that is closed once the pool holds no call. No call

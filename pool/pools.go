@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -15,8 +16,10 @@ import (
 type Options struct {
 	Starter Starter    // required
 	Quota   quota.Gate // nil admits everything
-	// KeepAlive is the policy for idle instances; nil is DefaultKeepAlive.
-	KeepAlive KeepAlive
+	// KeepAlive is how long an idle instance is kept; 0 is DefaultKeepAlive.
+	KeepAlive time.Duration
+	// Policy decides about idle instances in place of KeepAlive; nil is FixedPolicy.
+	Policy Policy
 	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
 	// included; 0 is no bound.
 	MaxInstances int
@@ -35,7 +38,7 @@ type Options struct {
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
-	keepAlive KeepAlive
+	policy    Policy
 	governor  *governor
 	shutGrace time.Duration
 	log       *slog.Logger
@@ -50,8 +53,6 @@ type Pools struct {
 
 	mu      sync.Mutex // guards making and removing pools
 	closing bool
-	hurry   chan struct{} // closed by KillNow
-	hurried bool
 }
 
 // key names a revision. The version is part of it, so that no mistake about
@@ -68,18 +69,17 @@ func New(o Options) *Pools {
 	ps := &Pools{
 		starter:   o.Starter,
 		quota:     o.Quota,
-		keepAlive: o.KeepAlive,
+		policy:    o.Policy,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
-		hurry:     make(chan struct{}),
 	}
 	if ps.quota == nil {
 		ps.quota = quota.Unlimited{}
 	}
-	if ps.keepAlive == nil {
-		ps.keepAlive = DefaultKeepAlive
+	if ps.policy == nil {
+		ps.policy = FixedPolicy(cmp.Or(o.KeepAlive, DefaultKeepAlive))
 	}
 	if ps.log == nil {
 		ps.log = slog.New(slog.DiscardHandler)
