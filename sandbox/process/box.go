@@ -43,6 +43,7 @@ type box struct {
 	watchers  sync.WaitGroup
 	firstGone chan struct{} // closed when no process is left in the pid namespace
 	done      chan struct{} // see sandbox.Sandbox.Done
+	killed    chan struct{} // closed when Destroy begins
 	destroyed chan struct{} // closed when Destroy's own part is over
 
 	mu         sync.Mutex
@@ -126,8 +127,8 @@ func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
 		return err
 	}
 	defer close(launched)
-	if err := b.d.setups.enter(ctx); err != nil {
-		return err
+	if err := b.d.setups.enter(ctx, b.killed); err != nil {
+		return errors.Join(b.dead(), ctx.Err())
 	}
 	defer b.d.setups.leave()
 	if err := b.start(cmd); err != nil {
@@ -362,6 +363,7 @@ func (b *box) Destroy(cause string) error {
 		return b.destroyErr
 	}
 	b.dying, b.cause = true, cause
+	close(b.killed)
 	launching := b.launching
 	listeners := b.listeners
 	b.mu.Unlock()

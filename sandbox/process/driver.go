@@ -34,6 +34,7 @@ type Driver struct {
 	log       *slog.Logger
 	max       int
 	minFreeMB int
+	stateDir  string
 	name      string // of the control groups
 	layout    layout
 	users     idRange
@@ -82,10 +83,13 @@ func usersOf(dataID string, n int) idRange {
 // gate admits a number of callers at once.
 type gate chan struct{}
 
-func (g gate) enter(ctx context.Context) error {
+// enter waits for a place until ctx ends or stop is closed.
+func (g gate) enter(ctx context.Context, stop <-chan struct{}) error {
 	select {
 	case g <- struct{}{}:
 		return nil
+	case <-stop:
+		return sandbox.ErrDestroyed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -108,6 +112,7 @@ func New(opts Options) (*Driver, error) {
 		log:       opts.Logger,
 		max:       opts.MaxSandboxes,
 		minFreeMB: opts.MinFreeMB,
+		stateDir:  opts.StateDir,
 		name:      "hearth-" + opts.DataID,
 		networks:  opts.Networks,
 		setups:    make(gate, 2*runtime.NumCPU()),
@@ -124,14 +129,14 @@ func New(opts Options) (*Driver, error) {
 		d.minFreeMB = defaultMinFreeMB
 	}
 	d.users = usersOf(opts.DataID, d.max+1)
-	if err := d.open(opts.StateDir); err != nil {
+	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
 }
 
 // open makes everything that the sandboxes share.
-func (d *Driver) open(stateDir string) (err error) {
+func (d *Driver) open() (err error) {
 	if d.layout, err = detectLayout(); err != nil {
 		return err
 	}
@@ -156,14 +161,14 @@ func (d *Driver) open(stateDir string) (err error) {
 	if d.proc, err = os.Open("/proc"); err != nil {
 		return err
 	}
-	root := filepath.Join(stateDir, "root")
+	root := filepath.Join(d.stateDir, "root")
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return err
 	}
 	if d.template, err = newTemplate(root, d.users); err != nil {
 		return err
 	}
-	if d.tmp, err = newTmpPool(filepath.Join(stateDir, "tmp"), min(d.max, 64), d.log); err != nil {
+	if d.tmp, err = newTmpPool(filepath.Join(d.stateDir, "tmp"), min(d.max, 64), d.log); err != nil {
 		return err
 	}
 	d.lo = newLoopback()
@@ -187,7 +192,8 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	}
 	b := &box{
 		d: d, id: spec.ID, limits: resourceLimits(spec),
-		firstGone: make(chan struct{}), done: make(chan struct{}), destroyed: make(chan struct{}),
+		firstGone: make(chan struct{}), done: make(chan struct{}),
+		killed: make(chan struct{}), destroyed: make(chan struct{}),
 	}
 	if err := d.admit(ctx, b, spec); err != nil {
 		return nil, err
@@ -263,7 +269,7 @@ func scarce(err error) error {
 
 // admit counts the Create in background, takes a slot, and registers the box.
 func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
-	if err := d.checkMemory(spec.MemoryMB); err != nil {
+	if err := errors.Join(d.checkMemory(spec.MemoryMB), d.checkDisk(spec.TmpMB)); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -328,9 +334,22 @@ func (d *Driver) checkMemory(memoryMB int) error {
 	return nil
 }
 
+// checkDisk refuses a sandbox whose /tmp could not be filled now.
+func (d *Driver) checkDisk(tmpMB int) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(d.stateDir, &fs); err != nil {
+		return fmt.Errorf("process: read the free disk space: %w", err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize >> 20; free < int64(tmpMB+d.minFreeMB) {
+		return fmt.Errorf("%w: %d MB of disk are free, a /tmp of %d MB needs %d",
+			sandbox.ErrNoCapacity, free, tmpMB, tmpMB+d.minFreeMB)
+	}
+	return nil
+}
+
 // build makes the sandbox. What it made before it failed, abandon removes.
 func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err error) {
-	if err := d.setups.enter(ctx); err != nil {
+	if err := d.setups.enter(ctx, nil); err != nil {
 		return err
 	}
 	defer d.setups.leave()
