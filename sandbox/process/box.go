@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -116,8 +118,8 @@ func (b *box) Listen(ctx context.Context, network, address string) (net.Listener
 
 // Start implements sandbox.Sandbox.
 func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
-	if len(cmd.Args) == 0 || cmd.Args[0] == "" || cmd.Args[0][0] != '/' {
-		return errors.New("process: a command needs an absolute path as its first argument")
+	if err := checkCommand(cmd); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -136,6 +138,18 @@ func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
 			return dead
 		}
 		return scarce(fmt.Errorf("process: start %s: %w", cmd.Args[0], err))
+	}
+	return nil
+}
+
+func checkCommand(cmd sandbox.Command) error {
+	if len(cmd.Args) == 0 || cmd.Args[0] == "" || cmd.Args[0][0] != '/' {
+		return errors.New("process: a command needs an absolute path as its first argument")
+	}
+	for _, s := range slices.Concat(cmd.Args, cmd.Env, []string{cmd.Dir}) {
+		if strings.ContainsRune(s, 0) {
+			return errors.New("process: a command's arguments, environment and directory cannot hold a NUL")
+		}
 	}
 	return nil
 }

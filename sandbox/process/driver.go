@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -57,7 +58,7 @@ type Driver struct {
 	cleaning int           // slots that come back
 	changed  chan struct{} // closed and replaced when a slot comes back
 	closed   bool
-	lost     []error // slots that were not fit for use again
+	lost     int // slots that were not fit for use again
 }
 
 // slot is what outlives a sandbox and is used by the next: control groups, and a
@@ -71,10 +72,13 @@ type slot struct {
 // sandbox's first process; the others belong to one slot each.
 type idRange struct{ first, n int }
 
+// mostSandboxes is what one driver has user ids for.
+const mostSandboxes = 1<<14 - 1
+
 // usersOf chooses the ids of a driver, far above those that people and systems
 // use, and different for drivers with different data.
 func usersOf(dataID string, n int) idRange {
-	const base, step, ranges = 1 << 30, 1 << 14, 1 << 15
+	const base, step, ranges = 1 << 30, mostSandboxes + 1, 1 << 15
 	h := fnv.New32a()
 	h.Write([]byte(dataID))
 	return idRange{first: base + int(h.Sum32()%ranges)*step, n: n}
@@ -107,6 +111,9 @@ func New(opts Options) (*Driver, error) {
 	}
 	if !filepath.IsAbs(opts.StateDir) {
 		return nil, fmt.Errorf("process: state directory %q: must be an absolute path", opts.StateDir)
+	}
+	if opts.MaxSandboxes > mostSandboxes {
+		return nil, fmt.Errorf("process: MaxSandboxes is %d: at most %d", opts.MaxSandboxes, mostSandboxes)
 	}
 	d := &Driver{
 		log:       opts.Logger,
@@ -398,6 +405,7 @@ func (d *Driver) abandon(b *box) {
 	}
 	if b.first != nil {
 		_ = b.first.kill(unix.SIGKILL) // it dies of the lifeline as well
+		_ = b.first.pidfd.SetReadDeadline(time.Now().Add(deathLimit))
 		_, err := b.first.wait()
 		dead = err == nil
 	}
@@ -440,7 +448,8 @@ func (d *Driver) settle(b *box, dead bool, err error) {
 	if dead && err == nil {
 		d.free = append(d.free, b.slot)
 	} else {
-		d.lost = append(d.lost, fmt.Errorf("process: slot of sandbox %s is lost: %w", b.id, err))
+		d.lost++
+		d.log.Error("a slot is lost: processes may be left in it", "sandbox", b.id, "error", err)
 	}
 	close(d.changed)
 	d.changed = make(chan struct{})
@@ -470,12 +479,16 @@ func (d *Driver) Close() error {
 		d.setups <- struct{}{} // as many at once as setups
 		wg.Go(func() {
 			defer d.setups.leave()
-			_ = b.Destroy("shutdown") // a failure is in lost
+			_ = b.Destroy("shutdown") // a failure is counted in lost
 		})
 	}
 	wg.Wait()
 	d.background.Wait()
-	return errors.Join(append(d.lost, d.release())...)
+	var lost error
+	if d.lost > 0 {
+		lost = fmt.Errorf("process: %d slots were lost; the next start removes what is left of them", d.lost)
+	}
+	return errors.Join(lost, d.release())
 }
 
 // release lets go of everything that the sandboxes shared. No sandbox is left.
@@ -495,7 +508,7 @@ func (d *Driver) release() error {
 			errs = append(errs, s.group.close())
 		}
 	}
-	if len(d.lost) == 0 {
+	if d.lost == 0 {
 		errs = append(errs, removeGroups(d.layout.parents(d.name)))
 	}
 	if d.template != nil {
