@@ -176,21 +176,45 @@ func TestQueries(t *testing.T) {
 }
 
 func TestResultBytesAreBounded(t *testing.T) {
-	s := openStore(t, Options{Burst: 1 << 30})
-	st, _ := openStream(t, s, function)
-	for range 100 {
-		st.Platform("", strings.Repeat("x", 250<<10))
-		find(t, s, Query{Limit: 1})
+	big := strings.Repeat("x", 1<<20)
+	for _, r := range []result{{limit: 1000}, {tail: 1000}} {
+		for i := range 100 {
+			if err := r.add(Line{Time: time.Unix(int64(i), 0), Text: big}); err != nil {
+				break
+			}
+		}
+		r.merge(nil)
+		if len(r.lines) != maxResult>>20 || r.bytes > maxResult {
+			t.Fatalf("%d lines with %d bytes", len(r.lines), r.bytes)
+		}
+		if last := r.lines[len(r.lines)-1].Time.Unix(); r.tail > 0 && last != 99 || r.tail == 0 && last != 15 {
+			t.Errorf("the last line is %d", last)
+		}
 	}
-	for _, q := range []Query{{}, {Tail: 90}} {
-		sum := 0
-		lines := find(t, s, q)
-		for _, l := range lines {
-			sum += len(l.Text)
-		}
-		if sum > maxResult || sum < maxResult/2 {
-			t.Errorf("%d lines with %d bytes", len(lines), sum)
-		}
+}
+
+// TestSweepOfUnreadLogs: after a restart the retention holds for functions that
+// nobody calls or asks for.
+func TestSweepOfUnreadLogs(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, Options{Dir: dir})
+	for _, name := range []string{"old", "new"} {
+		st, _ := openStream(t, s, named(name))
+		st.Platform("", name)
+	}
+	s.Close()
+	old := s.path(named("old"))
+	then := time.Now().Add(-8 * 24 * time.Hour)
+	if err := os.Chtimes(filepath.Join(old, "00000001.log"), then, then); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, Options{Dir: dir})
+	newWriter(s).sweep()
+	if have, err := s.onDisk(); err != nil || len(have) != 1 || have[0] != named("new") {
+		t.Errorf("left %v, %v", have, err)
+	}
+	if lines := find(t, s, Query{Function: named("new")}); len(lines) != 1 {
+		t.Errorf("%d lines", len(lines))
 	}
 }
 
