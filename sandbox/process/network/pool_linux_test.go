@@ -437,3 +437,44 @@ func TestSubnetUsedUp(t *testing.T) {
 	}
 	t.Error("three instances in two slots")
 }
+
+func TestProbe(t *testing.T) {
+	w := newWorld(t)
+	before := look(t)
+	for _, c := range Probe(Options{DataID: t.Name(), Upstreams: []netip.AddrPort{w.dns}}) {
+		t.Logf("%+v", c)
+		if !c.OK && c.Name != "other firewalls" {
+			t.Errorf("%s: %s", c.Name, c.Detail)
+		}
+		if c.OK != (c.Fix == "") {
+			t.Errorf("%s: OK is %v and the fix is %q", c.Name, c.OK, c.Fix)
+		}
+	}
+	before.none(t)
+}
+
+// A Release that comes late does not take the namespace from its next tenant.
+func TestLateRelease(t *testing.T) {
+	w := newWorld(t)
+	p := w.pool(nil)
+	n := acquire(t, p, sandbox.EgressInternet)
+	n.Release()
+	var again *Netns
+	eventually(t, "the namespace comes back", func() bool {
+		got := acquire(t, p, sandbox.EgressInternet)
+		if got.FD() == n.FD() {
+			again = got
+			return true
+		}
+		t.Cleanup(got.Release)
+		return false
+	})
+	n.Release()
+	if _, err := again.get(t, "server.example"); err != nil {
+		t.Error(err)
+	}
+	if again.released.Load() {
+		t.Error("the next tenant's namespace was released")
+	}
+	again.Release()
+}

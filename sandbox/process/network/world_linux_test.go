@@ -341,8 +341,14 @@ func look(t *testing.T) traces {
 // none fails if anything was left since before.
 func (before traces) none(t *testing.T) {
 	t.Helper()
+	var now traces
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("before %+v, now %+v", before, now)
+		}
+	})
 	eventually(t, "nothing left", func() bool {
-		now := look(t)
+		now = look(t)
 		return now.links == before.links && now.tables == before.tables && now.forwarding == before.forwarding &&
 			now.files <= before.files && now.goroutines <= before.goroutines
 	})
