@@ -106,6 +106,15 @@ var validDataID = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 // New removes what an earlier process with the same DataID left and returns a
 // driver. It needs root.
 func New(opts Options) (*Driver, error) {
+	l, err := detectLayout()
+	if err != nil {
+		return nil, err
+	}
+	return newOn(l, opts)
+}
+
+// newOn makes a driver that uses these control group hierarchies.
+func newOn(l layout, opts Options) (*Driver, error) {
 	if !validDataID.MatchString(opts.DataID) {
 		return nil, fmt.Errorf("process: data id %q: must be 1 to 32 of a-z, 0-9 and -", opts.DataID)
 	}
@@ -120,6 +129,7 @@ func New(opts Options) (*Driver, error) {
 		max:       opts.MaxSandboxes,
 		minFreeMB: opts.MinFreeMB,
 		stateDir:  opts.StateDir,
+		layout:    l,
 		name:      "hearth-" + opts.DataID,
 		networks:  opts.Networks,
 		setups:    make(gate, 2*runtime.NumCPU()),
@@ -144,9 +154,6 @@ func New(opts Options) (*Driver, error) {
 
 // open makes everything that the sandboxes share.
 func (d *Driver) open() (err error) {
-	if d.layout, err = detectLayout(); err != nil {
-		return err
-	}
 	if err := d.layout.check(); err != nil {
 		return err
 	}
