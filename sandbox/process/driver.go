@@ -147,6 +147,7 @@ func newOn(l layout, opts Options) (*Driver, error) {
 	}
 	d.users = usersOf(opts.DataID, d.max+1)
 	if err := d.open(); err != nil {
+		d.networks = nil // they stay the caller's
 		return nil, errors.Join(err, d.release())
 	}
 	return d, nil

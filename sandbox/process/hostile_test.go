@@ -79,7 +79,7 @@ var hostiles = map[string]func(args []string){
 		self, _ := os.StartProcess(progPath, []string{progPath, "hostile", "eat"}, &os.ProcAttr{Files: []*os.File{nil, os.Stdout, os.Stderr}})
 		self.Wait()
 		fmt.Println("survived")
-		time.Sleep(time.Hour)
+		unix.Pause()
 	},
 	"eat": func([]string) {
 		var hoard [][]byte
@@ -114,7 +114,7 @@ var hostiles = map[string]func(args []string){
 	},
 	"idle": func([]string) {
 		fmt.Println("ready")
-		time.Sleep(time.Hour)
+		unix.Pause()
 	},
 }
 

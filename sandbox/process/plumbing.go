@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"hearth/internal/sockpair"
 )
 
 // lowFD is above every descriptor that a spawned process has in the end, so that
@@ -47,17 +49,23 @@ func plumb(socket bool) (*plumbing, error) {
 	if !socket {
 		return p, nil
 	}
-	conn, other, err := socketPair()
+	conn, other, err := sockpair.New()
 	if err != nil {
 		return p, err
 	}
+	defer other.Close()
 	p.conn = conn
-	return p, p.give(other)
+	return p, p.add(int(other.Fd())) // Fd makes it blocking, as a runtime expects
 }
 
-// give adds a descriptor for the command, moved out of the way.
+// give adds a descriptor for the command, and closes it.
 func (p *plumbing) give(fd int) error {
 	defer unix.Close(fd)
+	return p.add(fd)
+}
+
+// add adds a copy of a descriptor for the command, out of the way of all others.
+func (p *plumbing) add(fd int) error {
 	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, lowFD)
 	if err == nil {
 		p.theirs = append(p.theirs, high)
@@ -82,21 +90,4 @@ func (p *plumbing) closeOurs() error {
 		errs = append(errs, p.conn.Close())
 	}
 	return errors.Join(errs...)
-}
-
-// socketPair returns Hearth's end, in the poller, and the other, blocking, as a
-// runtime expects.
-func socketPair() (net.Conn, int, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, -1, err
-	}
-	f := os.NewFile(uintptr(fds[0]), "socket")
-	defer f.Close() // FileConn has its own
-	conn, err := net.FileConn(f)
-	if err != nil {
-		unix.Close(fds[1])
-		return nil, -1, err
-	}
-	return conn, fds[1], nil
 }
