@@ -10,48 +10,47 @@ import (
 
 var errPower = errors.New("the power is gone")
 
-// faulty is a Meta that fails at one write and at everything after it, as a
-// machine that loses its power: until it is healed.
+// fault is one write that fails.
+type fault struct {
+	at int // from 1; 0 is none
+	// applied says that the write is done all the same, and only its
+	// acknowledgement lost.
+	applied bool
+	// dies says that everything after it fails too, as where the power is gone.
+	dies bool
+}
+
+// faulty is a Meta that fails as it is told to.
 type faulty struct {
 	engine.Meta
 
 	mu     sync.Mutex
-	writes int // so far
-	failAt int // the write that fails, from 1; 0 is none
-	// applied says that the failing write is done all the same, and only its
-	// acknowledgement lost.
-	applied bool
-	dead    bool
+	fault  fault
+	writes int // since it was armed
 }
 
-func (f *faulty) arm(at int, applied bool) {
+func (f *faulty) arm(at fault) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.writes, f.failAt, f.applied, f.dead = 0, at, applied, false
+	f.writes, f.fault = 0, at
 }
 
 // tripped reports whether the write that was to fail was reached.
 func (f *faulty) tripped() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.dead
+	return f.fault.at > 0 && f.writes >= f.fault.at
 }
 
 func (f *faulty) write(do func() (uint64, error)) (uint64, error) {
 	f.mu.Lock()
-	if f.dead {
-		f.mu.Unlock()
-		return 0, errPower
-	}
 	f.writes++
-	fails := f.writes == f.failAt
-	f.dead = fails
-	applied := f.applied
+	fault, n := f.fault, f.writes
 	f.mu.Unlock()
-	if !fails {
+	switch {
+	case fault.at == 0 || n < fault.at || n > fault.at && !fault.dies:
 		return do()
-	}
-	if applied {
+	case n == fault.at && fault.applied:
 		_, _ = do()
 	}
 	return 0, errPower
@@ -60,7 +59,7 @@ func (f *faulty) write(do func() (uint64, error)) (uint64, error) {
 func (f *faulty) read() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.dead {
+	if f.fault.dies && f.writes >= f.fault.at {
 		return errPower
 	}
 	return nil

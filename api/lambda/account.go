@@ -24,7 +24,7 @@ func (h *Handler) tagResource(c *call, in *tagResourceInput) (any, error) {
 	if len(in.Tags) == 0 {
 		return nil, parameterError("Tags must hold at least one tag.")
 	}
-	return nil, wordMissing(h.registry.Tag(c.ctx(), id, in.Tags), id, "")
+	return nil, h.registry.Tag(c.ctx(), id, in.Tags)
 }
 
 type untagResourceInput struct {
@@ -37,7 +37,7 @@ func (h *Handler) untagResource(c *call, in *untagResourceInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, wordMissing(h.registry.Untag(c.ctx(), id, in.TagKeys), id, "")
+	return nil, h.registry.Untag(c.ctx(), id, in.TagKeys)
 }
 
 type listTagsInput struct{ Resource *string }
@@ -51,7 +51,7 @@ func (h *Handler) listTags(c *call, in *listTagsInput) (any, error) {
 	}
 	f, err := h.registry.Get(c.ctx(), id, "")
 	if err != nil {
-		return nil, wordMissing(err, id, "")
+		return nil, err
 	}
 	tags := f.Tags
 	if tags == nil {

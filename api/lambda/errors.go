@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"hearth/faas"
-	"hearth/invoke"
 )
 
 // casing is how the body of an error names its message: Lambda is not uniform,
@@ -35,6 +34,7 @@ type apiError struct {
 	message string
 	reason  string // of a TooManyRequestsException
 	allow   string // the Allow header of a 405
+	fault   bool   // Hearth's own, for the log
 }
 
 func (e *apiError) Error() string { return e.name + ": " + e.message }
@@ -108,7 +108,7 @@ func describe(err error, requestID string) *apiError {
 		out.message = strings.TrimSpace("Rate Exceeded. " + e.Message)
 		out.reason = throttleReason(e.Subject)
 	case faas.CodeTooLarge:
-		if !overRequestBound[e.Subject] {
+		if e.Subject == "package" { // what it unpacks to: what was sent is within its bounds
 			out.wire = wireParameter
 		}
 	}
@@ -117,6 +117,7 @@ func describe(err error, requestID string) *apiError {
 		out.message = fieldText(fields)
 	}
 	if !known || e.Code == faas.CodeInternal {
+		out.fault = true
 		out.message = "Hearth failed to serve this request. Its log has the reason under request id " + requestID + "."
 	}
 	if out.message == "" {
@@ -134,10 +135,6 @@ func fieldText(fields faas.FieldErrors) string {
 	}
 	return v.text()
 }
-
-// overRequestBound are the subjects of faas.CodeTooLarge that Lambda answers with
-// 413: what is too large as it was sent. The rest is a wrong parameter to it.
-var overRequestBound = map[string]bool{"payload": true, "request": true, "zip": true, "code": true}
 
 // throttleReason is the Reason of a TooManyRequestsException for the limit that a
 // refusal named (DESIGN section 6).
@@ -185,11 +182,10 @@ func errorBody(e *apiError) []byte {
 		blame = "Service"
 	}
 	body := struct {
-		Type              string `json:"Type,omitempty"`
-		Capital           string `json:"Message,omitempty"`
-		Lower             string `json:"message,omitempty"`
-		Reason            string `json:"Reason,omitempty"`
-		RetryAfterSeconds string `json:"-"`
+		Type    string `json:"Type,omitempty"`
+		Capital string `json:"Message,omitempty"`
+		Lower   string `json:"message,omitempty"`
+		Reason  string `json:"Reason,omitempty"`
 	}{Type: blame, Reason: e.reason}
 	switch e.casing {
 	case casingCapital:
@@ -206,63 +202,13 @@ func errorBody(e *apiError) []byte {
 	return text
 }
 
-// wordMissing words a not-found error as Lambda does, by the ARN that was asked for.
-func wordMissing(err error, id faas.FunctionID, qualifier string) error {
-	if faas.IsCode(err, faas.CodeNotFound) {
-		return &apiError{wire: wireNotFound, message: "Function not found: " + faas.FunctionARN(id, qualifier)}
-	}
-	return err
-}
-
-// wordMissingAlias tells a missing alias from a missing function.
-func wordMissingAlias(err error, id faas.FunctionID, name string) error {
-	var e *faas.Error
-	if !errors.As(err, &e) || e.Code != faas.CodeNotFound {
+// wordInvokeError is the one error that reads differently in an invocation: a
+// runtime that this machine has not is no wrong parameter there.
+func wordInvokeError(err error, requestID string) error {
+	if !faas.IsCode(err, faas.CodeRuntime) {
 		return err
 	}
-	if strings.Contains(strings.ToLower(e.Subject), "alias") || strings.HasSuffix(e.Subject, ":"+name) {
-		return &apiError{wire: wireNotFound, message: "Cannot find alias arn: " + faas.FunctionARN(id, name)}
-	}
-	return wordMissing(err, id, "")
-}
-
-// wordConflict gives a conflict Lambda's words for what exists already.
-func wordConflict(err error, message string) error {
-	if faas.IsCode(err, faas.CodeConflict) {
-		return &apiError{wire: wires[faas.CodeConflict], message: message}
-	}
-	return err
-}
-
-// Lambda's sentences for what an update meets.
-const (
-	updatingText     = "The operation cannot be performed at this time. An update is in progress for resource: "
-	preconditionText = "The RevisionId provided does not match the latest RevisionId. " +
-		"Call the GetFunction/GetAlias API to retrieve the latest RevisionId"
-)
-
-// wordUpdate words what changing a function's head fails with.
-func wordUpdate(err error, id faas.FunctionID) error {
-	switch {
-	case faas.IsCode(err, faas.CodeUpdating):
-		return &apiError{wire: wires[faas.CodeUpdating], message: updatingText + faas.FunctionARN(id, "")}
-	case faas.IsCode(err, faas.CodePrecondition):
-		return &apiError{wire: wires[faas.CodePrecondition], message: preconditionText}
-	default:
-		return wordMissing(err, id, "")
-	}
-}
-
-// wordInvokeError words what an invocation is refused with.
-func wordInvokeError(err error, req *invoke.Request) error {
-	switch faas.CodeOf(err) {
-	case faas.CodeNotFound:
-		return &apiError{wire: wireNotFound, message: "Function not found: " + req.InvokedARN}
-	case faas.CodeRuntime:
-		e := describe(err, req.RequestID)
-		e.wire = wireInvalidRuntime
-		return e
-	default:
-		return err
-	}
+	e := describe(err, requestID)
+	e.wire = wireInvalidRuntime
+	return e
 }

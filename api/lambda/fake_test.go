@@ -51,9 +51,14 @@ func (f *fakeRegistry) find(id faas.FunctionID) (*fakeFunction, error) {
 	}
 	fn, ok := f.functions[id]
 	if !ok {
-		return nil, faas.Errorf(faas.CodeNotFound, "function", "no function %s", id)
+		return nil, missing("Function not found: ", id, "", faas.ErrNoFunction)
 	}
 	return fn, nil
+}
+
+func missing(what string, id faas.FunctionID, qualifier string, cause error) error {
+	arn := faas.FunctionARN(id, qualifier)
+	return &faas.Error{Code: faas.CodeNotFound, Subject: arn, Message: what + arn, Cause: cause}
 }
 
 func (fn *fakeFunction) resolve(qualifier string) (*faas.Version, error) {
@@ -68,7 +73,7 @@ func (fn *fakeFunction) resolve(qualifier string) (*faas.Version, error) {
 			return v, nil
 		}
 	}
-	return nil, faas.Errorf(faas.CodeNotFound, "version", "no version %s", qualifier)
+	return nil, missing("Function not found: ", fn.head.ID.Function, qualifier, faas.ErrNoQualifier)
 }
 
 func digest(zip []byte) faas.Code {
@@ -83,7 +88,7 @@ func (f *fakeRegistry) Create(_ context.Context, in registry.CreateInput) (*faas
 		return nil, f.err
 	}
 	if f.functions[in.Function] != nil {
-		return nil, faas.Errorf(faas.CodeConflict, in.Function.Name, "the function exists")
+		return nil, faas.Errorf(faas.CodeConflict, in.Function.Name, "Function already exist: %s", in.Function.Name)
 	}
 	config := in.Config.WithDefaults(in.Function.Name)
 	v := &faas.Version{
@@ -120,7 +125,7 @@ func (f *fakeRegistry) update(id faas.FunctionID, revision string, change func(*
 		return nil, err
 	}
 	if revision != "" && revision != fn.head.RevisionID {
-		return nil, faas.Errorf(faas.CodePrecondition, id.Name, "the revision is not the latest")
+		return nil, faas.Errorf(faas.CodePrecondition, id.Name, "The Revision Id provided does not match the latest Revision Id.")
 	}
 	next := *fn.head
 	change(fn, &next)
@@ -230,7 +235,7 @@ func (f *fakeRegistry) Publish(_ context.Context, in registry.PublishInput) (*fa
 		return nil, err
 	}
 	if in.RevisionID != "" && in.RevisionID != fn.head.RevisionID {
-		return nil, faas.Errorf(faas.CodePrecondition, in.Function.Name, "the revision is not the latest")
+		return nil, faas.Errorf(faas.CodePrecondition, in.Function.Name, "The Revision Id provided does not match the latest Revision Id.")
 	}
 	return f.publish(fn, in.Description), nil
 }
@@ -256,7 +261,7 @@ func (f *fakeRegistry) CreateAlias(_ context.Context, a faas.Alias) (*faas.Alias
 		return nil, err
 	}
 	if fn.aliases[a.Name] != nil {
-		return nil, faas.Errorf(faas.CodeConflict, a.Name, "the alias exists")
+		return nil, faas.Errorf(faas.CodeConflict, a.Name, "Alias already exists: %s", faas.FunctionARN(a.Function, a.Name))
 	}
 	a.RevisionID = f.revision()
 	fn.aliases[a.Name] = &a
@@ -270,7 +275,7 @@ func (f *fakeRegistry) alias(id faas.FunctionID, name string) (*fakeFunction, *f
 	}
 	a, ok := fn.aliases[name]
 	if !ok {
-		return nil, nil, faas.Errorf(faas.CodeNotFound, "alias", "no alias %s", name)
+		return nil, nil, missing("Cannot find alias arn: ", id, name, faas.ErrNoQualifier)
 	}
 	return fn, a, nil
 }

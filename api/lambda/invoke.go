@@ -38,12 +38,12 @@ type invokeInput struct {
 func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requestID string) {
 	req, err := h.invokeRequest(r, name, requestID)
 	if err != nil {
-		h.failInvoke(w, r, requestID, err)
+		h.fail(w, r, requestID, err)
 		return
 	}
 	result, err := h.invoker.Invoke(r.Context(), req)
 	if err != nil {
-		h.failInvoke(w, r, requestID, wordInvokeError(err, req))
+		h.fail(w, r, requestID, wordInvokeError(err, requestID))
 		return
 	}
 	if req.Type == invoke.DryRun {
@@ -51,10 +51,6 @@ func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requ
 		return
 	}
 	writeResult(w, req, result)
-}
-
-func (h *Handler) failInvoke(w http.ResponseWriter, r *http.Request, requestID string, err error) {
-	h.fail(w, r, requestID, err)
 }
 
 func (h *Handler) invokeRequest(r *http.Request, name, requestID string) (*invoke.Request, error) {

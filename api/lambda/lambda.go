@@ -184,7 +184,7 @@ func (h *Handler) dispatch(r *http.Request, op *operation, vars map[string]strin
 // fail answers with an error, and logs what is Hearth's own fault.
 func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
 	e := describe(err, requestID)
-	if e.status >= http.StatusInternalServerError && faas.CodeOf(err) == faas.CodeInternal && e.name == "ServiceException" {
+	if e.fault {
 		h.log.Error("lambda request failed", "requestId", requestID, "method", r.Method, "path", r.URL.Path, "error", err)
 	}
 	writeError(w, e)

@@ -94,7 +94,7 @@ func (h *Handler) serveLink(w http.ResponseWriter, r *http.Request, token, reque
 		zip, err = h.registry.OpenCode(r.Context(), id, number)
 	}
 	if err != nil {
-		h.fail(w, r, requestID, wordMissing(err, id, number))
+		h.fail(w, r, requestID, err)
 		return
 	}
 	header := w.Header()

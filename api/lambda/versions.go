@@ -2,6 +2,8 @@ package lambda
 
 import (
 	"encoding/json"
+	"errors"
+	"regexp"
 
 	"hearth/faas"
 	"hearth/registry"
@@ -36,9 +38,22 @@ func (h *Handler) publishVersion(c *call, in *publishVersionInput) (any, error) 
 	}
 	version, err := h.registry.Publish(c.ctx(), publish)
 	if err != nil {
-		return nil, wordUpdate(err, id)
+		return nil, base64Digests(err)
 	}
 	return describeVersion(version, version.ID.Number), nil
+}
+
+var hexDigests = regexp.MustCompile(`\b[0-9a-f]{64}\b`)
+
+// base64Digests writes the digests in an error about code the way they were sent.
+func base64Digests(err error) error {
+	var e *faas.Error
+	if !errors.As(err, &e) || e.Subject != "codeSha256" {
+		return err
+	}
+	worded := *e
+	worded.Message = hexDigests.ReplaceAllStringFunc(e.Message, base64Digest)
+	return &worded
 }
 
 type listVersionsInput struct {
@@ -59,7 +74,7 @@ func (h *Handler) listVersions(c *call, in *listVersionsInput) (any, error) {
 	}
 	page, err := h.registry.ListVersions(c.ctx(), id, value(in.Marker), pageSize(in.MaxItems))
 	if err != nil {
-		return nil, wordMissing(err, id, "")
+		return nil, err
 	}
 	out := &listVersionsOutput{Versions: make([]*functionConfiguration, 0, len(page.Items)), NextMarker: page.Next}
 	for _, v := range page.Items {
@@ -89,7 +104,7 @@ func (h *Handler) createAlias(c *call, in *createAliasInput) (any, error) {
 	}
 	made, err := h.registry.CreateAlias(c.ctx(), alias)
 	if err != nil {
-		return nil, wordConflict(wordMissing(err, id, *in.FunctionVersion), "Alias already exists: "+faas.FunctionARN(id, *in.Name))
+		return nil, err
 	}
 	return describeAlias(made), nil
 }
@@ -103,7 +118,7 @@ func (h *Handler) getAlias(c *call, in *aliasInput) (any, error) {
 	}
 	alias, err := h.registry.GetAlias(c.ctx(), id, *in.Name)
 	if err != nil {
-		return nil, wordMissingAlias(err, id, *in.Name)
+		return nil, err
 	}
 	return describeAlias(alias), nil
 }
@@ -132,7 +147,7 @@ func (h *Handler) updateAlias(c *call, in *updateAliasInput) (any, error) {
 	}
 	alias, err := h.registry.UpdateAlias(c.ctx(), id, *in.Name, patch)
 	if err != nil {
-		return nil, wordMissingAlias(err, id, *in.Name)
+		return nil, err
 	}
 	return describeAlias(alias), nil
 }
@@ -143,7 +158,11 @@ func (h *Handler) deleteAlias(c *call, in *aliasInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, wordMissingAlias(h.registry.DeleteAlias(c.ctx(), id, *in.Name), id, *in.Name)
+	err = h.registry.DeleteAlias(c.ctx(), id, *in.Name)
+	if errors.Is(err, faas.ErrNoQualifier) {
+		err = nil
+	}
+	return nil, err
 }
 
 type listAliasesInput struct {
@@ -165,7 +184,7 @@ func (h *Handler) listAliases(c *call, in *listAliasesInput) (any, error) {
 	}
 	page, err := h.registry.ListAliases(c.ctx(), id, value(in.FunctionVersion), value(in.Marker), pageSize(in.MaxItems))
 	if err != nil {
-		return nil, wordMissing(err, id, "")
+		return nil, err
 	}
 	out := &listAliasesOutput{Aliases: make([]*aliasConfiguration, 0, len(page.Items)), NextMarker: page.Next}
 	for _, a := range page.Items {

@@ -138,8 +138,8 @@ func (m *manifest) settle(catalogue []native.Runtime) error {
 		return nil
 	}
 	newest := ""
-	for _, r := range catalogue { // sorted, oldest first
-		if r.Installed && strings.HasPrefix(r.Name, m.Runtime) {
+	for _, r := range catalogue { // newest first within a language
+		if newest == "" && r.Installed && strings.HasPrefix(r.Name, m.Runtime) {
 			newest = r.Name
 		}
 	}

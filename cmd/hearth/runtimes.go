@@ -58,7 +58,7 @@ func openCatalogue(v values) (*runtimes.Catalogue, error) {
 	if err != nil {
 		return nil, err
 	}
-	return runtimes.OpenCatalogue(runtimesDir(dir))
+	return newCatalogue(dir), nil
 }
 
 func printRuntimes(t *terminal, list []native.Runtime) {

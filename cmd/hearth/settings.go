@@ -48,6 +48,9 @@ var settings = []setting{
 	{"log-level", "info", text, "the server's own log: debug, info, warn, error", "up serve"},
 	{"log-format", "text", text, "the server's own log: text or json", "up serve"},
 	{"subnet", "", text, "network of instances with egress, a /16 (default: a free one)", "up serve doctor"},
+	{"allow-networks", "", text, "private IPv4 networks that functions with egress may reach, comma-separated", "up serve"},
+	{"dns", "", text, "name servers of functions with egress, ADDR:PORT, comma-separated (default: the host's)", "up serve"},
+	{"egress", "required", text, "where the host cannot give functions egress: required refuses them, optional runs them without", "up serve"},
 	{"server", "http://127.0.0.1:9000", text, "the server that this command talks to", "*"},
 	{"output", "text", text, "text or json", "* runtimes doctor"},
 }

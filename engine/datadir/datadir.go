@@ -113,27 +113,25 @@ func refuseForeign(path string) error {
 	if err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
+	names := make(map[string]bool)
 	for _, e := range entries {
-		switch e.Name() {
-		case identityName:
-			return nil
-		case lockName, identityName + tempSuffix: // a first start was cut off here
-		default:
-			return refuseStranger(path, e.Name())
+		names[e.Name()] = true
+	}
+	hadLock := names[lockName]
+	if names[identityName] {
+		return nil
+	}
+	delete(names, lockName) // a first start was cut off here
+	delete(names, identityName+tempSuffix)
+	for name := range names {
+		if hadLock {
+			return engine.Failure(engine.ErrDamaged, path,
+				"the data directory %s has lost its file %s; restore the directory from a backup", path, identityName)
 		}
+		return faas.Errorf(faas.CodeInvalid, path,
+			"%s is no Hearth data directory and is not empty (it has %q); name an empty or a new directory", path, name)
 	}
 	return nil
-}
-
-// refuseStranger tells a data directory without its identity from a directory
-// that never was one.
-func refuseStranger(path, name string) error {
-	if _, err := os.Lstat(filepath.Join(path, lockName)); err == nil {
-		return engine.Failure(engine.ErrDamaged, path,
-			"the data directory %s has lost its file %s; restore the directory from a backup", path, identityName)
-	}
-	return faas.Errorf(faas.CodeInvalid, path,
-		"%s is no Hearth data directory and is not empty (it has %q); name an empty or a new directory", path, name)
 }
 
 // acquire takes the lock and leaves this process's id in the file.

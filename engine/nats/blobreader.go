@@ -66,7 +66,9 @@ func (r *blobReader) chunk() ([]byte, error) {
 		return nil, err
 	}
 	defer done()
-	msg, err := r.blobs.stream.GetMsg(r.ctx, r.next, jetstream.WithGetMsgSubject(r.m.subject(r.digest)))
+	msg, err := r.blobs.access.read(func() (*jetstream.RawStreamMsg, error) {
+		return r.blobs.stream.GetMsg(r.ctx, r.next, jetstream.WithGetMsgSubject(r.m.subject(r.digest)))
+	})
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, r.lost()
 	}

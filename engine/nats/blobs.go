@@ -185,7 +185,7 @@ func (b *blobs) storeChunk(ctx context.Context, digest string, m manifest, chunk
 	msg := client.NewMsg(m.subject(digest))
 	msg.Data = chunk
 	msg.Header[headerChunk] = []string{strconv.FormatUint(m.Chunks, 10)}
-	if _, err := b.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(chunkStream)); err != nil {
+	if _, err := b.publish(ctx, msg, jetstream.WithExpectStream(chunkStream)); err != nil {
 		return b.fault(err, digest, "write a chunk")
 	}
 	return nil

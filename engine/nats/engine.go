@@ -89,7 +89,7 @@ func (e *Engine) attach(ctx context.Context, marks string, r *room, log *slog.Lo
 	if err != nil {
 		return err
 	}
-	shared := access{js: js, gate: e.gate, room: r}
+	shared := access{server: e.server, js: js, gate: e.gate, room: r}
 	if e.meta, err = openTable(ctx, shared, metaBucket, marks); err != nil {
 		return err
 	}

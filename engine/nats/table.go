@@ -8,19 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	client "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hearth/engine"
-	"hearth/faas"
 )
-
-// access is what every store of the engine works with.
-type access struct {
-	js   jetstream.JetStream
-	gate *gate
-	room *room
-}
 
 // table is an engine.Meta on one stream, laid out as a NATS key-value bucket
 // with history 1: the subject is the key, the sequence is the revision, a
@@ -220,7 +211,7 @@ func (t *table) admit(r record) error {
 // publish appends the record where the key is still at revision last. A context
 // that ends meanwhile leaves open whether the record was stored.
 func (t *table) publish(ctx context.Context, r record, last uint64) (uint64, error) {
-	ack, err := t.js.PublishMsg(ctx, r.message(t.subject(r.key)), jetstream.WithExpectLastSequencePerSubject(last))
+	ack, err := t.access.publish(ctx, r.message(t.subject(r.key)), jetstream.WithExpectLastSequencePerSubject(last))
 	if lostRace(err) {
 		now, err := t.last(ctx, r.key)
 		if err != nil {
@@ -243,7 +234,7 @@ func (t *table) publish(ctx context.Context, r record, last uint64) (uint64, err
 // last returns the newest record of a key, or the zero record's revision and
 // writes where it was never written.
 func (t *table) last(ctx context.Context, key string) (record, error) {
-	m, err := t.stream.GetLastMsgForSubject(ctx, t.subject(key))
+	m, err := t.read(func() (*jetstream.RawStreamMsg, error) { return t.stream.GetLastMsgForSubject(ctx, t.subject(key)) })
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return record{key: key}, nil
 	}
@@ -258,7 +249,7 @@ func (t *table) last(ctx context.Context, key string) (record, error) {
 // returns the revision after the last one.
 func (t *table) scan(ctx context.Context, prefix string, from uint64, visit func(record) error) (next uint64, err error) {
 	for filter := jetstream.WithGetMsgSubject(t.filter(prefix)); ; {
-		m, err := t.stream.GetMsg(ctx, from, filter)
+		m, err := t.read(func() (*jetstream.RawStreamMsg, error) { return t.stream.GetMsg(ctx, from, filter) })
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return from, nil
 		}
@@ -324,26 +315,6 @@ func (t *table) check(ctx context.Context) error {
 func (t *table) damaged(format string, args ...any) error {
 	return engine.Failure(engine.ErrDamaged, t.bucket, "the bucket %s in the data directory is damaged: %s; stop Hearth and restore the data directory from a backup",
 		t.bucket, fmt.Sprintf(format, args...))
-}
-
-// fault turns an error of the client or the server into one of the engine's.
-func (a *access) fault(err error, subject, doing string) error {
-	switch {
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("engine: %s %s: %w", doing, subject, err)
-	case a.gate.closing.Err() != nil, errors.Is(err, client.ErrConnectionClosed):
-		return engine.Closed(subject)
-	case strings.Contains(err.Error(), "no space left"):
-		return engine.Failure(engine.ErrFull, subject, "%s: %v; make room and retry", doing, err)
-	}
-	return faas.Errorf(faas.CodeInternal, subject, "engine: %s: %w", doing, err)
-}
-
-// lostRace reports whether a write failed because another one came first.
-func lostRace(err error) bool {
-	var api *jetstream.APIError
-	return errors.As(err, &api) &&
-		(api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
 func (r record) entry() engine.Entry {

@@ -277,8 +277,7 @@ func (g *group) recycle() error {
 		return err
 	}
 	if !g.memory.v2 {
-		return errors.Join(optional(busy(put(g.memory.dir, "memory.force_empty", "0"))),
-			put(g.memory.dir, "memory.max_usage_in_bytes", "0"))
+		return g.forgetMemory()
 	}
 	// A peak can be reset from Linux 6.12 on, and only for the descriptor that
 	// wrote; older kernels show the highest of all sandboxes of a slot. So a
@@ -310,6 +309,19 @@ func (g *group) renewRun() (err error) {
 	}
 	g.run, err = os.Open(dir)
 	return err
+}
+
+// residue is how much cached memory of the last sandbox may stay charged to a
+// version 1 group. The kernel gives it up as soon as the next one needs it;
+// giving it up here takes 30 ms and more.
+const residue = 16 << 20
+
+func (g *group) forgetMemory() error {
+	now, err := number(g.memory.dir, "memory.usage_in_bytes")
+	if err == nil && now > residue {
+		err = optional(busy(put(g.memory.dir, "memory.force_empty", "0")))
+	}
+	return errors.Join(err, put(g.memory.dir, "memory.max_usage_in_bytes", "0"))
 }
 
 // busy drops the error of pages that cannot be given back now.
