@@ -96,7 +96,8 @@ func (s *Store) Stream(src Source, pipe *os.File) *Stream {
 }
 
 // Begin says that an invocation is handed to the instance: output from now on
-// belongs to it. The line is its START line.
+// belongs to it. The line is its START line; "" where the function's system log
+// level hides it.
 func (st *Stream) Begin(request, line string) {
 	request = validString(request)
 	st.mu.Lock()
@@ -104,7 +105,9 @@ func (st *Stream) Begin(request, line string) {
 	st.drainLocked(barrierTime)
 	st.flushPartialLocked()
 	st.captures.begin(request)
-	st.addLineLocked(request, line)
+	if line != "" {
+		st.addLineLocked(request, line)
+	}
 }
 
 // Settle is the barrier at the end of an invocation: all output that was in the
