@@ -7,6 +7,7 @@ package pooltest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -249,10 +250,10 @@ func (r *Runtime) failureLocked() error {
 func (r *Runtime) Settle(report *faas.Report, wantTail bool) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reports = append(r.reports, *report)
-	if len(r.reports) > 8 {
-		r.reports = r.reports[1:]
+	if len(r.reports) == 8 {
+		r.reports = slices.Delete(r.reports, 0, 1)
 	}
+	r.reports = append(r.reports, *report)
 	if !wantTail {
 		return nil
 	}
