@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"hearth/faas"
 )
@@ -207,31 +208,67 @@ func FuzzArchive(f *testing.F) {
 	f.Add(rawZip(raw{name: "../a"}))
 	f.Add(rawZip(raw{name: "a", content: "/etc", mode: 0o120777}, raw{name: "a/passwd"}))
 	f.Add(append([]byte("prefix"), rawZip(raw{name: "w", windows: true})...))
-	f.Fuzz(func(t *testing.T, zip []byte) {
-		a, err := parse(zip, small)
-		if err != nil {
-			if code := faas.CodeOf(err); code != faas.CodeInvalidZip && code != faas.CodeTooLarge {
-				t.Fatalf("refused with %v", err)
-			}
+	f.Fuzz(tryUnpack)
+}
+
+func tryUnpack(t *testing.T, zip []byte) {
+	a, err := parse(zip, small)
+	if err != nil {
+		if code := faas.CodeOf(err); code != faas.CodeInvalidZip && code != faas.CodeTooLarge {
+			t.Fatalf("refused with %v", err)
+		}
+		return
+	}
+	checked := a.check()
+	outer := t.TempDir()
+	inner := filepath.Join(outer, "content")
+	if err := os.Mkdir(inner, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	err = a.unpack(t.Context(), inner)
+	if (checked == nil) != (err == nil) {
+		t.Fatalf("check said %v, unpack said %v", checked, err)
+	}
+	if beside, _ := os.ReadDir(outer); len(beside) != 1 {
+		t.Fatalf("unpack wrote beside its directory: %v", beside)
+	}
+	if err == nil {
+		checkInside(t, inner)
+	}
+}
+
+// FuzzEntries makes well-formed archives of hostile entries, which bytes alone
+// hardly become: links through links, files below files, odd names and modes.
+func FuzzEntries(f *testing.F) {
+	link := uint32(unixLink | 0o777)
+	f.Add("a", "..", link, "a/b", "x", uint32(0), "c", "a/b", link)
+	f.Add("d/e/", "", uint32(unixDir), "d/up", ".", link, "out", "d/up/../..", link)
+	f.Add("one", "./two/", link, "two", "three/../..", link, "three/x", "", uint32(unixExec))
+	f.Add("A", "1", uint32(unixFile|unixExec), "a", "2", uint32(unixFile), "./a", "3", uint32(unixSetIDs))
+	f.Fuzz(func(t *testing.T, n1, c1 string, m1 uint32, n2, c2 string, m2 uint32, n3, c3 string, m3 uint32) {
+		if len(n1)+len(n2)+len(n3) > 4000 {
 			return
 		}
-		checked := a.check()
-		outer := t.TempDir()
-		inner := filepath.Join(outer, "content")
-		if err := os.Mkdir(inner, 0o755); err != nil {
-			t.Fatal(err)
-		}
-		err = a.unpack(t.Context(), inner)
-		if (checked == nil) != (err == nil) {
-			t.Fatalf("check said %v, unpack said %v", checked, err)
-		}
-		if beside, _ := os.ReadDir(outer); len(beside) != 1 {
-			t.Fatalf("unpack wrote beside its directory: %v", beside)
-		}
-		if err == nil {
-			checkInside(t, inner)
-		}
+		tryUnpack(t, rawZip(raw{name: n1, content: c1, mode: m1 & 0xffff}, raw{name: n2, content: c2, mode: m2 & 0xffff},
+			raw{name: n3, content: c3, mode: m3 & 0xffff, store: true}))
 	})
+}
+
+func TestEntangledLinks(t *testing.T) {
+	// Each link goes to and fro for as long as a target may be, and then to the next.
+	there := strings.Repeat("d/../", 200)
+	entries := []raw{{name: "d/f"}}
+	for i := range 3000 {
+		entries = append(entries, raw{name: fmt.Sprintf("l%d", i), content: fmt.Sprintf("%sl%d", there, i+1), mode: unixLink | 0o777})
+	}
+	began := time.Now()
+	_, err := parse(rawZip(entries...), Limits{}.withDefaults())
+	if !faas.IsCode(err, faas.CodeInvalidZip) {
+		t.Errorf("got %v", err)
+	}
+	if took := time.Since(began); took > 30*time.Second {
+		t.Errorf("it took %v", took)
+	}
 }
 
 // checkInside follows every link as the kernel does.

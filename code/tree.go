@@ -9,6 +9,7 @@ import (
 // a disk: every path with its kind, implied directories included.
 type tree struct {
 	nodes map[string]*node // by canonical name; the root is not in it
+	steps int              // taken by follow, for all links together
 }
 
 type node struct {
@@ -64,8 +65,13 @@ func (t *tree) addParents(name string, limits Limits) error {
 	return nil
 }
 
-// maxHops is where Linux gives up following links.
-const maxHops = 40
+const (
+	// maxHops is where Linux gives up following links.
+	maxHops = 40
+	// maxSteps bounds the work of following all links: a chain of long targets
+	// costs thousands of steps for each link that leads into it.
+	maxSteps = 4 << 20
+)
 
 // checkLinks refuses links that leave the package. Reading the text of each
 // target is not enough, as a target may pass through another link and go up
@@ -96,6 +102,9 @@ func (t *tree) follow(link, target string) error {
 	for hops := 0; len(rest) > 0; {
 		part := rest[0]
 		rest = rest[1:]
+		if t.steps++; t.steps > maxSteps {
+			return invalidEntry(link, "the links of the archive lead through each other too often; use fewer")
+		}
 		switch part {
 		case "", ".":
 			continue

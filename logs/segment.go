@@ -287,8 +287,8 @@ func (fl *functionLog) sweep(now time.Time) error {
 	if fl.dropped {
 		return nil
 	}
-	if err := fl.loadLocked(); err != nil {
-		return err
+	if !fl.loaded {
+		return fl.sweepUnread(now)
 	}
 	fl.trimLocked(now.UnixNano(), 0)
 	if len(fl.segments) == 0 {
@@ -296,6 +296,31 @@ func (fl *functionLog) sweep(now time.Time) error {
 	}
 	if fl.idle++; fl.idle > 1 {
 		fl.closeLocked()
+	}
+	return nil
+}
+
+// sweepUnread enforces the retention on a log that this run has not read, by the
+// times of its files: reading every log of the node would take minutes.
+func (fl *functionLog) sweepUnread(now time.Time) error {
+	found, err := os.ReadDir(fl.dir)
+	if err != nil {
+		return err
+	}
+	kept := 0
+	for _, f := range found {
+		info, err := f.Info()
+		if err == nil && now.Sub(info.ModTime()) > fl.limits.retention {
+			err = os.Remove(filepath.Join(fl.dir, f.Name()))
+		} else {
+			kept++
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	if kept == 0 {
+		return os.Remove(fl.dir)
 	}
 	return nil
 }

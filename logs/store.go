@@ -231,6 +231,10 @@ func (s *Store) onDisk() ([]faas.FunctionID, error) {
 
 func unescapeID(parts []string) (faas.FunctionID, bool) {
 	for i, part := range parts {
+		if part == emptyName {
+			parts[i] = ""
+			continue
+		}
 		plain, err := url.PathUnescape(part)
 		if err != nil {
 			return faas.FunctionID{}, false
@@ -255,10 +259,13 @@ func escape(name string) string {
 		}
 	}
 	if b.Len() == 0 {
-		return "%"
+		return emptyName
 	}
 	return b.String()
 }
+
+// emptyName is what no escaped name is.
+const emptyName = "%"
 
 func globEscape(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)

@@ -15,7 +15,7 @@ const (
 	// batchBytes bounds one write, and so the writer's memory.
 	batchBytes = 1 << 20
 	// sweepTime is how often the retention is enforced.
-	sweepTime = time.Minute
+	sweepTime = 10 * time.Minute
 	// complainTime is how often a failing disk is logged.
 	complainTime = time.Minute
 )
@@ -202,6 +202,7 @@ func (w *writer) sweep() {
 	if err != nil {
 		s.log.Warn("could not list the logs", "error", err)
 	}
+	flushed := time.Now()
 	for _, id := range ids {
 		if isClosed(s.stop) {
 			return
@@ -210,8 +211,9 @@ func (w *writer) sweep() {
 		if err := fl.sweep(s.clock()); err != nil {
 			w.complain(fl, "could not enforce the retention of a log", err)
 		}
-		if len(s.urgent) > 0 { // a sweep of many functions must not hold up a full buffer
+		if time.Since(flushed) > batchTime { // a sweep of many functions holds up nobody
 			w.flush()
+			flushed = time.Now()
 		}
 	}
 }

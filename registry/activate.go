@@ -83,7 +83,7 @@ func newFailure(err error) *failure {
 func (r *Registry) finish(ctx context.Context, began *record, failed *failure) error {
 	id := began.Head.ID.Function
 	current := false
-	_, err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		current = s.record.Head.Revision == began.Head.Revision && s.record.pending()
 		if !current {
 			return nil, nil

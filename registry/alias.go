@@ -21,7 +21,7 @@ func (r *Registry) CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Ali
 		return nil, err
 	}
 	id := alias.Function
-	s, err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		if s.aliases[alias.Name] != nil {
 			arn := faas.FunctionARN(id, alias.Name)
 			return nil, faas.Errorf(faas.CodeConflict, arn, "Alias already exists: %s", arn)
@@ -38,7 +38,7 @@ func (r *Registry) CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Ali
 	if err != nil {
 		return nil, err
 	}
-	return copyAlias(s.aliases[alias.Name]), nil
+	return copyAlias(&alias), nil
 }
 
 // UpdateAlias changes the fields that the patch has.
@@ -48,7 +48,8 @@ func (r *Registry) UpdateAlias(ctx context.Context, id faas.FunctionID, name str
 		return nil, err
 	}
 	defer leave()
-	s, err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	var alias faas.Alias
+	err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		old := s.aliases[name]
 		if old == nil {
 			return nil, noAlias(id, name)
@@ -56,7 +57,7 @@ func (r *Registry) UpdateAlias(ctx context.Context, id faas.FunctionID, name str
 		if patch.RevisionID != "" && patch.RevisionID != old.RevisionID {
 			return nil, stale(faas.FunctionARN(id, name))
 		}
-		alias := patch.apply(old.Clone())
+		alias = patch.apply(old.Clone())
 		if err := alias.Validate(r.limits); err != nil {
 			return nil, err
 		}
@@ -72,7 +73,7 @@ func (r *Registry) UpdateAlias(ctx context.Context, id faas.FunctionID, name str
 	if err != nil {
 		return nil, err
 	}
-	return copyAlias(s.aliases[name]), nil
+	return copyAlias(&alias), nil
 }
 
 func (p AliasPatch) apply(a faas.Alias) faas.Alias {
@@ -104,7 +105,7 @@ func (r *Registry) DeleteAlias(ctx context.Context, id faas.FunctionID, name str
 		return err
 	}
 	defer leave()
-	_, err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		next := s.record.clone()
 		at, found := findAlias(next.Aliases, name)
 		if !found {

@@ -44,14 +44,7 @@ func (r *Registry) Create(ctx context.Context, in CreateInput) (_ *faas.Version,
 		return nil, err
 	}
 	defer releaseSize()
-	s, err := r.commitCreate(ctx, in, cfg, code)
-	if err != nil {
-		return nil, err
-	}
-	if in.Publish {
-		return s.versions[faas.VersionNumber(s.record.LastNumber)], nil
-	}
-	return s.record.Head, nil
+	return r.commitCreate(ctx, in, cfg, code)
 }
 
 // checkCreate names every wrong field of identity, configuration and tags at once.
@@ -94,7 +87,7 @@ func exists(id faas.FunctionID) error {
 	return faas.Errorf(faas.CodeConflict, faas.FunctionARN(id, ""), "Function already exist: %s", id.Name)
 }
 
-func (r *Registry) commitCreate(ctx context.Context, in CreateInput, cfg faas.Config, code faas.Code) (*snapshot, error) {
+func (r *Registry) commitCreate(ctx context.Context, in CreateInput, cfg faas.Config, code faas.Code) (*faas.Version, error) {
 	release, err := r.turn(ctx, in.Function)
 	if err != nil {
 		return nil, err
@@ -106,9 +99,12 @@ func (r *Registry) commitCreate(ctx context.Context, in CreateInput, cfg faas.Co
 		if r.table.load(in.Function) != nil {
 			return nil, exists(in.Function)
 		}
-		s, err := r.tryCreate(ctx, in, cfg, code)
+		made, err := r.tryCreate(ctx, in, cfg, code)
+		if err == nil {
+			return made, nil
+		}
 		if !errors.Is(err, errChanged) {
-			return s, err
+			return nil, err
 		}
 		if err := r.refresh(ctx, in.Function); err != nil {
 			return nil, err
@@ -119,7 +115,7 @@ func (r *Registry) commitCreate(ctx context.Context, in CreateInput, cfg faas.Co
 
 // tryCreate writes the record of a function that does not exist, as far as
 // this node knows.
-func (r *Registry) tryCreate(ctx context.Context, in CreateInput, cfg faas.Config, code faas.Code) (*snapshot, error) {
+func (r *Registry) tryCreate(ctx context.Context, in CreateInput, cfg faas.Config, code faas.Code) (made *faas.Version, err error) {
 	// A function of that name that was deleted left its last version number.
 	before := r.table.grave(in.Function)
 	last := before.revision
@@ -129,12 +125,13 @@ func (r *Registry) tryCreate(ctx context.Context, in CreateInput, cfg faas.Confi
 	rec := &record{Incarnation: newID(), LastNumber: before.lastNumber, Tags: maps.Clone(in.Tags)}
 	rec.Head = r.newVersion(in.Function, faas.Latest, cfg, code)
 	rec.Head.State, rec.Head.StateCode, rec.Head.StateReason = faas.StatePending, codeCreating, reasonCreating
+	made = rec.Head
 	if in.Publish {
-		if err := r.addVersion(ctx, rec, nil); err != nil {
+		if made, err = r.addVersion(ctx, rec, nil); err != nil {
 			return nil, err
 		}
 	}
-	return r.commit(ctx, in.Function, rec, last)
+	return made, r.commit(ctx, in.Function, rec, last)
 }
 
 func (r *Registry) newVersion(id faas.FunctionID, number string, cfg faas.Config, code faas.Code) *faas.Version {

@@ -34,7 +34,7 @@ func (r *Registry) deleteVersion(ctx context.Context, id faas.FunctionID, qualif
 		return faas.Errorf(faas.CodeInvalid, "qualifier", "Deletion of functions is by version number; %q is none. Aliases have a request of their own.", qualifier)
 	}
 	var gone *faas.Version
-	_, err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		next := s.record.clone()
 		at, found := slices.BinarySearchFunc(next.Published, number, func(p published, n int64) int { return cmp.Compare(p.Number, n) })
 		if !found {
@@ -96,8 +96,7 @@ func (r *Registry) deleteFunction(ctx context.Context, id faas.FunctionID) error
 // their last number stays behind.
 func (r *Registry) commitDelete(ctx context.Context, id faas.FunctionID, s *snapshot) error {
 	if s.record.LastNumber > 0 {
-		_, err := r.commit(ctx, id, &record{Deleted: true, LastNumber: s.record.LastNumber}, s.revision)
-		return err
+		return r.commit(ctx, id, &record{Deleted: true, LastNumber: s.record.LastNumber}, s.revision)
 	}
 	revision, err := r.remove(ctx, recordKey(id), s.revision)
 	if errors.Is(err, errChanged) {

@@ -20,29 +20,29 @@ func (r *Registry) Publish(ctx context.Context, in PublishInput) (*faas.Version,
 	if in.Description != nil && len([]rune(*in.Description)) > r.limits.MaxDescription {
 		return nil, descriptionTooLong(*in.Description, r.limits)
 	}
-	var same *faas.Version
-	s, err := r.change(ctx, in.Function, func(ctx context.Context, s *snapshot) (*record, error) {
+	var made *faas.Version
+	release := func() {} // what the last try claimed
+	defer func() { release() }()
+	err = r.change(ctx, in.Function, func(ctx context.Context, s *snapshot) (*record, error) {
 		if err := checkPublish(in, s.record.Head); err != nil {
 			return nil, err
 		}
-		if same = s.unchanged(); same != nil {
+		if made = s.unchanged(); made != nil {
 			return nil, nil
 		}
-		release, err := r.claim(in.Function.Scope, s.record.Head.Code.Size)
-		if err != nil {
+		release()
+		if release, err = r.claim(in.Function.Scope, s.record.Head.Code.Size); err != nil {
+			release = func() {}
 			return nil, err
 		}
-		defer release()
 		next := s.record.clone()
-		return next, r.addVersion(ctx, next, in.Description)
+		made, err = r.addVersion(ctx, next, in.Description)
+		return next, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if same != nil {
-		return same, nil
-	}
-	return s.versions[faas.VersionNumber(s.record.LastNumber)], nil
+	return made, nil
 }
 
 func descriptionTooLong(text string, l faas.Limits) error {
@@ -89,7 +89,7 @@ func (s *snapshot) unchanged() *faas.Version {
 // addVersion writes the content of a version made of the record's head, and
 // lists it in the record; the commit of the record makes it exist. It is pending
 // for as long as the head is. Only a holder of the function's turn calls it.
-func (r *Registry) addVersion(ctx context.Context, rec *record, description *string) error {
+func (r *Registry) addVersion(ctx context.Context, rec *record, description *string) (*faas.Version, error) {
 	id := rec.Head.ID.Function
 	n := rec.LastNumber + 1
 	cfg := rec.Head.Config.Clone()
@@ -103,11 +103,12 @@ func (r *Registry) addVersion(ctx context.Context, rec *record, description *str
 		Version: v, HeadDescription: rec.Head.Config.Description,
 	}
 	if err := r.writeContent(ctx, id, n, content); err != nil {
-		return err
+		return nil, err
 	}
 	rec.LastNumber = n
-	rec.Published = append(rec.Published, published{Number: n, Pending: rec.pending()})
-	return nil
+	p := published{Number: n, Pending: rec.pending()}
+	rec.Published = append(rec.Published, p)
+	return p.apply(v), nil
 }
 
 // writeContent writes a version's key. One may be there already that no record

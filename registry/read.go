@@ -68,7 +68,7 @@ func (r *Registry) changeTags(ctx context.Context, id faas.FunctionID, edit func
 		return err
 	}
 	defer leave()
-	_, err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	return r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		next := s.record.clone()
 		edit(next.Tags)
 		if maps.Equal(next.Tags, s.record.Tags) {
@@ -76,7 +76,6 @@ func (r *Registry) changeTags(ctx context.Context, id faas.FunctionID, edit func
 		}
 		return next, faas.ValidateTags(next.Tags, r.limits.MaxTags)
 	})
-	return err
 }
 
 // List returns a page of the scope's heads, sorted by name, or with allVersions

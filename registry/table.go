@@ -88,22 +88,20 @@ func (t *table) grave(id faas.FunctionID) grave {
 }
 
 // putRecord makes a record of the engine the function's state, unless what is
-// known is as new. It returns the packages that no version uses any more, and
-// the snapshot that is current now.
-func (t *table) putRecord(id faas.FunctionID, revision uint64, rec *record) (unused []faas.Code, now *snapshot) {
+// known is as new. It returns the packages that no version uses any more.
+func (t *table) putRecord(id faas.FunctionID, revision uint64, rec *record) (unused []faas.Code) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.load(id)
 	if (old != nil && revision <= old.revision) || revision <= t.graves[id].revision {
-		return nil, old
+		return nil
 	}
 	if rec.Deleted {
 		t.graves[id] = grave{revision, rec.LastNumber, true}
-		return t.replaceLocked(id, old, nil), nil
+		return t.replaceLocked(id, old, nil)
 	}
 	delete(t.graves, id)
-	now = newSnapshot(id, revision, rec, t.contents[id])
-	return t.replaceLocked(id, old, now), now
+	return t.replaceLocked(id, old, newSnapshot(id, revision, rec, t.contents[id]))
 }
 
 // deleteRecord is putRecord for a key that was deleted.

@@ -40,24 +40,23 @@ func (r *Registry) UpdateCode(ctx context.Context, in UpdateCodeInput) (_ *faas.
 		return nil, err
 	}
 	defer releaseSize()
-	s, err = r.change(ctx, in.Function, func(ctx context.Context, s *snapshot) (*record, error) {
+	var made *faas.Version
+	err = r.change(ctx, in.Function, func(ctx context.Context, s *snapshot) (*record, error) {
 		cfg, err := r.checkUpdateCode(in, s)
 		if err != nil {
 			return nil, err
 		}
 		next := r.startUpdate(s.record, cfg, code)
+		made = next.Head
 		if in.Publish {
-			return next, r.addVersion(ctx, next, nil)
+			made, err = r.addVersion(ctx, next, nil)
 		}
-		return next, nil
+		return next, err
 	})
 	if err != nil {
 		return nil, err
 	}
-	if in.Publish {
-		return s.versions[faas.VersionNumber(s.record.LastNumber)], nil
-	}
-	return s.record.Head, nil
+	return made, nil
 }
 
 // checkUpdateCode returns the configuration that goes with the new code.
@@ -98,7 +97,8 @@ func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch C
 		return nil, err
 	}
 	defer leave()
-	s, err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	var made *faas.Version
+	err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		head := s.record.Head
 		if err := checkUpdate(head, revisionID); err != nil {
 			return nil, err
@@ -110,12 +110,14 @@ func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch C
 		if err := r.checkHost(cfg); err != nil {
 			return nil, err
 		}
-		return r.startUpdate(s.record, cfg, head.Code), nil
+		next := r.startUpdate(s.record, cfg, head.Code)
+		made = next.Head
+		return next, nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	return s.record.Head, nil
+	return made, nil
 }
 
 func checkUpdate(head *faas.Version, revisionID string) error {

@@ -90,6 +90,7 @@ func (w *watcher) caughtUp(ctx context.Context) {
 		switch {
 		case errors.Is(err, engine.ErrNotFound):
 			w.registry.dropUnused(w.registry.table.deleteRecord(id, revision+1))
+			w.registry.table.sawDeletion(id, revision+1) // the watch is past it
 		case err == nil:
 			if err := w.apply(engine.Change{Entry: e}); err != nil {
 				w.registry.log.Error("a function cannot be read", "error", err)
@@ -116,9 +117,8 @@ func (r *Registry) apply(c engine.Change, seen func(faas.FunctionID)) error {
 			return err
 		}
 		seen(id)
-		unused, now := r.table.putRecord(id, c.Revision, rec)
-		r.dropUnused(unused)
-		if now != nil && now.record.pending() {
+		r.dropUnused(r.table.putRecord(id, c.Revision, rec))
+		if rec.pending() { // activate looks whether it still is
 			r.activations.add(id)
 		}
 	case c.Deleted:

@@ -35,16 +35,16 @@ func (r *Registry) turn(ctx context.Context, id faas.FunctionID) (release func()
 	}
 }
 
-// edit makes the next record out of the current one. A nil record changes
-// nothing. It may run several times.
+// edit makes the next record out of the current one, and notes the answer to
+// its caller: by the time that the change is committed, others may have gone on
+// from it. A nil record changes nothing. It may run several times.
 type edit func(ctx context.Context, s *snapshot) (*record, error)
 
-// change runs edit on a function that exists and commits what it returns. The
-// snapshot is the one that is current afterwards.
-func (r *Registry) change(ctx context.Context, id faas.FunctionID, edit edit) (*snapshot, error) {
+// change runs edit on a function that exists and commits what it returns.
+func (r *Registry) change(ctx context.Context, id faas.FunctionID, edit edit) error {
 	release, err := r.turn(ctx, id)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer release()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
@@ -52,44 +52,42 @@ func (r *Registry) change(ctx context.Context, id faas.FunctionID, edit edit) (*
 	for range changeAttempts {
 		s := r.table.load(id)
 		if s == nil {
-			return nil, noFunction(id, "")
+			return noFunction(id, "")
 		}
 		next, err := edit(ctx, s)
 		if err != nil || next == nil {
-			return s, err
+			return err
 		}
-		s, err = r.commit(ctx, id, next, s.revision)
-		if !errors.Is(err, errChanged) {
-			return s, err
+		if err = r.commit(ctx, id, next, s.revision); !errors.Is(err, errChanged) {
+			return err
 		}
 		if err := r.refresh(ctx, id); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return nil, engineError("change function", errChanged)
+	return engineError("change function", errChanged)
 }
 
 // commit writes a record over the revision last (0: there is none) and applies
 // it. Once it returned nil the change is durable and visible on this node.
-func (r *Registry) commit(ctx context.Context, id faas.FunctionID, rec *record, last uint64) (*snapshot, error) {
+func (r *Registry) commit(ctx context.Context, id faas.FunctionID, rec *record, last uint64) error {
 	rec.Format = recordFormat
 	value, err := rec.encode()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	revision, err := r.write(ctx, recordKey(id), value, last)
 	if errors.Is(err, errChanged) {
-		return nil, errChanged
+		return errChanged
 	}
 	if err != nil {
-		return nil, engineError("write function", err)
+		return engineError("write function", err)
 	}
-	unused, s := r.table.putRecord(id, revision, rec)
-	r.dropUnused(unused)
+	r.dropUnused(r.table.putRecord(id, revision, rec))
 	if rec.pending() {
 		r.activations.add(id)
 	}
-	return s, nil
+	return nil
 }
 
 // write puts a key that has the revision last (0: that does not exist). Where

@@ -159,13 +159,14 @@ var sharedCatalogue = sync.OnceValue(func() *Catalogue {
 	return NewCatalogue(CatalogueOptions{SearchPath: os.Getenv("PATH")})
 })
 
-// drivers are the isolations that the tests run on.
+// drivers are the isolations that the tests run on: none, and the real one where
+// this system has it.
 func drivers(t testing.TB) map[string]func() sandbox.Driver {
-	return map[string]func() sandbox.Driver{
-		"none": func() sandbox.Driver {
-			return none.New(none.Options{Dir: t.TempDir()})
-		},
+	all := map[string]func() sandbox.Driver{
+		"none": func() sandbox.Driver { return none.New(none.Options{Dir: t.TempDir()}) },
 	}
+	isolated(t, all)
+	return all
 }
 
 func newBench(t testing.TB, driver sandbox.Driver) *bench {

@@ -69,14 +69,6 @@ func (c catalogueList) List() []native.Runtime {
 type instances struct{ pools *pool.Pools }
 
 func (i instances) Count(id faas.FunctionID) native.InstanceCount {
-	var n native.InstanceCount
-	for _, stats := range i.pools.Stats() {
-		if stats.Version.Function != id {
-			continue
-		}
-		n.Starting += stats.Starting
-		n.Idle += stats.Idle
-		n.Busy += stats.Busy
-	}
-	return n
+	n := i.pools.Function(id)
+	return native.InstanceCount{Starting: n.Starting, Idle: n.Idle, Busy: n.Busy}
 }

@@ -72,6 +72,15 @@ func (f *front) allowed(hostport string) bool {
 	return false
 }
 
+// hostsOf are the names by which a server at a loopback address may be called;
+// a server that listens wider is known by names that Hearth cannot know.
+func hostsOf(listen string) []string {
+	if !isLoopback(listen) {
+		return nil
+	}
+	return []string{"localhost"}
+}
+
 func refuse(w http.ResponseWriter, status int, kind, message string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("x-amzn-ErrorType", kind)

@@ -81,24 +81,33 @@ func runServer(ctx context.Context, t *terminal, v values, dir string, body func
 func (s *server) url() string { return "http://" + s.listener.Addr().String() }
 
 // stop refuses new calls, waits for those in flight at most as long as drain and
-// until ctx ends, and closes everything. Idempotent it is not: runServer owns it.
+// until ctx ends, and closes everything.
 func (s *server) stop(ctx context.Context, drain time.Duration) error {
 	s.front.draining.Store(true)
 	ctx, cancel := context.WithTimeout(ctx, drain)
 	defer cancel()
 	s.log.Info("stopping", "drain", drain)
 	// New calls are refused first, so that what is in flight only gets less.
-	err := s.pools.Drain(ctx)
-	if ctx.Err() != nil {
+	if err := s.closePools(ctx); err != nil {
 		s.log.Warn("invocations in flight were ended", "error", err)
-		err = nil
 	}
+	var err error
 	answers, cancelAnswers := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancelAnswers()
 	if closing := s.http.Shutdown(answers); closing != nil {
 		err = errors.Join(err, s.http.Close())
 	}
 	return errors.Join(err, s.close())
+}
+
+// closePools ends every instance, once.
+func (s *server) closePools(ctx context.Context) error {
+	pools := s.pools
+	s.pools = nil
+	if pools == nil {
+		return nil
+	}
+	return pools.Close(ctx)
 }
 
 // close closes what was opened, last first.
@@ -185,17 +194,17 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		return err
 	}
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, KeepAlive: v.duration("keep-alive"),
+		Starter: launcher, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
-	s.opened("the instances", s.pools.Close)
+	s.opened("the instances", s.closePools)
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	s.opened("the registry", s.registry.Close)
+	s.opened("the registry", func(context.Context) error { return s.registry.Close() })
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
 	s.front = newFront(
 		lambda.New(lambda.Options{

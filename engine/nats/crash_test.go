@@ -98,8 +98,8 @@ func writeOne(ctx context.Context, e *nats.Engine, key string, i int) error {
 // at random moments: while it opens the directory, and while it writes.
 // Everything that it acknowledged is there afterwards, and nothing is damaged.
 func TestKill(t *testing.T) {
-	lives := 8
-	if os.Getenv("HEARTH_LONG") != "" {
+	lives := 5
+	if long {
 		lives = 100
 	}
 	path := t.TempDir()
@@ -108,7 +108,7 @@ func TestKill(t *testing.T) {
 		if life%4 == 0 {
 			acknowledged = append(acknowledged, liveFor(t, path, life, time.Duration(rand.IntN(60))*time.Millisecond)...)
 		} else {
-			acknowledged = append(acknowledged, liveUntil(t, path, life, 5+rand.IntN(200))...)
+			acknowledged = append(acknowledged, liveUntil(t, path, life, 5+rand.IntN(100))...)
 		}
 		e := start(t, path)
 		for _, line := range acknowledged {

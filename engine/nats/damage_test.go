@@ -17,6 +17,9 @@ import (
 	"hearth/faas"
 )
 
+// long asks for the exhaustive forms of the tests; the short ones take seconds.
+var long = os.Getenv("HEARTH_LONG") != ""
+
 // contents is everything that a store holds.
 type contents struct {
 	entries map[string]string
@@ -29,7 +32,7 @@ func fill(t *testing.T, e *opened) contents {
 	t.Helper()
 	ctx := t.Context()
 	c := contents{entries: make(map[string]string), blobs: make(map[string][]byte)}
-	for i := range 300 {
+	for i := range 100 {
 		key := fmt.Sprintf("a/%d/fn", i)
 		value, _ := enginetest.Content(uint64(i), 100+i%7*1000)
 		rev, err := e.Meta().Create(ctx, key, value)
@@ -75,6 +78,9 @@ func TestDamage(t *testing.T) {
 			e.stop()
 			whole := 0
 			for _, file := range files(t, master) {
+				if state == "Killed" && !long && filepath.Ext(file) != ".blk" {
+					continue // the others are the same files as when it was stopped
+				}
 				for name, harm := range harms(t, filepath.Join(master, file)) {
 					t.Run(file+"/"+name, func(t *testing.T) {
 						victim := filepath.Join(t.TempDir(), "victim")
@@ -122,10 +128,10 @@ func harms(t *testing.T, file string) map[string]func(*testing.T, string) {
 	if size == 0 {
 		return harms
 	}
-	cuts, flips := []int64{0, size / 2}, []int64{4, size / 2, size * 9 / 10}
-	if os.Getenv("HEARTH_LONG") != "" {
-		cuts = append(cuts, size/4, size-1)
-		flips = append(flips, 0, size/5, size/3, size*2/3, size-1)
+	cuts, flips := []int64{size / 2}, []int64{4, size / 2}
+	if long {
+		cuts = append(cuts, 0, size/4, size-1)
+		flips = append(flips, 0, size/5, size/3, size*2/3, size*9/10, size-1)
 	}
 	for _, to := range cuts {
 		harms[fmt.Sprintf("cut to %d", to)] = func(t *testing.T, path string) { check(t, os.Truncate(path, to)) }

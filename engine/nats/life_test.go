@@ -199,9 +199,47 @@ func TestCheckWhileWriting(t *testing.T) {
 			}
 		})
 	}
-	for range 30 {
+	for range 10 {
 		check(t, e.Check(t.Context()))
 	}
 	cancel()
 	wg.Wait()
+}
+
+// TestWatchSurvives takes the server's side of a watch away, by deleting its
+// consumer and by starting JetStream again: the watch goes on, with every change
+// once and in order.
+func TestWatchSurvives(t *testing.T) {
+	e := start(t, t.TempDir())
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	changes, ended := make(chan engine.Change, 100), make(chan error, 1)
+	go func() {
+		ended <- e.Meta().Watch(ctx, "", func(c engine.Change) error { changes <- c; return nil })
+	}()
+	<-changes // the mark
+	for round, harm := range []func() error{
+		func() error { return nil },
+		func() error { _, err := e.LoseConsumers(ctx); return err },
+		e.Wound,
+		func() error { return errors.Join(e.Wound(), e.Wound()) },
+	} {
+		check(t, harm())
+		for i := range 5 {
+			rev, err := e.Meta().Create(ctx, fmt.Sprintf("%d/%d", round, i), nil)
+			check(t, err)
+			select {
+			case c := <-changes:
+				if c.Revision != rev {
+					t.Fatalf("round %d: revision %d, want %d", round, c.Revision, rev)
+				}
+			case <-ctx.Done():
+				t.Fatalf("round %d: no change came", round)
+			}
+		}
+	}
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Errorf("Watch: %v", err)
+	}
 }

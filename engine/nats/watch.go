@@ -3,16 +3,19 @@ package nats
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hearth/engine"
 )
 
-// A watch that lags holds at most this much in memory.
 const (
+	// A watch that lags holds at most this much in memory.
 	watchMessages = 256
 	watchBytes    = 4 << 20
+	// After two heartbeats without one the client replaces the consumer.
+	watchHeartbeat = time.Second
 )
 
 // Watch implements engine.Meta. What exists is read record by record until there
@@ -60,7 +63,8 @@ func (t *table) follow(ctx context.Context, prefix string, from uint64, apply fu
 	if err != nil {
 		return t.fault(err, prefix, "watch")
 	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(watchMessages, watchBytes))
+	messages, err := consumer.Messages(
+		jetstream.PullMaxMessagesWithBytesLimit(watchMessages, watchBytes), jetstream.PullHeartbeat(watchHeartbeat))
 	if err != nil {
 		return t.fault(err, prefix, "watch")
 	}

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -43,6 +45,7 @@ type box struct {
 	watchers  sync.WaitGroup
 	firstGone chan struct{} // closed when no process is left in the pid namespace
 	done      chan struct{} // see sandbox.Sandbox.Done
+	killed    chan struct{} // closed when Destroy begins
 	destroyed chan struct{} // closed when Destroy's own part is over
 
 	mu         sync.Mutex
@@ -115,8 +118,8 @@ func (b *box) Listen(ctx context.Context, network, address string) (net.Listener
 
 // Start implements sandbox.Sandbox.
 func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
-	if len(cmd.Args) == 0 || cmd.Args[0] == "" || cmd.Args[0][0] != '/' {
-		return errors.New("process: a command needs an absolute path as its first argument")
+	if err := checkCommand(cmd); err != nil {
+		return err
 	}
 	if err := ctx.Err(); err != nil {
 		return err
@@ -126,8 +129,8 @@ func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
 		return err
 	}
 	defer close(launched)
-	if err := b.d.setups.enter(ctx); err != nil {
-		return err
+	if err := b.d.setups.enter(ctx, b.killed); err != nil {
+		return errors.Join(b.dead(), ctx.Err())
 	}
 	defer b.d.setups.leave()
 	if err := b.start(cmd); err != nil {
@@ -135,6 +138,18 @@ func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
 			return dead
 		}
 		return scarce(fmt.Errorf("process: start %s: %w", cmd.Args[0], err))
+	}
+	return nil
+}
+
+func checkCommand(cmd sandbox.Command) error {
+	if len(cmd.Args) == 0 || cmd.Args[0] == "" || cmd.Args[0][0] != '/' {
+		return errors.New("process: a command needs an absolute path as its first argument")
+	}
+	for _, s := range slices.Concat(cmd.Args, cmd.Env, []string{cmd.Dir}) {
+		if strings.ContainsRune(s, 0) {
+			return errors.New("process: a command's arguments, environment and directory cannot hold a NUL")
+		}
 	}
 	return nil
 }
@@ -362,6 +377,7 @@ func (b *box) Destroy(cause string) error {
 		return b.destroyErr
 	}
 	b.dying, b.cause = true, cause
+	close(b.killed)
 	launching := b.launching
 	listeners := b.listeners
 	b.mu.Unlock()

@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -45,23 +47,75 @@ func crashee(dir string) {
 			fail(sb.Freeze())
 		}
 	}
+	if os.Getenv("HEARTH_TEST_CHURN") != "" {
+		fmt.Println("ready")
+		churn(d)
+	}
 	_, err = d.Create(ctx, sandbox.Spec{ID: "unstarted", MemoryMB: 64, TmpMB: 64, Egress: sandbox.EgressNone})
 	fail(err)
 	fmt.Println("ready")
 	select {}
 }
 
-// kill -9 leaves no process, mount, loop device or namespace; the control groups
-// are removed by the next New.
-func TestKilledDriver(t *testing.T) {
+// churn starts and destroys sandboxes for ever, several at once.
+func churn(d *Driver) {
+	var wg sync.WaitGroup
+	for g := range 4 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				// Sizes that are not kept ahead, so that some kills hit the making of a /tmp.
+				spec := sandbox.Spec{ID: fmt.Sprintf("g%d-%d", g, i), MemoryMB: 64, TmpMB: 16 + i%8, Egress: sandbox.EgressNone}
+				sb, err := d.Create(context.Background(), spec)
+				if err != nil {
+					continue
+				}
+				if sb.Start(context.Background(), sandbox.Command{Args: []string{"/bin/sleep", "10000"}}) == nil {
+					sb.Output().Close()
+				}
+				sb.Destroy("churn")
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// kill -9 at any moment of making and destroying sandboxes leaves nothing that
+// the next New does not remove.
+func TestKilledAnywhere(t *testing.T) {
+	rounds := 4
+	if os.Getenv("HEARTH_LONG") != "" {
+		rounds = 100
+	}
 	dir := t.TempDir()
+	before := countWorld(t, dir, crashID)
+	for i := range rounds {
+		crash(t, dir, "HEARTH_TEST_CHURN=1", time.Duration(rand.IntN(200))*time.Millisecond)
+		d, err := New(Options{StateDir: dir, DataID: crashID})
+		if err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatalf("round %d: %v", i, err)
+		}
+		if err := poll(10*time.Second, func() (bool, error) { return countWorld(t, dir, crashID) == before, nil }); err != nil {
+			t.Fatalf("round %d left %+v, before: %+v", i, countWorld(t, dir, crashID), before)
+		}
+		left, _ := filepath.Glob(filepath.Join(dir, "tmp", "*"))
+		if len(left) > 0 {
+			t.Fatalf("round %d left files: %v", i, left)
+		}
+	}
+}
+
+// crash runs the crashee, and kills it this long after it is ready.
+func crash(t *testing.T, dir, env string, after time.Duration) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := countWorld(t, dir, crashID)
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "HEARTH_TEST_CRASH="+dir)
+	cmd.Env = append(os.Environ(), "HEARTH_TEST_CRASH="+dir, env)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -74,14 +128,24 @@ func TestKilledDriver(t *testing.T) {
 		cmd.Process.Kill()
 		t.Fatalf("the driver's process said %q, %v", line, err)
 	}
-	if w := countWorld(t, dir, crashID); w.processes < 7 || w.loops < 3 || w.groups == 0 {
+	if after > 0 {
+		<-time.After(after) // the moment of the kill is what is random
+	} else if w := countWorld(t, dir, crashID); w.processes < 7 || w.loops < 3 || w.groups == 0 {
 		t.Errorf("the count sees too little: %+v", w)
 	}
 	cmd.Process.Kill()
-	cmd.Wait()
+	_ = cmd.Wait() // killed
+}
+
+// kill -9 leaves no process, mount, loop device or namespace; the control groups
+// are removed by the next New.
+func TestKilledDriver(t *testing.T) {
+	dir := t.TempDir()
+	before := countWorld(t, dir, crashID)
+	crash(t, dir, "HEARTH_TEST_CHURN=", 0)
 
 	after := before
-	err = poll(10*time.Second, func() (bool, error) {
+	err := poll(10*time.Second, func() (bool, error) {
 		after = countWorld(t, dir, crashID)
 		after.groups = before.groups // left for the next New
 		return after == before, nil

@@ -14,6 +14,7 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,7 @@ type Driver struct {
 	log       *slog.Logger
 	max       int
 	minFreeMB int
+	stateDir  string
 	name      string // of the control groups
 	layout    layout
 	users     idRange
@@ -56,7 +58,7 @@ type Driver struct {
 	cleaning int           // slots that come back
 	changed  chan struct{} // closed and replaced when a slot comes back
 	closed   bool
-	lost     []error // slots that were not fit for use again
+	lost     int // slots that were not fit for use again
 }
 
 // slot is what outlives a sandbox and is used by the next: control groups, and a
@@ -70,10 +72,13 @@ type slot struct {
 // sandbox's first process; the others belong to one slot each.
 type idRange struct{ first, n int }
 
+// mostSandboxes is what one driver has user ids for.
+const mostSandboxes = 1<<14 - 1
+
 // usersOf chooses the ids of a driver, far above those that people and systems
 // use, and different for drivers with different data.
 func usersOf(dataID string, n int) idRange {
-	const base, step, ranges = 1 << 30, 1 << 14, 1 << 15
+	const base, step, ranges = 1 << 30, mostSandboxes + 1, 1 << 15
 	h := fnv.New32a()
 	h.Write([]byte(dataID))
 	return idRange{first: base + int(h.Sum32()%ranges)*step, n: n}
@@ -82,10 +87,13 @@ func usersOf(dataID string, n int) idRange {
 // gate admits a number of callers at once.
 type gate chan struct{}
 
-func (g gate) enter(ctx context.Context) error {
+// enter waits for a place until ctx ends or stop is closed.
+func (g gate) enter(ctx context.Context, stop <-chan struct{}) error {
 	select {
 	case g <- struct{}{}:
 		return nil
+	case <-stop:
+		return sandbox.ErrDestroyed
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -104,10 +112,14 @@ func New(opts Options) (*Driver, error) {
 	if !filepath.IsAbs(opts.StateDir) {
 		return nil, fmt.Errorf("process: state directory %q: must be an absolute path", opts.StateDir)
 	}
+	if opts.MaxSandboxes > mostSandboxes {
+		return nil, fmt.Errorf("process: MaxSandboxes is %d: at most %d", opts.MaxSandboxes, mostSandboxes)
+	}
 	d := &Driver{
 		log:       opts.Logger,
 		max:       opts.MaxSandboxes,
 		minFreeMB: opts.MinFreeMB,
+		stateDir:  opts.StateDir,
 		name:      "hearth-" + opts.DataID,
 		networks:  opts.Networks,
 		setups:    make(gate, 2*runtime.NumCPU()),
@@ -124,14 +136,14 @@ func New(opts Options) (*Driver, error) {
 		d.minFreeMB = defaultMinFreeMB
 	}
 	d.users = usersOf(opts.DataID, d.max+1)
-	if err := d.open(opts.StateDir); err != nil {
+	if err := d.open(); err != nil {
 		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
 }
 
 // open makes everything that the sandboxes share.
-func (d *Driver) open(stateDir string) (err error) {
+func (d *Driver) open() (err error) {
 	if d.layout, err = detectLayout(); err != nil {
 		return err
 	}
@@ -156,14 +168,14 @@ func (d *Driver) open(stateDir string) (err error) {
 	if d.proc, err = os.Open("/proc"); err != nil {
 		return err
 	}
-	root := filepath.Join(stateDir, "root")
+	root := filepath.Join(d.stateDir, "root")
 	if err := os.MkdirAll(root, 0o711); err != nil {
 		return err
 	}
 	if d.template, err = newTemplate(root, d.users); err != nil {
 		return err
 	}
-	if d.tmp, err = newTmpPool(filepath.Join(stateDir, "tmp"), min(d.max, 64), d.log); err != nil {
+	if d.tmp, err = newTmpPool(filepath.Join(d.stateDir, "tmp"), min(d.max, 64), d.log); err != nil {
 		return err
 	}
 	d.lo = newLoopback()
@@ -187,7 +199,8 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	}
 	b := &box{
 		d: d, id: spec.ID, limits: resourceLimits(spec),
-		firstGone: make(chan struct{}), done: make(chan struct{}), destroyed: make(chan struct{}),
+		firstGone: make(chan struct{}), done: make(chan struct{}),
+		killed: make(chan struct{}), destroyed: make(chan struct{}),
 	}
 	if err := d.admit(ctx, b, spec); err != nil {
 		return nil, err
@@ -263,7 +276,7 @@ func scarce(err error) error {
 
 // admit counts the Create in background, takes a slot, and registers the box.
 func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
-	if err := d.checkMemory(spec.MemoryMB); err != nil {
+	if err := errors.Join(d.checkMemory(spec.MemoryMB), d.checkDisk(spec.TmpMB)); err != nil {
 		return err
 	}
 	d.mu.Lock()
@@ -328,9 +341,22 @@ func (d *Driver) checkMemory(memoryMB int) error {
 	return nil
 }
 
+// checkDisk refuses a sandbox whose /tmp could not be filled now.
+func (d *Driver) checkDisk(tmpMB int) error {
+	var fs unix.Statfs_t
+	if err := unix.Statfs(d.stateDir, &fs); err != nil {
+		return fmt.Errorf("process: read the free disk space: %w", err)
+	}
+	if free := int64(fs.Bavail) * fs.Bsize >> 20; free < int64(tmpMB+d.minFreeMB) {
+		return fmt.Errorf("%w: %d MB of disk are free, a /tmp of %d MB needs %d",
+			sandbox.ErrNoCapacity, free, tmpMB, tmpMB+d.minFreeMB)
+	}
+	return nil
+}
+
 // build makes the sandbox. What it made before it failed, abandon removes.
 func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err error) {
-	if err := d.setups.enter(ctx); err != nil {
+	if err := d.setups.enter(ctx, nil); err != nil {
 		return err
 	}
 	defer d.setups.leave()
@@ -379,6 +405,7 @@ func (d *Driver) abandon(b *box) {
 	}
 	if b.first != nil {
 		_ = b.first.kill(unix.SIGKILL) // it dies of the lifeline as well
+		_ = b.first.pidfd.SetReadDeadline(time.Now().Add(deathLimit))
 		_, err := b.first.wait()
 		dead = err == nil
 	}
@@ -421,7 +448,8 @@ func (d *Driver) settle(b *box, dead bool, err error) {
 	if dead && err == nil {
 		d.free = append(d.free, b.slot)
 	} else {
-		d.lost = append(d.lost, fmt.Errorf("process: slot of sandbox %s is lost: %w", b.id, err))
+		d.lost++
+		d.log.Error("a slot is lost: processes may be left in it", "sandbox", b.id, "error", err)
 	}
 	close(d.changed)
 	d.changed = make(chan struct{})
@@ -451,12 +479,16 @@ func (d *Driver) Close() error {
 		d.setups <- struct{}{} // as many at once as setups
 		wg.Go(func() {
 			defer d.setups.leave()
-			_ = b.Destroy("shutdown") // a failure is in lost
+			_ = b.Destroy("shutdown") // a failure is counted in lost
 		})
 	}
 	wg.Wait()
 	d.background.Wait()
-	return errors.Join(append(d.lost, d.release())...)
+	var lost error
+	if d.lost > 0 {
+		lost = fmt.Errorf("process: %d slots were lost; the next start removes what is left of them", d.lost)
+	}
+	return errors.Join(lost, d.release())
 }
 
 // release lets go of everything that the sandboxes shared. No sandbox is left.
@@ -476,7 +508,7 @@ func (d *Driver) release() error {
 			errs = append(errs, s.group.close())
 		}
 	}
-	if len(d.lost) == 0 {
+	if d.lost == 0 {
 		errs = append(errs, removeGroups(d.layout.parents(d.name)))
 	}
 	if d.template != nil {

@@ -20,8 +20,8 @@ type Options struct {
 	Logger *slog.Logger // nil discards
 	// MaxSandboxes is the most that exist at once; 0 = 1,000.
 	MaxSandboxes int
-	// MinFreeMB is the memory that the machine must still have available, beyond
-	// the new sandbox's own limit, for Create to go ahead; 0 = 128.
+	// MinFreeMB is what the machine must still have, of memory and of disk each,
+	// beyond the new sandbox's own limits, for Create to go ahead; 0 = 128.
 	MinFreeMB int
 	// Networks gives network namespaces with egress. Without it only
 	// sandbox.EgressNone works.

@@ -30,15 +30,18 @@ import (
 // is unlinked before anything is written to it, and the loop device clears itself
 // when the last mount goes: kill -9 leaves nothing.
 type tmpPool struct {
-	dir   string // on disk; holds templates and, for an instant, images
-	limit int    // most idle images
-	log   *slog.Logger
-	make1 chan struct{} // one token: images are made one after the other
+	dir    string // on disk; holds templates and, for an instant, images
+	limit  int    // most idle images
+	log    *slog.Logger
+	noDisk error         // why disk-backed images cannot be made here; nil where they can
+	making gate          // more at once only wait for each other in the kernel
+	refill chan int      // sizes of which too few are idle
+	stop   chan struct{} // closed by close
+	filler sync.WaitGroup
 
 	mu     sync.Mutex
 	idle   []*image // the most recently used last
 	closed bool
-	loopOK error // why disk-backed images cannot be made here; nil where they can
 }
 
 // image is one /tmp.
@@ -52,6 +55,8 @@ type image struct {
 }
 
 const (
+	// tmpAhead is how many images of a size are made before they are asked for.
+	tmpAhead = 4
 	// An image is cleaned for reuse while it holds at most this, else dropped.
 	tmpMostFiles = 2000
 	tmpMostBytes = 64 << 20
@@ -65,21 +70,65 @@ func newTmpPool(dir string, limit int, log *slog.Logger) (*tmpPool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	p := &tmpPool{dir: dir, limit: limit, log: log, make1: make(chan struct{}, 1)}
-	img, err := p.makeDisk(512)
-	if err != nil {
-		p.loopOK = err
-		log.Warn("no disk-backed /tmp: falling back to tmpfs of half the memory", "error", err)
-		return p, nil
+	p := &tmpPool{
+		dir: dir, limit: limit, log: log,
+		making: make(gate, 1), refill: make(chan int, 1), stop: make(chan struct{}),
 	}
-	p.idle = append(p.idle, img)
+	img, err := p.makeDisk(defaultTmpMB)
+	if err != nil {
+		p.noDisk = err
+		log.Warn("no disk-backed /tmp: falling back to tmpfs of half the memory", "error", err)
+	} else {
+		p.idle = append(p.idle, img)
+		p.filler.Go(p.fill)
+	}
 	return p, nil
+}
+
+// fill keeps tmpAhead idle images of the sizes that are asked for.
+func (p *tmpPool) fill() {
+	for {
+		var sizeMB int
+		select {
+		case sizeMB = <-p.refill:
+		case <-p.stop:
+			return
+		}
+		for p.idleOf(sizeMB) < min(tmpAhead, p.limit) {
+			img, err := p.makeOne(context.Background(), p.stop, sizeMB)
+			if err != nil {
+				break // the next get of this size says why, if it lasts
+			}
+			if err := p.keep(img); err != nil {
+				p.log.Warn("cannot remove a /tmp", "error", err)
+			}
+		}
+	}
+}
+
+func (p *tmpPool) idleOf(sizeMB int) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, img := range p.idle {
+		if img.sizeMB == sizeMB {
+			n++
+		}
+	}
+	return n
 }
 
 // get returns an image of the size, whose next is ready to be moved into place.
 func (p *tmpPool) get(ctx context.Context, sizeMB, memoryMB int) (*image, error) {
+	if p.noDisk != nil {
+		return makeTmpfs(min(sizeMB, max(memoryMB/2, 1)))
+	}
+	defer func() {
+		select {
+		case p.refill <- sizeMB:
+		default: // the filler is busy; a later get asks again
+		}
+	}()
 	p.mu.Lock()
-	loopOK := p.loopOK
 	for i := len(p.idle) - 1; i >= 0; i-- {
 		if img := p.idle[i]; img.sizeMB == sizeMB {
 			p.idle = append(p.idle[:i], p.idle[i+1:]...)
@@ -88,15 +137,14 @@ func (p *tmpPool) get(ctx context.Context, sizeMB, memoryMB int) (*image, error)
 		}
 	}
 	p.mu.Unlock()
-	if loopOK != nil {
-		return makeTmpfs(min(sizeMB, max(memoryMB/2, 1)))
+	return p.makeOne(ctx, nil, sizeMB)
+}
+
+func (p *tmpPool) makeOne(ctx context.Context, stop <-chan struct{}, sizeMB int) (*image, error) {
+	if err := p.making.enter(ctx, stop); err != nil {
+		return nil, err
 	}
-	select {
-	case p.make1 <- struct{}{}:
-		defer func() { <-p.make1 }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	}
+	defer p.making.leave()
 	return p.makeDisk(sizeMB)
 }
 
@@ -111,6 +159,11 @@ func (p *tmpPool) put(img *image) error {
 		}
 		return img.close()
 	}
+	return p.keep(img)
+}
+
+// keep makes an image idle, in the place of another if there are too many.
+func (p *tmpPool) keep(img *image) error {
 	var drop *image
 	p.mu.Lock()
 	switch {
@@ -133,6 +186,8 @@ func (p *tmpPool) close() error {
 	idle := p.idle
 	p.idle, p.closed = nil, true
 	p.mu.Unlock()
+	close(p.stop)
+	p.filler.Wait()
 	var errs []error
 	for _, img := range idle {
 		errs = append(errs, img.close())

@@ -36,8 +36,7 @@ const (
 	maxSources = 1 << 16
 	// uplinkSet is read back from the table of a server that was killed.
 	uplinkSet = "uplinks"
-	// rejectPort and rejectReset are NFT_REJECT_ICMPX_ADMIN_PROHIBITED under
-	// NFT_REJECT_ICMPX_UNREACH, and NFT_REJECT_TCP_RST.
+	// rejectProhibited is NFT_REJECT_ICMPX_ADMIN_PROHIBITED.
 	rejectProhibited = 3
 )
 
@@ -214,7 +213,7 @@ func (b *builder) forwarded(refuse, permit *nftables.Chain, blocked, allowed, up
 	// To instances: never from each other, and only answers.
 	b.rule(c, b.from(), b.to(expr.CmpOpEq), jump(refuse))
 	b.rule(c, b.to(expr.CmpOpEq), ctHas(expr.CtKeySTATE, ctEstablished), accept())
-	b.rule(c, b.to(expr.CmpOpEq), drop())
+	b.rule(c, b.to(expr.CmpOpEq), jump(refuse))
 	// From instances.
 	b.rule(c, b.from(), ctHas(expr.CtKeySTATE, expr.CtStateBitINVALID), drop())
 	b.rule(c, b.from(), destination(allowed), jump(permit))

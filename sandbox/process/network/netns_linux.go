@@ -7,11 +7,17 @@ import (
 	"net"
 	"net/netip"
 	"sync/atomic"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"hearth/sandbox"
+)
+
+const (
+	linkWait  = 2 * time.Second
+	linkPause = 200 * time.Microsecond
 )
 
 // Netns is one network namespace, held by its descriptor.
@@ -73,6 +79,9 @@ func (p *Pool) newEgress(slot int) (*Netns, error) {
 		if err := setUpInside(instance, host); err != nil {
 			return err
 		}
+		if err := p.awaitLink(n.link); err != nil {
+			return err
+		}
 		packets, streams, err := listenDNS()
 		if err != nil {
 			return err
@@ -96,7 +105,7 @@ func (p *Pool) newEgress(slot int) (*Netns, error) {
 // addresses are the two ends of a slot: neighbours in a /31 (RFC 3021).
 func (p *Pool) addresses(slot int) (host, instance netip.Addr) {
 	b := p.subnet.Addr().As4()
-	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3]) + 0
+	v := uint32(b[0])<<24 | uint32(b[1])<<16 | uint32(b[2])<<8 | uint32(b[3])
 	v += uint32(slot) * 2
 	at := func(v uint32) netip.Addr {
 		return netip.AddrFrom4([4]byte{byte(v >> 24), byte(v >> 16), byte(v >> 8), byte(v)})
@@ -170,6 +179,26 @@ func setUpInside(instance, host netip.Addr) error {
 		return fmt.Errorf("add the default route: %w", err)
 	}
 	return nil
+}
+
+// awaitLink waits until the kernel uses the host's end, which came up before its
+// peer: some milliseconds in which a packet to the instance would be lost, and
+// with it a second, until the sender tries again.
+func (p *Pool) awaitLink(index int) error {
+	deadline := time.Now().Add(linkWait)
+	for {
+		link, err := p.host.LinkByIndex(index)
+		if err != nil {
+			return fmt.Errorf("find veth %d: %w", index, err)
+		}
+		if link.Attrs().OperState == netlink.OperUp {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("veth %s is not up after %v", link.Attrs().Name, linkWait)
+		}
+		time.Sleep(linkPause)
+	}
 }
 
 func pointToPoint(a netip.Addr) *net.IPNet {
