@@ -88,7 +88,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for i, concurrency := range []int{1, 1, 3, 10} {
 		w.current = append(w.current, version(fmt.Sprint("f", i), "0", concurrency))
 	}
-	o := pool.Options{Starter: w.fake, Quota: w.gate, KeepAlive: time.Minute}
+	o := pool.Options{Starter: w.fake, Quota: w.gate, KeepAlive: pool.FixedKeepAlive(time.Minute)}
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}
