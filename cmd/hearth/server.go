@@ -184,7 +184,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		return err
 	}
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, KeepAlive: v.duration("keep-alive"),
+		Starter: launcher, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
@@ -194,7 +194,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	if err != nil {
 		return err
 	}
-	s.opened("the registry", func(context.Context) error { return s.registry.Close() })
+	s.opened("the registry", s.registry.Close)
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
 	s.front = newFront(
 		lambda.New(lambda.Options{
