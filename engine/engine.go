@@ -67,6 +67,10 @@ type Meta interface {
 	// entry below the prefix and then for every later change. After the existing
 	// entries it calls apply once with the zero Change. It returns when ctx ends
 	// or apply fails.
+	//
+	// Of several changes to one key a watcher that lags may see only the last,
+	// and so a deletion of what it never saw: enough to keep a copy, not to count
+	// writes. No change is applied twice, and the last one is always applied.
 	Watch(ctx context.Context, prefix string, apply func(Change) error) error
 }
 

@@ -14,7 +14,7 @@ const (
 	CodeInvalid      ErrorCode = "invalid"       // a parameter is wrong; Subject names it
 	CodeInvalidBody  ErrorCode = "invalid-body"  // the request's body cannot be parsed
 	CodeInvalidZip   ErrorCode = "invalid-zip"   // the deployment package cannot be used
-	CodeTooLarge     ErrorCode = "too-large"     // a payload, package or environment is over its bound
+	CodeTooLarge     ErrorCode = "too-large"     // a payload or a package is over its bound
 	CodeNotFound     ErrorCode = "not-found"     // no such function, version, alias, or other subject
 	CodeConflict     ErrorCode = "conflict"      // exists already, or is in a state that forbids the request
 	CodeUpdating     ErrorCode = "updating"      // an update of the subject is in progress
@@ -31,6 +31,23 @@ const (
 	CodeDiskFull     ErrorCode = "disk-full"     // the data directory has no room
 	CodeCanceled     ErrorCode = "canceled"      // the caller went away
 	CodeInternal     ErrorCode = "internal"      // Hearth's own fault; the text never reaches a user
+)
+
+// Codes returns every code, in a fixed order: dialects prove with it that they
+// map them all.
+func Codes() []ErrorCode {
+	return []ErrorCode{
+		CodeInvalid, CodeInvalidBody, CodeInvalidZip, CodeTooLarge, CodeNotFound, CodeConflict,
+		CodeUpdating, CodePrecondition, CodeStorageLimit, CodeDenied, CodeThrottled, CodeNoCapacity,
+		CodeNotReady, CodeInitFailing, CodeRuntime, CodeUnsupported, CodeShuttingDown, CodeDiskFull,
+		CodeCanceled, CodeInternal,
+	}
+}
+
+// What was not found, for errors.Is on an *Error with CodeNotFound.
+var (
+	ErrNoFunction  = errors.New("no such function")
+	ErrNoQualifier = errors.New("no such version or alias of the function")
 )
 
 // Error is the one error type that crosses package borders towards a user.

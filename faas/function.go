@@ -113,7 +113,6 @@ type Version struct {
 	Update       UpdateStatus `json:"update,omitempty"`
 	UpdateReason string       `json:"updateReason,omitempty"`
 	UpdateCode   string       `json:"updateCode,omitempty"`
-	// Description of a published version may differ from its configuration's.
 }
 
 // Alias points at a version, with an optional weighted second one.

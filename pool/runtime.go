@@ -54,6 +54,11 @@ type Runtime interface {
 type Failure struct {
 	Kind    FailureKind
 	Outcome faas.Outcome // ready to be sent
+	// ForRequest makes Outcome again with the request id in its text, where the
+	// failure was met during init and the document is the platform's own: a
+	// runtime that starts does not know whose request it was started for. Nil
+	// where the document is the runtime's or names its request already.
+	ForRequest func(requestID string) faas.Outcome
 }
 
 // FailureKind tells the ends of a runtime apart.

@@ -1,0 +1,211 @@
+package lambda
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"hearth/faas"
+	"hearth/invoke"
+)
+
+const (
+	opInvoke = "Invoke"
+	// opInvokeText is what Lambda calls it in the error about its size.
+	opInvokeText = "InvokeFunction"
+	// maxPayload is Lambda's bound on a synchronous payload.
+	maxPayload = 6291456
+	// maxClientContext bounds the header as it is sent, in base64.
+	maxClientContext = 3583
+)
+
+// invokeInput is what an Invoke request says outside its body; its fields are the
+// members of the model's InvocationRequest.
+type invokeInput struct {
+	FunctionName         *string
+	Qualifier            *string
+	InvocationType       *string
+	LogType              *string
+	ClientContext        *string
+	TenantId             *string
+	DurableExecutionName *string
+}
+
+// serveInvoke answers one Invoke. On the common way it allocates what it must
+// keep (the payload, the request, the response's headers) and nothing else.
+func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requestID string) {
+	req, err := h.invokeRequest(r, name, requestID)
+	if err != nil {
+		h.fail(w, r, requestID, err)
+		return
+	}
+	result, err := h.invoker.Invoke(r.Context(), req)
+	if err != nil {
+		h.fail(w, r, requestID, wordInvokeError(err, requestID))
+		return
+	}
+	if req.Type == invoke.DryRun {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	writeResult(w, req, result)
+}
+
+func (h *Handler) invokeRequest(r *http.Request, name, requestID string) (*invoke.Request, error) {
+	scope, err := h.scope(r)
+	if err != nil {
+		return nil, err
+	}
+	req := &invoke.Request{RequestID: requestID, Type: invoke.RequestResponse, TraceID: headerValue(r, "X-Amzn-Trace-Id")}
+	if err := h.readInvokeInput(r, scope, name, req); err != nil {
+		return nil, err
+	}
+	req.Payload, err = readAll(r.Body, r.ContentLength, maxPayload, opInvokeText)
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Payload) > 0 && !json.Valid(req.Payload) {
+		return nil, payloadError(req.Payload)
+	}
+	return req, nil
+}
+
+// readInvokeInput fills req from name, query and headers. A plain name without
+// query and with the usual headers is taken as it is; everything else goes through
+// the validation that words Lambda's errors.
+func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string, req *invoke.Request) error {
+	in := invokeInput{
+		FunctionName:         &name,
+		InvocationType:       headerField(r, "X-Amz-Invocation-Type"),
+		LogType:              headerField(r, "X-Amz-Log-Type"),
+		ClientContext:        headerField(r, "X-Amz-Client-Context"),
+		TenantId:             headerField(r, "X-Amz-Tenant-Id"),
+		DurableExecutionName: headerField(r, "X-Amz-Durable-Execution-Name"),
+	}
+	if r.URL.RawQuery == "" && faas.ValidFunctionName(name) && in.usual() {
+		req.Function = faas.FunctionID{Scope: scope, Name: name}
+	} else if err := resolveUnusual(r, scope, &in, req); err != nil {
+		return err
+	}
+	req.InvokedARN = faas.FunctionARN(req.Function, req.Qualifier)
+	if in.LogType != nil {
+		req.LogTail = *in.LogType == "Tail"
+	}
+	if in.InvocationType != nil {
+		req.Type = invoke.Type(*in.InvocationType)
+	}
+	if req.Type == invoke.Event {
+		return unsupportedParameter("InvocationType Event", "Invoke the function with RequestResponse.")
+	}
+	if in.ClientContext != nil {
+		var err error
+		req.ClientContext, err = decodeClientContext(*in.ClientContext)
+		return err
+	}
+	return nil
+}
+
+// usual reports that nothing here can break a constraint of the model.
+func (in *invokeInput) usual() bool {
+	if t := in.InvocationType; t != nil && *t != string(invoke.RequestResponse) && *t != string(invoke.DryRun) {
+		return false
+	}
+	if l := in.LogType; l != nil && *l != "Tail" && *l != "None" {
+		return false
+	}
+	return in.TenantId == nil && in.DurableExecutionName == nil
+}
+
+// resolveUnusual validates everything and resolves names in any form.
+func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *invoke.Request) error {
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return parameterError("The query cannot be parsed: " + clip(err.Error()) + ".")
+	}
+	if values := query["Qualifier"]; len(values) > 0 {
+		in.Qualifier = &values[0]
+	}
+	if err := validate(in, shapeInvocationRequest); err != nil {
+		return err
+	}
+	if in.TenantId != nil {
+		return unsupportedParameter("TenantId", "Invoke the function without X-Amz-Tenant-Id.")
+	}
+	if in.DurableExecutionName != nil {
+		return unsupportedParameter("DurableExecutionName", "Invoke the function without X-Amz-Durable-Execution-Name.")
+	}
+	req.Function, req.Qualifier, err = target(scope, *in.FunctionName, in.Qualifier)
+	return err
+}
+
+// headerField returns a header whose canonical name is given, or nil.
+func headerField(r *http.Request, name string) *string {
+	if values := r.Header[name]; len(values) > 0 {
+		return &values[0]
+	}
+	return nil
+}
+
+func headerValue(r *http.Request, name string) string {
+	if values := r.Header[name]; len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+func decodeClientContext(text string) ([]byte, error) {
+	if text == "" {
+		return nil, nil
+	}
+	if len(text) > maxClientContext {
+		return nil, &apiError{wire: wireContent, message: "Client context must be at most " + strconv.Itoa(maxClientContext) + " bytes of Base64-encoded data."}
+	}
+	decoded, err := base64.StdEncoding.DecodeString(text)
+	if err != nil || !json.Valid(decoded) || decoded[0] != '{' && firstByte(decoded) != '{' {
+		return nil, &apiError{wire: wireContent, message: "Client context must be a valid Base64-encoded JSON object."}
+	}
+	return decoded, nil
+}
+
+// firstByte returns the first byte of a valid JSON text that is not white space.
+func firstByte(text []byte) byte {
+	for _, c := range text {
+		if c != ' ' && c != '\t' && c != '\r' && c != '\n' {
+			return c
+		}
+	}
+	return 0
+}
+
+// payloadError says where a payload stops being JSON.
+func payloadError(payload []byte) error {
+	var ignored json.RawMessage
+	reason := "it is not valid"
+	if err := json.Unmarshal(payload, &ignored); err != nil {
+		reason = clip(err.Error())
+	}
+	return &apiError{wire: wireContent, message: "Could not parse request body into json: " + reason}
+}
+
+// writeResult answers a synchronous invocation: 200 also where the function failed.
+func writeResult(w http.ResponseWriter, req *invoke.Request, result *invoke.Result) {
+	payload := result.Outcome.Payload
+	values := [4]string{result.ExecutedVersion, strconv.Itoa(len(payload)), result.Outcome.FunctionError}
+	header := w.Header()
+	header["Content-Type"] = jsonType
+	header["X-Amz-Executed-Version"] = values[0:1:1]
+	header["Content-Length"] = values[1:2:2]
+	if values[2] != "" {
+		header["X-Amz-Function-Error"] = values[2:3:3]
+	}
+	if req.LogTail {
+		values[3] = base64.StdEncoding.EncodeToString(result.LogTail)
+		header["X-Amz-Log-Result"] = values[3:4:4]
+	}
+	if req.TraceID != "" {
+		header["X-Amzn-Trace-Id"] = []string{req.TraceID}
+	}
+	_, _ = w.Write(payload) // a client that went away is told nothing; the invocation is settled
+}

@@ -1,0 +1,282 @@
+package lambda
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"hearth/faas"
+)
+
+// Options are what a Handler is made from. Registry and Invoker are required.
+type Options struct {
+	Registry Registry
+	Invoker  Invoker
+
+	// Account is the account of every request, faas.DefaultAccount where empty.
+	Account string
+	// Region is where a request without a credential scope goes,
+	// faas.DefaultRegion where empty.
+	Region string
+	// Regions are those that the server serves; nil is any.
+	Regions []string
+	// BaseURL, such as https://hearth.example, begins the links that answers
+	// carry; empty takes the scheme and host that the request came to.
+	BaseURL string
+	// LinkKey signs the links to deployment packages. Servers that answer for one
+	// another need the same; nil is a random one, and links end with the process.
+	LinkKey []byte
+	// MaxConcurrency is the account's limit on concurrent executions, as
+	// GetAccountSettings shows it; 0 is 1,000.
+	MaxConcurrency int
+	// MaxUploads bounds the large requests that are held in memory at once; 0 is 2.
+	MaxUploads int
+
+	Clock  func() time.Time // nil is time.Now
+	Logger *slog.Logger     // nil discards
+}
+
+// Handler serves the dialect. It is safe for concurrent use and starts nothing
+// that outlives a request.
+type Handler struct {
+	registry       Registry
+	invoker        Invoker
+	account        string
+	region         string
+	regions        []string
+	baseURL        string
+	links          linkSigner
+	maxConcurrency int
+	uploads        chan struct{} // holds a token for each large request in memory
+	now            func() time.Time
+	log            *slog.Logger
+	endpoints      map[string]endpoint
+}
+
+var _ http.Handler = (*Handler)(nil)
+
+// New returns the dialect's handler. It panics where a required option is missing.
+func New(o Options) *Handler {
+	if o.Registry == nil || o.Invoker == nil {
+		panic("lambda.New: Registry and Invoker are required")
+	}
+	h := &Handler{
+		registry: o.Registry, invoker: o.Invoker,
+		account: o.Account, region: o.Region, regions: o.Regions,
+		baseURL:        strings.TrimSuffix(o.BaseURL, "/"),
+		links:          linkSigner{key: o.LinkKey},
+		maxConcurrency: o.MaxConcurrency,
+		now:            o.Clock, log: o.Logger,
+		endpoints: endpoints(),
+	}
+	if h.account == "" {
+		h.account = faas.DefaultAccount
+	}
+	if h.region == "" {
+		h.region = faas.DefaultRegion
+	}
+	if h.links.key == nil {
+		h.links.key = make([]byte, 32)
+		_, _ = rand.Read(h.links.key) // never fails (crypto/rand)
+	}
+	if h.maxConcurrency == 0 {
+		h.maxConcurrency = 1000
+	}
+	if o.MaxUploads <= 0 {
+		o.MaxUploads = 2
+	}
+	h.uploads = make(chan struct{}, o.MaxUploads)
+	if h.now == nil {
+		h.now = time.Now
+	}
+	if h.log == nil {
+		h.log = slog.New(slog.DiscardHandler)
+	}
+	return h
+}
+
+// Serves reports whether a request for path belongs to this dialect: every path
+// of Lambda's begins with a date.
+func Serves(path string) bool {
+	if len(path) < len("/2015-03-31/") || path[0] != '/' || path[11] != '/' {
+		return false
+	}
+	for i, c := range []byte(path[1:11]) {
+		if dash := i == 4 || i == 7; dash != (c == '-') || !dash && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// Names of headers as Lambda spells them. They are set in the map itself, so that
+// they keep their case and are not canonicalised for each request.
+const (
+	headerRequestID = "x-amzn-RequestId"
+	headerErrorType = "x-amzn-ErrorType"
+)
+
+var jsonType = []string{"application/json"}
+
+// ServeHTTP answers one request. Invoke has a way of its own, before the router:
+// it is what a busy server does all day.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	id := newRequestID()
+	w.Header()[headerRequestID] = []string{id}
+	if name, ok := invokePath(r); ok {
+		h.serveInvoke(w, r, name, id)
+		return
+	}
+	h.serveControl(w, r, id)
+}
+
+// call is one request of the control plane on its way through an endpoint.
+type call struct {
+	op    *operation
+	vars  map[string]string // the path's variables, decoded
+	scope faas.Scope
+	r     *http.Request
+}
+
+func (c *call) ctx() context.Context { return c.r.Context() }
+
+func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID string) {
+	if token, ok := strings.CutPrefix(r.URL.Path, linkPath); ok {
+		h.serveLink(w, r, token, requestID)
+		return
+	}
+	op, vars, err := route(r.Method, r.URL.EscapedPath(), r.URL.RawQuery)
+	if err != nil {
+		h.fail(w, r, requestID, err)
+		return
+	}
+	if op.name == opInvoke { // its name was percent-encoded
+		h.serveInvoke(w, r, vars["FunctionName"], requestID)
+		return
+	}
+	answer, err := h.dispatch(r, op, vars)
+	if err != nil {
+		h.fail(w, r, requestID, err)
+		return
+	}
+	writeJSON(w, op.status, answer)
+}
+
+func (h *Handler) dispatch(r *http.Request, op *operation, vars map[string]string) (any, error) {
+	serve, ok := h.endpoints[op.name]
+	if !ok {
+		return nil, &apiError{wire: wireUnsupported, message: op.name + " is not supported by this version of Hearth."}
+	}
+	scope, err := h.scope(r)
+	if err != nil {
+		return nil, err
+	}
+	return serve(h, &call{op: op, vars: vars, scope: scope, r: r})
+}
+
+// fail answers with an error, and logs what is Hearth's own fault.
+func (h *Handler) fail(w http.ResponseWriter, r *http.Request, requestID string, err error) {
+	e := describe(err, requestID)
+	if e.fault {
+		h.log.Error("lambda request failed", "requestId", requestID, "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	writeError(w, e)
+}
+
+// writeJSON answers with status and answer, or with 204 where that is nil (the
+// newest model gives DeleteFunction a 200; what Lambda sends is 204).
+func writeJSON(w http.ResponseWriter, status int, answer any) {
+	if answer == nil {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	body, err := json.Marshal(answer)
+	if err != nil { // the wire types hold nothing that cannot be written
+		writeError(w, &apiError{wire: wires[faas.CodeInternal], message: "The answer could not be written."})
+		return
+	}
+	header := w.Header()
+	header["Content-Type"] = jsonType
+	header["Content-Length"] = []string{strconv.Itoa(len(body))}
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // a client that went away is told nothing
+}
+
+// scope is where the request's functions live: the configured account, the region
+// of the SigV4 credential scope. The signature itself is not looked at.
+func (h *Handler) scope(r *http.Request) (faas.Scope, error) {
+	region, err := credentialRegion(r)
+	if err != nil {
+		return faas.Scope{}, err
+	}
+	if region == "" {
+		region = h.region
+	}
+	if h.regions != nil && !slices.Contains(h.regions, region) {
+		return faas.Scope{}, &apiError{wire: wireRegion, message: "Credential should be scoped to a valid region, not '" + region + "'. "}
+	}
+	return faas.Scope{Account: h.account, Region: region, Namespace: faas.DefaultNamespace}, nil
+}
+
+const sigV4 = "AWS4-HMAC-SHA256"
+
+// credentialRegion returns the region of a SigV4 credential scope, which is
+// KEY/YYYYMMDD/region/service/aws4_request, in the Authorization header or in the
+// query of a presigned request; "" where there is none.
+func credentialRegion(r *http.Request) (string, error) {
+	var credential string
+	if values := r.Header["Authorization"]; len(values) > 0 && strings.HasPrefix(values[0], sigV4) {
+		_, rest, found := strings.Cut(values[0], "Credential=")
+		if !found {
+			return "", &apiError{wire: wireSignature, message: "Authorization header requires 'Credential' parameter."}
+		}
+		credential, _, _ = strings.Cut(rest, ",")
+	} else if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
+		credential = r.URL.Query().Get("X-Amz-Credential")
+	} else {
+		return "", nil
+	}
+	_, rest, _ := strings.Cut(credential, "/")
+	_, rest, _ = strings.Cut(rest, "/")
+	region, _, found := strings.Cut(rest, "/")
+	if !found || !plausibleRegion(region) {
+		return "", &apiError{wire: wireSignature, message: "Credential must have the form KEY/YYYYMMDD/REGION/lambda/aws4_request."}
+	}
+	return region, nil
+}
+
+// plausibleRegion bounds what becomes part of keys: 1 to 32 of a-z, 0-9 and -.
+func plausibleRegion(s string) bool {
+	if s == "" || len(s) > 32 {
+		return false
+	}
+	for _, c := range []byte(s) {
+		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
+}
+
+// newRequestID returns a random (version 4) UUID.
+func newRequestID() string {
+	var b [16]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	var text [36]byte
+	hex.Encode(text[0:8], b[0:4])
+	hex.Encode(text[9:13], b[4:6])
+	hex.Encode(text[14:18], b[6:8])
+	hex.Encode(text[19:23], b[8:10])
+	hex.Encode(text[24:36], b[10:16])
+	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
+	return string(text[:])
+}

@@ -1,0 +1,107 @@
+package lambda
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"hearth/faas"
+)
+
+// linkPath begins the links to deployment packages. It has a date in front as
+// every path of this dialect has, and no operation of Lambda's below it.
+const linkPath = "/2015-03-31/hearth-code/"
+
+// linkClaim is what a link grants: one package, until a time.
+type linkClaim struct {
+	Version faas.VersionID `json:"v"`
+	SHA256  string         `json:"h"`
+	Expires int64          `json:"e"` // seconds since 1970
+}
+
+// linkSigner makes and checks the tokens of links: claim.mac, both in base64url.
+type linkSigner struct{ key []byte }
+
+func (s linkSigner) mac(claim string) []byte {
+	m := hmac.New(sha256.New, s.key)
+	m.Write([]byte(claim))
+	return m.Sum(nil)
+}
+
+func (s linkSigner) sign(c linkClaim) string {
+	text, err := json.Marshal(c)
+	if err != nil { // strings and a number: cannot be
+		return ""
+	}
+	claim := base64.RawURLEncoding.EncodeToString(text)
+	return claim + "." + base64.RawURLEncoding.EncodeToString(s.mac(claim))
+}
+
+func (s linkSigner) verify(token string, now time.Time) (linkClaim, bool) {
+	var c linkClaim
+	claim, sum, _ := strings.Cut(token, ".")
+	mac, err := base64.RawURLEncoding.DecodeString(sum)
+	if err != nil || !hmac.Equal(mac, s.mac(claim)) {
+		return c, false
+	}
+	text, err := base64.RawURLEncoding.DecodeString(claim)
+	if err != nil || json.Unmarshal(text, &c) != nil {
+		return c, false
+	}
+	return c, now.Unix() < c.Expires
+}
+
+// link returns the URL of a version's package, which a plain GET opens for
+// linkLifetime without credentials.
+func (h *Handler) link(r *http.Request, v *faas.Version) string {
+	base := h.baseURL
+	if base == "" {
+		scheme := "http://"
+		if r.TLS != nil {
+			scheme = "https://"
+		}
+		base = scheme + r.Host
+	}
+	return base + linkPath + h.links.sign(linkClaim{
+		Version: v.ID, SHA256: v.Code.SHA256, Expires: h.now().Add(linkLifetime).Unix(),
+	})
+}
+
+// serveLink answers with the package that a link names. A head whose code was
+// updated since has another package: its link is refused, not answered with it.
+func (h *Handler) serveLink(w http.ResponseWriter, r *http.Request, token, requestID string) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		h.fail(w, r, requestID, &apiError{wire: wireMethod, allow: "GET, HEAD", message: "A link to code is read with GET."})
+		return
+	}
+	claim, ok := h.links.verify(token, h.now())
+	if !ok {
+		h.fail(w, r, requestID, &apiError{wire: wireDenied, message: "This link has expired or is not valid. GetFunction makes a new one."})
+		return
+	}
+	id, number := claim.Version.Function, claim.Version.Number
+	f, err := h.registry.Get(r.Context(), id, number)
+	if err == nil && f.Version.Code.SHA256 != claim.SHA256 {
+		err = &apiError{wire: wireNotFound, message: "The function's code has changed since this link was made. GetFunction makes a new one."}
+	}
+	var zip []byte
+	if err == nil {
+		zip, err = h.registry.OpenCode(r.Context(), id, number)
+	}
+	if err != nil {
+		h.fail(w, r, requestID, err)
+		return
+	}
+	header := w.Header()
+	header.Set("Content-Type", "application/zip")
+	header.Set("Content-Length", strconv.Itoa(len(zip)))
+	header.Set("ETag", `"`+claim.SHA256+`"`)
+	if r.Method == http.MethodGet {
+		_, _ = w.Write(zip) // a client that went away is told nothing
+	}
+}

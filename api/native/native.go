@@ -1,0 +1,111 @@
+package native
+
+import (
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"hearth/faas"
+)
+
+// maxDeploy bounds the body of a deployment: a 50 MB zip in base64 and its settings.
+const maxDeploy = 70_167_211
+
+// Options are what the API is made of. All are required but Logger and Now.
+type Options struct {
+	Registry  Registry
+	Invoker   Invoker
+	Instances Instances
+	Logs      Logs
+	Runtimes  Runtimes
+	Account   string
+	Region    string // of requests that name none
+	Isolation string // the server's default, for Status
+	Version   string
+	Logger    *slog.Logger
+	Now       func() time.Time
+}
+
+// API serves /hearth/v1/. Safe for concurrent use.
+type API struct {
+	Options
+	started time.Time
+	mux     *http.ServeMux
+}
+
+// New returns the handler.
+func New(o Options) *API {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	a := &API{Options: o, started: o.Now(), mux: http.NewServeMux()}
+	a.route("GET /hearth/v1/status", a.status)
+	a.route("GET /hearth/v1/runtimes", a.runtimes)
+	a.route("GET /hearth/v1/functions", a.list)
+	a.route("PUT /hearth/v1/functions/{name}", a.deploy)
+	a.route("GET /hearth/v1/functions/{name}", a.describe)
+	a.route("DELETE /hearth/v1/functions/{name}", a.remove)
+	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
+	a.route("GET /hearth/v1/logs", a.logs)
+	a.route("/", func(http.ResponseWriter, *http.Request) error {
+		return faas.Errorf(faas.CodeNotFound, "path", "there is no such resource or method below /hearth/v1/")
+	})
+	return a
+}
+
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+
+// route registers a handler whose error becomes the answer.
+func (a *API) route(pattern string, handle func(http.ResponseWriter, *http.Request) error) {
+	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := handle(w, r); err != nil {
+			writeError(w, a.Logger, err)
+		}
+	})
+}
+
+// scope is where a request's functions live.
+func (a *API) scope(r *http.Request) faas.Scope {
+	q := r.URL.Query()
+	s := faas.Scope{Account: a.Account, Region: q.Get("region"), Namespace: q.Get("namespace")}
+	if s.Region == "" {
+		s.Region = a.Region
+	}
+	if s.Namespace == "" {
+		s.Namespace = faas.DefaultNamespace
+	}
+	return s
+}
+
+func (a *API) function(r *http.Request) faas.FunctionID {
+	return faas.FunctionID{Scope: a.scope(r), Name: r.PathValue("name")}
+}
+
+func (a *API) status(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, Status{
+		Version: a.Version, Account: a.Account, Region: a.Region,
+		Isolation: a.Isolation, Started: a.started,
+	})
+	return nil
+}
+
+func (a *API) runtimes(w http.ResponseWriter, _ *http.Request) error {
+	writeJSON(w, http.StatusOK, a.Runtimes.List())
+	return nil
+}
+
+// readBody reads a bounded body whole.
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	if _, over := err.(*http.MaxBytesError); over {
+		return nil, faas.Errorf(faas.CodeTooLarge, "body", "the request is larger than %d bytes", limit)
+	}
+	if err != nil {
+		return nil, faas.Errorf(faas.CodeInvalidBody, "body", "the request's body could not be read: %w", err)
+	}
+	return body, nil
+}

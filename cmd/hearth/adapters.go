@@ -1,0 +1,74 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"hearth/api/native"
+	"hearth/code"
+	"hearth/faas"
+	"hearth/logs"
+	"hearth/pool"
+	"hearth/runtimes"
+)
+
+// The packages know one another only by small interfaces that each consumer
+// declares; where a method's result is such an interface too, Go wants the
+// conversion written out. It is written out here.
+
+// runtimesDir is where runtimes are installed below a data directory.
+func runtimesDir(data string) string { return filepath.Join(data, "runtimes") }
+
+func newCatalogue(data string) *runtimes.Catalogue {
+	return runtimes.NewCatalogue(runtimes.CatalogueOptions{Dir: runtimesDir(data), SearchPath: os.Getenv("PATH")})
+}
+
+func newLauncher(s *server, catalogue *runtimes.Catalogue) (*runtimes.Launcher, error) {
+	bootstraps, err := s.data.Sub("bootstraps")
+	if err != nil {
+		return nil, err
+	}
+	return runtimes.NewLauncher(runtimes.Options{
+		Drivers: s.isolation.drivers, DefaultIsolation: s.isolation.name,
+		Code: codeDirs{s.code}, Logs: logStreams{s.logs}, Catalogue: catalogue,
+		Dir: bootstraps, Logger: s.log,
+	})
+}
+
+type codeDirs struct{ store *code.Store }
+
+func (c codeDirs) Acquire(ctx context.Context, pkg faas.Code) (runtimes.CodeDir, error) {
+	dir, err := c.store.Acquire(ctx, pkg)
+	if err != nil {
+		return nil, err // not dir: a nil *code.Dir in an interface is not nil
+	}
+	return dir, nil
+}
+
+type logStreams struct{ store *logs.Store }
+
+func (l logStreams) Stream(source runtimes.LogSource, pipe *os.File) runtimes.LogStream {
+	return l.store.Stream(logs.Source{
+		Function: source.Function, Version: source.Version, Instance: source.Instance,
+	}, pipe)
+}
+
+type catalogueList struct{ *runtimes.Catalogue }
+
+func (c catalogueList) List() []native.Runtime {
+	out := []native.Runtime{}
+	for _, info := range c.Catalogue.List() {
+		out = append(out, native.Runtime{
+			Name: info.Name, Installed: info.Installed, Version: info.Version, Path: info.Path, Get: info.Hint,
+		})
+	}
+	return out
+}
+
+type instances struct{ pools *pool.Pools }
+
+func (i instances) Count(id faas.FunctionID) native.InstanceCount {
+	n := i.pools.Function(id)
+	return native.InstanceCount{Starting: n.Starting, Idle: n.Idle, Busy: n.Busy}
+}

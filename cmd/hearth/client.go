@@ -1,0 +1,109 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"hearth/api/native"
+	"hearth/faas"
+)
+
+// client speaks the native API with a server.
+type client struct {
+	base  string
+	query url.Values // region and namespace
+	http  *http.Client
+}
+
+func newClient(v values) *client {
+	q := url.Values{}
+	q.Set("region", v["region"])
+	q.Set("namespace", v["namespace"])
+	return &client{base: strings.TrimRight(v["server"], "/"), query: q, http: &http.Client{}}
+}
+
+// do sends one request and decodes the answer into out, where that is not nil.
+func (c *client) do(ctx context.Context, method, path string, query url.Values, body io.Reader, out any) error {
+	response, err := c.send(ctx, method, path, query, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if out == nil {
+		return nil
+	}
+	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		return fmt.Errorf("the answer of %s cannot be understood (is it a Hearth server?): %w", c.base, err)
+	}
+	return nil
+}
+
+// send returns the answer of a request that succeeded; the caller closes it.
+func (c *client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+	all := url.Values{}
+	for _, q := range []url.Values{c.query, query} {
+		for k, v := range q {
+			all[k] = v
+		}
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/hearth/v1/"+path+"?"+all.Encode(), body)
+	if err != nil {
+		return nil, usageError("--server: %w", err)
+	}
+	response, err := c.http.Do(request)
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return nil, fmt.Errorf("no server answers at %s: start one with 'hearth up', or name yours with --server", c.base)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode < 300 {
+		return response, nil
+	}
+	defer response.Body.Close()
+	return nil, c.refusal(response)
+}
+
+// refusal turns an error answer into the error and exit code of a command.
+func (c *client) refusal(response *http.Response) error {
+	raw, _ := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	var body native.Error
+	if err := json.Unmarshal(raw, &body); err != nil || body.Error.Code == "" {
+		return fmt.Errorf("%s answered %s, which is not how a Hearth server answers", c.base, response.Status)
+	}
+	e := &faas.Error{Code: body.Error.Code, Subject: body.Error.Subject, Message: body.Error.Message}
+	code := exitFailure
+	switch e.Code {
+	case faas.CodeNotFound:
+		code = exitNotFound
+	case faas.CodeThrottled, faas.CodeNoCapacity, faas.CodeShuttingDown:
+		code = exitThrottled
+	}
+	return &exitError{code, errors.New(e.Message)}
+}
+
+func (c *client) deploy(ctx context.Context, name string, req *native.DeployRequest) (*native.Deployed, error) {
+	body, err := json.Marshal(req)
+	if err != nil {
+		return nil, err
+	}
+	out := new(native.Deployed)
+	return out, c.do(ctx, http.MethodPut, "functions/"+url.PathEscape(name), nil, bytes.NewReader(body), out)
+}
+
+func (c *client) invoke(ctx context.Context, name, qualifier string, payload []byte) (*native.Invoked, error) {
+	q := url.Values{"tail": {"1"}}
+	if qualifier != "" {
+		q.Set("qualifier", qualifier)
+	}
+	out := new(native.Invoked)
+	return out, c.do(ctx, http.MethodPost, "functions/"+url.PathEscape(name)+"/invoke", q, bytes.NewReader(payload), out)
+}

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// front is the one HTTP entrance: it sends each request to the dialect that its
+// path belongs to.
+type front struct {
+	lambda, native http.Handler
+	// hosts are the names that a request may call this server by; empty allows
+	// any. It keeps a page in a browser from reaching a loopback server through a
+	// name of its own that resolves to 127.0.0.1 (DNS rebinding).
+	hosts    []string
+	origins  *http.CrossOriginProtection
+	ready    atomic.Bool
+	draining atomic.Bool
+}
+
+func newFront(lambda, native http.Handler, hosts []string) *front {
+	return &front{lambda: lambda, native: native, hosts: hosts, origins: http.NewCrossOriginProtection()}
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// SDKs send no Origin and no Sec-Fetch-Site: only browsers are held back.
+	if err := f.origins.Check(r); err != nil || !f.allowed(r.Host) {
+		refuse(w, http.StatusForbidden, "AccessDeniedException",
+			"requests from other origins and under other host names are refused: "+r.Host)
+		return
+	}
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/hearth/v1/"):
+		f.native.ServeHTTP(w, r)
+	case r.URL.Path == "/healthz":
+		f.health(w)
+	default:
+		f.lambda.ServeHTTP(w, r)
+	}
+}
+
+func (f *front) health(w http.ResponseWriter) {
+	if !f.ready.Load() || f.draining.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	w.WriteHeader(http.StatusOK)
+}
+
+func (f *front) allowed(hostport string) bool {
+	if len(f.hosts) == 0 {
+		return true
+	}
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	host = strings.Trim(host, "[]")
+	if ip := net.ParseIP(host); ip != nil {
+		return true // a name is what rebinding needs
+	}
+	for _, h := range f.hosts {
+		if host == h || strings.HasSuffix(host, "."+h) {
+			return true
+		}
+	}
+	return false
+}
+
+// hostsOf are the names by which a server at a loopback address may be called;
+// a server that listens wider is known by names that Hearth cannot know.
+func hostsOf(listen string) []string {
+	if !isLoopback(listen) {
+		return nil
+	}
+	return []string{"localhost"}
+}
+
+func refuse(w http.ResponseWriter, status int, kind, message string) {
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("x-amzn-ErrorType", kind)
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(map[string]string{"Type": "User", "message": message})
+}
+
+// isLoopback reports whether only this machine can reach a listen address.
+func isLoopback(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return false
+	}
+	if host == "localhost" {
+		return true
+	}
+	ip := net.ParseIP(host)
+	return ip != nil && ip.IsLoopback()
+}
+
+// newHTTPServer bounds what a slow or silent client can hold: headers, idle
+// connections. Bodies and answers have no bound of time, since an invocation may
+// last fifteen minutes; their bound is size.
+func newHTTPServer(handler http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker: -X main.version=…
+var version = ""
+
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}
+
+const rootHelp = `Hearth runs functions on your own machine: one binary, Lambda's semantics, no
+Docker, Kubernetes, database or broker.
+
+  hearth up ./examples/hello       develop: serves, deploys, reloads on save
+  hearth serve --data DIR          the production server
+  hearth deploy ./thumbnail        uploads a function to a running server
+  hearth invoke thumbnail -p '{}'  runs it
+
+The AWS CLI and SDKs work against a running server: --endpoint-url http://127.0.0.1:9000`
+
+func newRoot(t *terminal) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "hearth",
+		Short:         "Functions as a service on your own machine",
+		Long:          rootHelp,
+		Version:       buildVersion(),
+		SilenceUsage:  true,
+		SilenceErrors: true,
+	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usageError("%w; see '%s --help'", err, cmd.CommandPath())
+	})
+	root.AddCommand(
+		upCommand(t), serveCommand(t),
+		deployCommand(t), invokeCommand(t), logsCommand(t),
+		listCommand(t), describeCommand(t), deleteCommand(t),
+		runtimesCommand(t), doctorCommand(t),
+	)
+	return root
+}
+
+// command fills in what all verbs share: settings, argument errors as usage
+// errors, and the resolved values handed to run.
+func command(cmd *cobra.Command, remote bool, args cobra.PositionalArgs, run func(cmd *cobra.Command, args []string, v values) error) *cobra.Command {
+	addSettings(cmd, remote)
+	cmd.Args = func(c *cobra.Command, a []string) error {
+		if err := args(c, a); err != nil {
+			return usageError("%w; see '%s --help'", err, c.CommandPath())
+		}
+		return nil
+	}
+	cmd.RunE = func(c *cobra.Command, a []string) error {
+		v, err := resolve(c.Flags(), os.Getenv)
+		if err != nil {
+			return err
+		}
+		if out, ok := v["output"]; ok && out != "text" && out != "json" {
+			return usageError("--output must be text or json, not %q", out)
+		}
+		return run(c, a, v)
+	}
+	return cmd
+}
+
+func names(n int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) == n {
+			return nil
+		}
+		return fmt.Errorf("this command takes %s", what)
+	}
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"hearth/api/lambda"
+	"hearth/api/native"
+	"hearth/code"
+	"hearth/engine/datadir"
+	"hearth/engine/nats"
+	"hearth/invoke"
+	"hearth/logs"
+	"hearth/pool"
+	"hearth/registry"
+)
+
+// closeTimeout bounds each step of a stop that has nothing of a user's to wait for.
+const closeTimeout = 10 * time.Second
+
+// server is the whole platform in one process. Its parts are opened in the order
+// of the fields and closed in the reverse one.
+type server struct {
+	log       *slog.Logger
+	data      *datadir.Dir
+	engine    *nats.Engine
+	code      *code.Store
+	logs      *logs.Store
+	isolation *isolation
+	pools     *pool.Pools
+	registry  *registry.Registry
+	invoke    *invoke.Service
+	front     *front
+	listener  net.Listener
+	http      *http.Server
+
+	closers []closer // in the order of opening
+}
+
+type closer struct {
+	what  string
+	close func(context.Context) error
+}
+
+// runServer opens a server, says that it is ready, runs body until it returns or
+// ctx ends, and stops the server: refuse, drain, close. A signal that comes while
+// it drains ends the draining.
+func runServer(ctx context.Context, t *terminal, v values, dir string, body func(context.Context, *server) error) error {
+	s, err := openServer(ctx, t, v, dir)
+	if err != nil {
+		return err
+	}
+	serving := make(chan error, 1)
+	go func() { serving <- s.http.Serve(s.listener) }()
+	s.front.ready.Store(true)
+	fmt.Fprintf(t.out, "hearth: ready on %s\n", s.url())
+
+	bodyCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ran := make(chan error, 1)
+	go func() { ran <- body(bodyCtx, s) }()
+	select {
+	case err = <-ran:
+	case err = <-serving:
+		cancel()
+		<-ran
+	}
+	drain, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	return errors.Join(err, s.stop(drain, v.duration("drain")))
+}
+
+func (s *server) url() string { return "http://" + s.listener.Addr().String() }
+
+// stop refuses new calls, waits for those in flight at most as long as drain and
+// until ctx ends, and closes everything.
+func (s *server) stop(ctx context.Context, drain time.Duration) error {
+	s.front.draining.Store(true)
+	ctx, cancel := context.WithTimeout(ctx, drain)
+	defer cancel()
+	s.log.Info("stopping", "drain", drain)
+	// New calls are refused first, so that what is in flight only gets less.
+	if err := s.pools.Drain(ctx); err != nil {
+		s.log.Warn("invocations in flight were ended", "error", err)
+	}
+	var err error
+	answers, cancelAnswers := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancelAnswers()
+	if closing := s.http.Shutdown(answers); closing != nil {
+		err = errors.Join(err, s.http.Close())
+	}
+	return errors.Join(err, s.close())
+}
+
+// close closes what was opened, last first.
+func (s *server) close() error {
+	var all error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		c := s.closers[i]
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		if err := c.close(ctx); err != nil {
+			all = errors.Join(all, fmt.Errorf("closing %s: %w", c.what, err))
+		}
+		cancel()
+	}
+	s.closers = nil
+	return all
+}
+
+func (s *server) opened(what string, close func(context.Context) error) {
+	s.closers = append(s.closers, closer{what, close})
+}
+
+// openServer opens the parts of the server; on an error nothing stays open.
+func openServer(ctx context.Context, t *terminal, v values, dir string) (s *server, err error) {
+	log, err := newLogger(t.err, v)
+	if err != nil {
+		return nil, err
+	}
+	s = &server{log: log}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err = s.openStores(ctx, v, dir); err != nil {
+		return nil, err
+	}
+	if err = s.openServices(ctx, t, v); err != nil {
+		return nil, err
+	}
+	return s, s.listen(v)
+}
+
+func (s *server) openStores(ctx context.Context, v values, dir string) (err error) {
+	if s.data, err = datadir.Open(dir); err != nil {
+		return err
+	}
+	s.opened("the data directory", func(context.Context) error { return s.data.Close() })
+	if s.engine, err = nats.Open(ctx, nats.Options{Dir: s.data, Logger: s.log}); err != nil {
+		return err
+	}
+	s.opened("the engine", s.engine.Close)
+	packages, err := s.data.Sub("code")
+	if err != nil {
+		return err
+	}
+	if s.code, err = code.Open(ctx, code.Options{Dir: packages, Blobs: s.engine.Blobs(), Logger: s.log}); err != nil {
+		return err
+	}
+	s.opened("the packages", func(context.Context) error { return s.code.Close() })
+	lines, err := s.data.Sub("logs")
+	if err != nil {
+		return err
+	}
+	s.logs, err = logs.Open(ctx, logs.Options{
+		Dir: lines, Retention: v.duration("log-retention"),
+		MaxBytesPerFunction: int64(v.number("log-bytes")), Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.opened("the logs", func(context.Context) error { return s.logs.Close() })
+	return nil
+}
+
+func (s *server) openServices(ctx context.Context, t *terminal, v values) error {
+	catalogue := newCatalogue(s.data.Path())
+	var err error
+	if s.isolation, err = openIsolation(t, v, s.data, s.log); err != nil {
+		return err
+	}
+	s.opened("the sandboxes", func(context.Context) error { return s.isolation.Close() })
+	launcher, err := newLauncher(s, catalogue)
+	if err != nil {
+		return err
+	}
+	s.pools = pool.New(pool.Options{
+		Starter: launcher, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
+		MaxInstances: v.number("max-instances"), Logger: s.log,
+	})
+	s.opened("the instances", s.pools.Close)
+	s.registry, err = registry.New(ctx, registry.Options{
+		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Logger: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.opened("the registry", s.registry.Close)
+	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
+	s.front = newFront(
+		lambda.New(lambda.Options{
+			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"], Logger: s.log,
+		}),
+		native.New(native.Options{
+			Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
+			Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"],
+			Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
+		}),
+		hostsOf(v["listen"]))
+	return nil
+}
+
+func (s *server) listen(v values) (err error) {
+	if s.listener, err = net.Listen("tcp", v["listen"]); err != nil {
+		return fmt.Errorf("cannot listen on %s (is another server running? --listen names another address): %w", v["listen"], err)
+	}
+	s.http = newHTTPServer(s.front, s.log)
+	s.opened("the listener", func(context.Context) error {
+		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	})
+	return nil
+}

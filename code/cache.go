@@ -1,0 +1,308 @@
+package code
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"hearth/faas"
+)
+
+// cached is one unpacked package, or one that is being unpacked.
+type cached struct {
+	digest string
+	done   chan struct{} // closed when err and home are final
+
+	// Guarded by Store.mu; err and home may be read without it once done is closed.
+	err      error
+	home     string // absolute; holds content and marker
+	refs     int
+	bytes    int64     // on disk; 0 until known
+	lastUsed time.Time // when refs last became 0
+}
+
+// Dir is a use of an unpacked package.
+type Dir struct {
+	path    string
+	release func()
+}
+
+// Path is the absolute path of the package's content. Nothing in it changes.
+func (d *Dir) Path() string { return d.path }
+
+// Release ends the use; the directory may be removed after. Further calls do nothing.
+func (d *Dir) Release() { d.release() }
+
+// Prepare unpacks the package on this machine, so that the first start need not.
+// It also takes back an earlier Forget.
+func (s *Store) Prepare(ctx context.Context, code faas.Code) error {
+	if err := checkDigest(code.SHA256); err != nil {
+		return err
+	}
+	if err := s.remember(ctx, code.SHA256); err != nil {
+		return storageError(err)
+	}
+	d, err := s.Acquire(ctx, code)
+	if err != nil {
+		return err
+	}
+	d.Release()
+	return nil
+}
+
+// Acquire returns the package's directory, unpacked now where it is not yet.
+// Callers of one digest share one unpacking, which goes on when a caller leaves.
+func (s *Store) Acquire(ctx context.Context, code faas.Code) (*Dir, error) {
+	if err := checkDigest(code.SHA256); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return nil, errClosed
+	}
+	e := s.entries[code.SHA256]
+	if e == nil {
+		e = &cached{digest: code.SHA256, done: make(chan struct{})}
+		s.entries[e.digest] = e
+		s.tasks.Add(1)
+		go s.fill(e, code)
+	}
+	e.refs++
+	s.mu.Unlock()
+
+	select {
+	case <-e.done:
+	case <-ctx.Done():
+		s.release(e)
+		return nil, context.Cause(ctx)
+	}
+	if e.err != nil {
+		s.release(e)
+		return nil, e.err
+	}
+	once := sync.OnceFunc(func() { s.release(e) })
+	return &Dir{path: filepath.Join(e.home, contentName), release: once}, nil
+}
+
+func (s *Store) release(e *cached) {
+	now := time.Now()
+	s.mu.Lock()
+	e.refs--
+	idle := e.refs == 0
+	if idle {
+		e.lastUsed = now
+	}
+	_, forgotten := s.forgotten[e.digest]
+	home, ok := e.home, isClosed(e.done) && e.err == nil
+	s.mu.Unlock()
+	if !idle || !ok {
+		return
+	}
+	// The next run sorts by this; where it fails the order is merely worse.
+	_ = os.Chtimes(filepath.Join(home, markerName), now, now)
+	if forgotten {
+		s.poke()
+	}
+}
+
+// fill unpacks a package and publishes the result to everybody who waits for it.
+func (s *Store) fill(e *cached, code faas.Code) {
+	defer s.tasks.Done()
+	ctx, cancel := context.WithTimeoutCause(s.ctx, unpackTimeout,
+		fmt.Errorf("code: unpacking %s took longer than %v", code.SHA256, unpackTimeout))
+	defer cancel()
+	var home string
+	err := s.acquireSlot(ctx)
+	if err == nil {
+		home, err = s.install(ctx, e, code)
+		s.releaseSlot()
+	}
+	s.mu.Lock()
+	e.home, e.err = home, storageError(err)
+	if err != nil {
+		delete(s.entries, e.digest)
+		s.bytes -= e.bytes
+		e.bytes = 0
+	}
+	s.mu.Unlock()
+	close(e.done)
+}
+
+// install unpacks below tmp and renames the whole into place, which it returns.
+func (s *Store) install(ctx context.Context, e *cached, code faas.Code) (home string, err error) {
+	began := time.Now()
+	zip, err := s.Read(ctx, code)
+	if err != nil {
+		return "", err
+	}
+	if sum := sha256.Sum256(zip); hex.EncodeToString(sum[:]) != code.SHA256 {
+		return "", fmt.Errorf("code: the stored package %s has other content", code.SHA256)
+	}
+	a, err := parse(zip, s.limits)
+	if err != nil {
+		return "", err
+	}
+	if err := s.reserve(e, a.diskBytes()); err != nil {
+		return "", err
+	}
+	staging, err := os.MkdirTemp(s.tmp(), code.SHA256+".")
+	if err != nil {
+		return "", err
+	}
+	home = filepath.Join(s.dir, filepath.Base(staging))
+	err = s.stage(ctx, staging, a, code)
+	if err == nil {
+		err = os.Rename(staging, home)
+	}
+	if err != nil {
+		s.removeAll(staging)
+		return "", err
+	}
+	s.log.Debug("unpacked a package", "digest", code.SHA256, "bytes", a.bytes, "files", a.files,
+		"took", time.Since(began))
+	return home, nil
+}
+
+// stage makes what will stand under the digest: content first, marker last.
+func (s *Store) stage(ctx context.Context, staging string, a *archive, code faas.Code) error {
+	content := filepath.Join(staging, contentName)
+	if err := os.Mkdir(content, modeDir); err != nil {
+		return err
+	}
+	if err := a.unpack(ctx, content); err != nil {
+		return err
+	}
+	m := marker{Format: markerFormat, Digest: code.SHA256, Boot: s.boot, Bytes: a.diskBytes()}
+	raw, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(staging, markerName), raw, 0o600); err != nil {
+		return err
+	}
+	return os.Chmod(staging, 0o711)
+}
+
+// reserve books disk space for an entry, removing unused packages for it.
+func (s *Store) reserve(e *cached, bytes int64) error {
+	s.mu.Lock()
+	victims := s.victimsLocked(time.Now(), bytes)
+	if s.bytes+bytes > s.cache {
+		used := s.bytes
+		s.mu.Unlock()
+		s.discard(victims)
+		return faas.Errorf(faas.CodeNoCapacity, subject,
+			"the unpacked package needs %d bytes, and %d of the %d bytes for packages on this machine are in use; "+
+				"raise the size of the package cache", bytes, used, s.cache)
+	}
+	e.bytes = bytes
+	s.bytes += bytes
+	s.mu.Unlock()
+	s.discard(victims)
+	return nil
+}
+
+const (
+	contentName  = "content"
+	markerName   = "complete"
+	tmpName      = "tmp"
+	forgotName   = "forgotten"
+	markerFormat = 1
+)
+
+// marker says that a package's directory is whole. It lies outside the content.
+type marker struct {
+	Format int    `json:"format"`
+	Digest string `json:"digest"`
+	Boot   string `json:"boot"` // see "The cache on disk"
+	Bytes  int64  `json:"bytes"`
+}
+
+func (s *Store) tmp() string               { return filepath.Join(s.dir, tmpName) }
+func (s *Store) tomb(digest string) string { return filepath.Join(s.dir, forgotName, digest) }
+
+// recover takes over what an earlier run left.
+func (s *Store) recover(ctx context.Context) error {
+	if err := os.MkdirAll(s.dir, 0o711); err != nil {
+		return err
+	}
+	// MkdirAll is subject to the umask, and an older directory may be tighter.
+	if err := os.Chmod(s.dir, 0o711); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(s.tmp()); err != nil {
+		return err
+	}
+	for _, name := range []string{tmpName, forgotName} {
+		if err := os.Mkdir(filepath.Join(s.dir, name), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	found, err := os.ReadDir(s.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range found {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if digest, _, ok := strings.Cut(f.Name(), "."); ok && checkDigest(digest) == nil {
+			s.adopt(digest, filepath.Join(s.dir, f.Name()))
+		}
+	}
+	tombs, err := os.ReadDir(filepath.Join(s.dir, forgotName))
+	if err != nil {
+		return err
+	}
+	for _, f := range tombs {
+		if checkDigest(f.Name()) == nil {
+			s.forgotten[f.Name()] = time.Now()
+		}
+	}
+	return nil
+}
+
+// adopt keeps a directory whose marker can be trusted and removes any other.
+func (s *Store) adopt(digest, home string) {
+	path := filepath.Join(home, markerName)
+	raw, err := os.ReadFile(path)
+	var m marker
+	if err == nil {
+		err = json.Unmarshal(raw, &m)
+	}
+	trusted := err == nil && m.Format == markerFormat && m.Digest == digest && m.Bytes >= 0 &&
+		m.Boot == s.boot && s.boot != ""
+	if !trusted || s.entries[digest] != nil {
+		s.discard([]string{home})
+		return
+	}
+	e := &cached{digest: digest, done: make(chan struct{}), home: home, bytes: m.Bytes, lastUsed: time.Now()}
+	if info, err := os.Stat(path); err == nil {
+		e.lastUsed = info.ModTime()
+	}
+	close(e.done)
+	s.entries[digest] = e
+	s.bytes += e.bytes
+}
+
+// discard removes the homes of entries that are no longer in the map. The
+// rename comes first: a half-removed package never stands with its marker.
+func (s *Store) discard(homes []string) {
+	for _, home := range homes {
+		grave := filepath.Join(s.tmp(), filepath.Base(home)+".gone")
+		if err := os.Rename(home, grave); err != nil {
+			s.log.Warn("could not set an unpacked package aside", "path", home, "error", err)
+			continue
+		}
+		s.removeAll(grave)
+	}
+}

@@ -1,0 +1,92 @@
+package pool
+
+import (
+	"fmt"
+
+	"hearth/faas"
+)
+
+// Check returns what is wrong with the pools' bookkeeping, or nil. Quiet says
+// that nothing is in flight: every counter must be at rest.
+func (ps *Pools) Check(quiet bool) error {
+	if n := ps.illegal.Load(); n > 0 {
+		return fmt.Errorf("%d illegal moves", n)
+	}
+	instances := 0
+	for _, p := range ps.list() {
+		if err := p.check(quiet); err != nil {
+			return fmt.Errorf("%s %s: %w", p.version.ID, p.version.Revision, err)
+		}
+		p.mu.Lock()
+		instances += len(p.all)
+		p.mu.Unlock()
+	}
+	ps.governor.mu.Lock()
+	defer ps.governor.mu.Unlock()
+	if quiet && (ps.governor.instances != instances || ps.governor.leaving != size{} || ps.governor.wanted != size{}) {
+		return fmt.Errorf("governor counts %d (leaving %v, wanted %v), there are %d instances",
+			ps.governor.instances, ps.governor.leaving, ps.governor.wanted, instances)
+	}
+	return nil
+}
+
+func (p *pool) check(quiet bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	ready, held, room := 0, 0, 0
+	for inst := range p.all {
+		switch {
+		case inst.state.n > p.limit:
+			return fmt.Errorf("instance holds %d of %d", inst.state.n, p.limit)
+		case inst.state.life == Stopped:
+			return fmt.Errorf("a stopped instance is listed")
+		case inst.state.life == Ready:
+			ready++
+			room += p.limit - inst.state.n
+			if (inst.lease != nil) != (inst.state.n > 0) {
+				return fmt.Errorf("instance with n=%d has lease %v", inst.state.n, inst.lease)
+			}
+		}
+		held += inst.state.n
+	}
+	for i, inst := range p.idle {
+		if !inst.state.idle() {
+			return fmt.Errorf("%s/%d on the idle stack", inst.state.life, inst.state.n)
+		}
+		if i > 0 && inst.idleSince.Before(p.idle[i-1].idleSince) {
+			return fmt.Errorf("idle stack is not newest last")
+		}
+	}
+	switch {
+	case ready != p.ready:
+		return fmt.Errorf("ready is %d, counted %d", p.ready, ready)
+	case held > p.held:
+		return fmt.Errorf("held is %d, instances hold %d", p.held, held)
+	case p.waiters.len > 0 && room > 0:
+		return fmt.Errorf("%d wait while there is room for %d", p.waiters.len, room)
+	case p.waiters.len > p.starting*p.limit:
+		return fmt.Errorf("%d wait for %d starts", p.waiters.len, p.starting)
+	case (p.retiring || p.closing) && len(p.idle) > 0:
+		return fmt.Errorf("%d idle instances without a future", len(p.idle))
+	case quiet && (p.held != 0 || p.starting != 0 || p.waiters.len != 0 || len(p.busy) != 0 || len(p.all) != len(p.idle)):
+		return fmt.Errorf("at rest: held %d, starting %d, waiting %d, busy %d, all %d, idle %d",
+			p.held, p.starting, p.waiters.len, len(p.busy), len(p.all), len(p.idle))
+	}
+	return nil
+}
+
+// NewestIdle returns the id of the instance that the next call of the version is
+// to get, "" where none is idle.
+func (ps *Pools) NewestIdle(v *faas.Version) string {
+	found, ok := ps.byRevision.Load(keyOf(v))
+	if !ok {
+		return ""
+	}
+	p := found.(*pool)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return ""
+	}
+	return p.idle[len(p.idle)-1].id
+}

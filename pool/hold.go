@@ -1,0 +1,129 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hearth/faas"
+)
+
+// Hold is one invocation's place on an instance, from Acquire to Release. It
+// belongs to one goroutine.
+type Hold struct {
+	inst     *instance
+	grant    grant
+	waited   time.Duration
+	released bool
+}
+
+// Instance returns the instance's id.
+func (h *Hold) Instance() string { return h.inst.id }
+
+// Cold says why the invocation had to wait for a new instance; "" where it had not.
+func (h *Hold) Cold() faas.ColdReason { return h.grant.cold }
+
+// InitDuration is how long the instance's init took, for the invocation that the
+// instance was started for; 0 for all others.
+func (h *Hold) InitDuration() time.Duration {
+	if !h.grant.first {
+		return 0
+	}
+	return h.inst.parts.Init
+}
+
+// Timeline returns where the time went until the instance was there: the parts
+// of its start, as far as this invocation waited for them, and the rest as
+// Queue. They sum to the wait.
+func (h *Hold) Timeline() faas.Timeline {
+	t := faas.Timeline{Queue: h.waited}
+	if !h.grant.first {
+		return t
+	}
+	// Who came while the start was on its way waited for its last parts only.
+	parts := h.inst.parts
+	spend := func(part time.Duration) time.Duration {
+		part = min(part, t.Queue)
+		t.Queue -= part
+		return part
+	}
+	t.Init = spend(parts.Init)
+	t.Runtime = spend(parts.Runtime)
+	t.Code = spend(parts.Code)
+	t.Sandbox = spend(parts.Sandbox)
+	return t
+}
+
+// MaxMemory is the instance's highest memory use so far, in bytes.
+func (h *Hold) MaxMemory() int64 { return h.inst.runtime.MaxMemory() }
+
+// Deliver hands the event to the instance and waits for the outcome, at most for
+// the function's timeout from now; it sets the event's deadline. A *Failure says
+// that init or the runtime failed, or with FailedTimeout (and no document) that
+// the time was up: with no other invocation on the instance everything in it is
+// dead then. Other errors are *faas.Error.
+func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
+	if h.grant.failed != nil {
+		return faas.Outcome{}, h.grant.failed
+	}
+	timeout := h.inst.pool.version.Config.Timeout()
+	ctx, cancel := context.WithTimeoutCause(context.Background(), timeout, errInvokeLimit)
+	event.Deadline, _ = ctx.Deadline()
+	out, err := h.inst.runtime.Invoke(ctx, event)
+	cancel()
+	if err == nil {
+		return out, nil
+	}
+	return faas.Outcome{}, h.inst.pool.recycle(h.inst, err)
+}
+
+// Settle hands the invocation's last log lines over and returns the tail of its
+// log, if wanted. After Deliver, before Release.
+func (h *Hold) Settle(report *faas.Report, wantTail bool) []byte {
+	return h.inst.runtime.Settle(report, wantTail)
+}
+
+// Release gives the place back. A second call does nothing. An instance whose
+// init failed is dead when it returns.
+func (h *Hold) Release() {
+	if h.released {
+		return
+	}
+	h.released = true
+	h.inst.pool.release(h.inst, h.grant.failed != nil)
+}
+
+// recycle takes an instance out of service on which an invocation failed, and
+// returns the error to answer with. After a timeout everything in the instance
+// is dead, unless it holds other invocations: then it is killed when they end.
+func (p *pool) recycle(inst *instance, err error) error {
+	var failure *Failure
+	switch {
+	case errors.As(err, &failure):
+	case errors.Is(err, errInvokeLimit) || errors.Is(err, context.DeadlineExceeded):
+		failure = &Failure{Kind: FailedTimeout}
+		err = failure
+	default:
+		err = &faas.Error{Code: faas.CodeInternal, Subject: p.version.ID.String(),
+			Message: "the invocation could not be delivered: " + err.Error(), Cause: err}
+	}
+	cause := CauseExit
+	if failure != nil {
+		cause = causeOf(failure.Kind)
+	}
+	p.mu.Lock()
+	p.condemnLocked(inst, cause)
+	cause = inst.state.cause // the first one
+	alone := inst.state.n == 1
+	kill := alone && p.seizeLocked(inst)
+	p.mu.Unlock()
+	if kill {
+		inst.reap()
+	} else if alone {
+		<-inst.stopped
+	}
+	if cause == CauseShutdown {
+		return shuttingDown()
+	}
+	return err
+}

@@ -1,0 +1,325 @@
+package pool
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"hearth/faas"
+)
+
+// pool is the instances of one revision and the calls that wait for them.
+//
+// Invariants, whenever the lock is free:
+//   - a call waits only while no instance has room for it;
+//   - starts in progress × limit cover the calls that wait;
+//   - starting, held and the state of every instance add up.
+//
+// Every change ends in stepLocked, which restores the second. An instance that
+// got room is handed to the first waiter under the lock that found it.
+type pool struct {
+	pools   *Pools
+	version *faas.Version
+	limit   int // invocations that one instance may hold
+
+	mu       sync.Mutex
+	all      map[*instance]struct{} // every instance that is not Stopped
+	idle     []*instance            // Ready and holding none; the newest idle last
+	busy     []*instance            // Ready and holding some; only with limit > 1
+	waiters  queue
+	starting int // starts in progress
+	ready    int // instances that are Ready
+	held     int // holds that were not released
+	starts   uint64
+	failing  backoff
+	history  history
+	retiring bool      // its revision was replaced or deleted
+	retired  time.Time // when
+	closing  bool      // Hearth is stopping: no new calls
+	killed   bool      // Hearth is stopping: nothing starts any more
+	gone     bool      // not to be found any more; look it up again
+	empty    chan struct{}
+}
+
+func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool {
+	return &pool{
+		pools:   pools,
+		version: version,
+		limit:   max(1, version.Config.InstanceConcurrency),
+		all:     make(map[*instance]struct{}),
+		history: history{origin: origin},
+	}
+}
+
+// takeLocked finds room on an instance that is there: the newest idle one, else,
+// above one call per instance, the one with the fewest. Nil where there is none.
+func (p *pool) takeLocked() (*instance, error) {
+	var refusal error
+	if last := len(p.idle) - 1; last >= 0 {
+		inst := p.idle[last]
+		lease, err := p.pools.quota.Occupy(p.version)
+		if err == nil {
+			inst.lease = lease
+			p.idle[last] = nil
+			p.idle = p.idle[:last]
+			p.holdLocked(inst)
+			return inst, nil
+		}
+		refusal = err
+	}
+	if inst := p.fewestLocked(); inst != nil {
+		p.holdLocked(inst)
+		return inst, nil
+	}
+	return nil, refusal
+}
+
+// fewestLocked returns the busy instance with the fewest calls and room for one
+// more, of several the newest.
+func (p *pool) fewestLocked() *instance {
+	var best *instance
+	for _, inst := range slices.Backward(p.busy) {
+		if inst.state.n < p.limit && (best == nil || inst.state.n < best.state.n) {
+			best = inst
+		}
+	}
+	return best
+}
+
+func (p *pool) holdLocked(inst *instance) {
+	inst.must(inst.state.hold())
+	p.held++
+	if p.limit > 1 && inst.state.n == 1 {
+		p.busy = append(p.busy, inst)
+	}
+}
+
+// acquire takes room on an instance or waits for it.
+func (p *pool) acquire(ctx context.Context) (grant, error) {
+	p.mu.Lock()
+	switch {
+	case p.gone:
+		p.mu.Unlock()
+		return grant{}, errGone
+	case p.closing:
+		p.mu.Unlock()
+		return grant{}, shuttingDown()
+	}
+	inst, err := p.takeLocked()
+	if inst != nil || err != nil {
+		p.mu.Unlock()
+		return grant{inst: inst}, err
+	}
+	w := &waiter{ready: make(chan grant, 1)}
+	p.waiters.push(w)
+	p.stepLocked()
+	p.mu.Unlock()
+	return p.wait(ctx, w)
+}
+
+// wait waits for a grant, at most as long as one init and one invocation may take.
+// The sponsor of a start waits for its end, which its own limits bound: making
+// and killing sandboxes comes on top of them.
+func (p *pool) wait(ctx context.Context, w *waiter) (grant, error) {
+	timer := time.NewTimer(p.initTimeout() + p.version.Config.Timeout())
+	defer timer.Stop()
+	for patient := true; ; patient = false {
+		select {
+		case g := <-w.ready:
+			return g, g.err
+		case <-ctx.Done():
+			return p.leave(w, canceled(ctx, p.version))
+		case <-timer.C:
+			if !patient || !p.sponsors(w) {
+				return p.overdue(w)
+			}
+			timer.Reset(sponsorSlack)
+		}
+	}
+}
+
+func (p *pool) sponsors(w *waiter) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.sponsored != nil
+}
+
+// leave takes a waiter away. What it was given meanwhile goes to the next.
+func (p *pool) leave(w *waiter, why error) (grant, error) {
+	p.mu.Lock()
+	served := w.served
+	if !served {
+		p.withdrawLocked(w)
+	}
+	p.mu.Unlock()
+	if served {
+		if g := <-w.ready; g.inst != nil {
+			p.release(g.inst, g.failed != nil)
+		}
+	}
+	return grant{}, why
+}
+
+// overdue answers a waiter whose time is up: the starts that it waited for did
+// not end in time, which is the function's own fault. Every waiter is covered by one.
+func (p *pool) overdue(w *waiter) (grant, error) {
+	p.mu.Lock()
+	served := w.served
+	if !served {
+		p.withdrawLocked(w)
+	}
+	p.mu.Unlock()
+	if served {
+		g := <-w.ready
+		return g, g.err
+	}
+	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
+}
+
+func (p *pool) withdrawLocked(w *waiter) {
+	p.waiters.remove(w)
+	if w.sponsored != nil {
+		w.sponsored.sponsor = nil
+	}
+	p.emptyLocked()
+}
+
+// serveLocked gives a waiter its grant.
+func (p *pool) serveLocked(w *waiter, g grant) {
+	p.waiters.remove(w)
+	w.serve(g)
+	p.emptyLocked()
+}
+
+// stepLocked begins starts until they cover the calls that wait, and refuses the
+// calls for which none may begin, the newest first.
+func (p *pool) stepLocked() {
+	for p.starting*p.limit < p.waiters.len {
+		lease, err := p.mayStartLocked()
+		if err == nil {
+			p.startLocked(lease, p.waiters.unsponsored())
+			continue
+		}
+		for p.starting*p.limit < p.waiters.len {
+			p.serveLocked(p.waiters.tail, grant{err: err})
+		}
+	}
+}
+
+// release gives back one invocation's place on an instance. A failed instance is
+// dead when it returns.
+func (p *pool) release(inst *instance, failed bool) {
+	p.mu.Lock()
+	if failed { // it was seized for this hold when its start failed
+		p.held--
+		p.emptyLocked()
+		p.mu.Unlock()
+		inst.reap()
+		return
+	}
+	inst.must(inst.state.release())
+	p.held--
+	reap := p.freedLocked(inst)
+	p.stepLocked()
+	p.emptyLocked()
+	p.mu.Unlock()
+	if reap {
+		p.pools.spawn(inst.reap)
+	}
+}
+
+// freedLocked finds a use for an instance that got room: the first waiter, else
+// the idle stack. It reports whether the instance is to be killed instead.
+func (p *pool) freedLocked(inst *instance) (reap bool) {
+	if inst.state.life != Ready {
+		return inst.state.n == 0 && p.seizeLocked(inst)
+	}
+	if w := p.waiters.head; w != nil {
+		inst.must(inst.state.hold())
+		p.held++
+		p.serveLocked(w, grant{inst: inst})
+		return false
+	}
+	if inst.state.n > 0 {
+		return false
+	}
+	return p.restLocked(inst)
+}
+
+// restLocked lets an instance without calls rest on the idle stack, or condemns
+// it where its pool has no future.
+func (p *pool) restLocked(inst *instance) (reap bool) {
+	switch {
+	case p.closing:
+		return p.condemnLocked(inst, CauseShutdown)
+	case p.retiring:
+		return p.condemnLocked(inst, CauseDeploy)
+	}
+	p.endLeaseLocked(inst)
+	p.busy = without(p.busy, inst)
+	inst.idleSince = time.Now()
+	p.idle = append(p.idle, inst)
+	return false
+}
+
+// condemnLocked takes an instance out of service. It reports whether the caller
+// has to reap it now, because it holds nothing.
+func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
+	if inst.state.life >= Draining {
+		return false
+	}
+	if inst.state.life == Ready {
+		p.ready--
+		p.idle = without(p.idle, inst)
+		p.busy = without(p.busy, inst)
+	}
+	inst.must(inst.state.drain(cause))
+	p.history.lost(cause)
+	p.pools.governor.leave(p.version.Config.MemoryMB)
+	if inst.state.n > 0 {
+		return false
+	}
+	return p.seizeLocked(inst)
+}
+
+// seizeLocked makes the caller the one who reaps the instance; false where there
+// is one already.
+func (p *pool) seizeLocked(inst *instance) bool {
+	if inst.reaped {
+		return false
+	}
+	inst.reaped = true
+	p.endLeaseLocked(inst)
+	return true
+}
+
+func (p *pool) endLeaseLocked(inst *instance) {
+	if inst.lease != nil {
+		inst.lease.Release()
+		inst.lease = nil
+	}
+}
+
+// emptyLocked tells whoever waits for the pool to hold no call that it does.
+func (p *pool) emptyLocked() {
+	if p.empty != nil && p.held == 0 && p.waiters.len == 0 {
+		close(p.empty)
+		p.empty = nil
+	}
+}
+
+func (p *pool) initTimeout() time.Duration {
+	if d := p.version.Config.InitTimeout(); d > 0 {
+		return d
+	}
+	return defaultInitTimeout
+}
+
+// without removes one instance, keeping the order.
+func without(list []*instance, inst *instance) []*instance {
+	if i := slices.Index(list, inst); i >= 0 {
+		return slices.Delete(list, i, i+1)
+	}
+	return list
+}

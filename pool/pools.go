@@ -1,0 +1,215 @@
+package pool
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hearth/faas"
+	"hearth/quota"
+)
+
+// Options configure Pools.
+type Options struct {
+	Starter Starter    // required
+	Quota   quota.Gate // nil admits everything
+	// KeepAlive is the policy for idle instances; nil is DefaultKeepAlive.
+	KeepAlive KeepAlive
+	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
+	// included; 0 is no bound.
+	MaxInstances int
+	MaxMemoryMB  int
+	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
+	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
+	// does where no extension is registered.
+	ShutdownGrace time.Duration
+	Logger        *slog.Logger // nil discards
+}
+
+// Pools are the pools of all revisions on this machine. Safe for concurrent use.
+//
+// Lock order: Pools.mu, pool.mu, quota, governor. No lock is held while anything
+// outside these packages is called, but for the quota's gate.
+type Pools struct {
+	starter   Starter
+	quota     quota.Gate
+	keepAlive KeepAlive
+	governor  *governor
+	shutGrace time.Duration
+	log       *slog.Logger
+	began     time.Time
+
+	ctx    context.Context // ends when everything is to be killed
+	cancel context.CancelCauseFunc
+	work   sync.WaitGroup // every goroutine of the pools
+
+	byRevision sync.Map     // key → *pool
+	illegal    atomic.Int64 // illegal moves seen: faults of this package
+
+	mu      sync.Mutex // guards making and removing pools
+	closing bool
+}
+
+// key names a revision. The version is part of it, so that no mistake about
+// revisions could make two functions share an instance.
+type key struct {
+	version  faas.VersionID
+	revision string
+}
+
+func keyOf(v *faas.Version) key { return key{v.ID, v.Revision} }
+
+// New returns pools that are open and empty. Close them.
+func New(o Options) *Pools {
+	ps := &Pools{
+		starter:   o.Starter,
+		quota:     o.Quota,
+		keepAlive: o.KeepAlive,
+		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		shutGrace: o.ShutdownGrace,
+		log:       o.Logger,
+		began:     time.Now(),
+	}
+	if ps.quota == nil {
+		ps.quota = quota.Unlimited{}
+	}
+	if ps.keepAlive == nil {
+		ps.keepAlive = DefaultKeepAlive
+	}
+	if ps.log == nil {
+		ps.log = slog.New(slog.DiscardHandler)
+	}
+	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
+	ps.spawn(ps.reclaim)
+	return ps
+}
+
+// spawn runs f in a goroutine that Close waits for.
+func (ps *Pools) spawn(f func()) { ps.work.Go(f) }
+
+// Acquire finds a place for one invocation of the version: on an idle instance,
+// on a busy one that may hold more, or on one that is started. It waits for an
+// instance at most as long as init and the function's timeout may take, and
+// leaves when ctx ends before. The caller calls Release on the Hold, once.
+//
+// The version is shared: it is read, never changed, and must stay as it is.
+func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, error) {
+	began := time.Now()
+	for {
+		g, err := ps.pool(version).acquire(ctx)
+		if err == errGone {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		return &Hold{inst: g.inst, grant: g, waited: time.Since(began)}, nil
+	}
+}
+
+// pool returns the version's pool, made where there is none.
+func (ps *Pools) pool(version *faas.Version) *pool {
+	if p, ok := ps.byRevision.Load(keyOf(version)); ok {
+		return p.(*pool)
+	}
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return ps.makeLocked(version, ps.origin(version))
+}
+
+func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool {
+	k := keyOf(version)
+	if p, ok := ps.byRevision.Load(k); ok {
+		return p.(*pool)
+	}
+	p := newPool(ps, version, origin)
+	p.closing = ps.closing
+	p.killed = ps.ctx.Err() != nil
+	ps.byRevision.Store(k, p)
+	return p
+}
+
+// origin says what the first start of a revision is put down to. What happened
+// before this process began is not known: a version that is older than it is
+// taken to have run.
+func (ps *Pools) origin(version *faas.Version) faas.ColdReason {
+	for _, p := range ps.list() {
+		if p.version.ID == version.ID && p.hasRun() {
+			return faas.ColdDeploy
+		}
+	}
+	if version.LastModified.Before(ps.began) {
+		return faas.ColdRestart
+	}
+	return faas.ColdFirst
+}
+
+func (p *pool) hasRun() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.history.begun || p.history.origin == faas.ColdDeploy
+}
+
+func (ps *Pools) list() []*pool {
+	var all []*pool
+	ps.byRevision.Range(func(_, p any) bool {
+		all = append(all, p.(*pool))
+		return true
+	})
+	return all
+}
+
+// evict takes the oldest idle instance of any function out of service, to make
+// room. The channel is closed when it is gone; nil where none is idle.
+func (ps *Pools) evict() <-chan struct{} {
+	for {
+		var oldest *pool
+		var since time.Time
+		for _, p := range ps.list() {
+			if t, ok := p.oldestIdle(); ok && (oldest == nil || t.Before(since)) {
+				oldest, since = p, t
+			}
+		}
+		if oldest == nil {
+			return nil
+		}
+		if inst := oldest.evict(); inst != nil {
+			return inst.stopped
+		}
+	}
+}
+
+func (p *pool) oldestIdle() (since time.Time, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return time.Time{}, false
+	}
+	return p.idle[0].idleSince, true
+}
+
+// evict takes the pool's oldest idle instance out of service; nil where a call
+// was faster.
+func (p *pool) evict() *instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return nil
+	}
+	inst := p.idle[0]
+	if p.condemnLocked(inst, CauseRoom) {
+		p.pools.spawn(inst.reap)
+	}
+	return inst
+}
+
+// grace is how long a runtime has to end by itself.
+func (ps *Pools) grace(cause Cause) time.Duration {
+	switch cause {
+	case CauseIdle, CauseDeploy, CauseShutdown:
+		return ps.shutGrace
+	}
+	return 0
+}

@@ -1,0 +1,366 @@
+// Package pooltest has a scripted pool.Starter: runtimes without processes, for
+// the tests of what holds instances.
+//
+// It must not know how pools decide.
+package pooltest
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"hearth/faas"
+	"hearth/pool"
+)
+
+// Script is how one start goes. The zero value starts at once and answers every
+// event with its own payload.
+type Script struct {
+	StartErr  error         // Start fails with it
+	StartTime time.Duration // what Start takes
+	InitErr   error         // Init fails with it, after InitTime
+	InitTime  time.Duration
+	ReadyErr  error
+	KillTime  time.Duration
+	// Handle answers an event. Its ctx ends at the deadline and when the runtime
+	// is killed or crashes. Nil echoes.
+	Handle func(ctx context.Context, event *faas.Event) (faas.Outcome, error)
+}
+
+// Starter is a fake pool.Starter. Safe for concurrent use.
+type Starter struct {
+	script func(n int, version *faas.Version) Script
+
+	mu       sync.Mutex
+	runtimes []*Runtime
+	starts   int
+	running  int
+	peak     int
+}
+
+// New returns a starter whose n-th start (from 0) goes as the script says; nil
+// is the zero Script for all.
+func New(script func(n int, version *faas.Version) Script) *Starter {
+	if script == nil {
+		script = func(int, *faas.Version) Script { return Script{} }
+	}
+	return &Starter{script: script}
+}
+
+// Start implements pool.Starter.
+func (s *Starter) Start(ctx context.Context, version *faas.Version, instance string) (pool.Runtime, error) {
+	s.mu.Lock()
+	script := s.script(s.starts, version)
+	s.starts++
+	s.mu.Unlock()
+	if err := sleep(ctx, script.StartTime); err != nil {
+		return nil, err
+	}
+	if script.StartErr != nil {
+		return nil, script.StartErr
+	}
+	r := &Runtime{Version: version, Instance: instance, script: script, starter: s,
+		ended: make(chan struct{}), killed: make(chan struct{})}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.runtimes = append(s.runtimes, r)
+	s.running++
+	s.peak = max(s.peak, s.running)
+	return r, nil
+}
+
+// Starts returns how many starts were asked for.
+func (s *Starter) Starts() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.starts
+}
+
+// Running returns how many runtimes are started and not killed.
+func (s *Starter) Running() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.running
+}
+
+// Peak returns how many ran at once at most.
+func (s *Starter) Peak() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peak
+}
+
+// Runtimes returns every runtime that was started, in order.
+func (s *Starter) Runtimes() []*Runtime {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]*Runtime(nil), s.runtimes...)
+}
+
+// Runtime is a fake pool.Runtime.
+type Runtime struct {
+	Version  *faas.Version
+	Instance string
+	script   Script
+	starter  *Starter
+
+	mu      sync.Mutex
+	ready   bool
+	held    int
+	peak    int
+	served  int
+	foreign string
+	failure *pool.Failure
+	cause   string
+	reports []faas.Report
+	ended   chan struct{}
+	killed  chan struct{}
+}
+
+var errDouble = errors.New("pooltest: called twice, or too early")
+
+// Init implements pool.Runtime.
+func (r *Runtime) Init(ctx context.Context) error {
+	select {
+	case <-r.ended:
+		return r.fault()
+	default:
+	}
+	timer := time.NewTimer(r.script.InitTime)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return r.script.InitErr
+	case <-r.ended:
+		return r.fault()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Ready implements pool.Runtime.
+func (r *Runtime) Ready() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.ready {
+		return errDouble
+	}
+	r.ready = true
+	return r.script.ReadyErr
+}
+
+// Invoke implements pool.Runtime.
+func (r *Runtime) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
+	if err := r.enter(event); err != nil {
+		return faas.Outcome{}, err
+	}
+	defer r.leave()
+	if r.script.Handle == nil {
+		return faas.Outcome{Payload: event.Payload}, nil
+	}
+	inner, cancel := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() { // ends with this call, which waits for it
+		defer close(watched)
+		select {
+		case <-r.ended:
+			cancel()
+		case <-inner.Done():
+		}
+	}()
+	defer func() { cancel(); <-watched }()
+	out, err := r.script.Handle(inner, event)
+	select {
+	case <-r.ended:
+		return faas.Outcome{}, r.fault()
+	default:
+	}
+	if ctx.Err() != nil && err != nil {
+		return faas.Outcome{}, context.Cause(ctx)
+	}
+	return out, err
+}
+
+func (r *Runtime) enter(event *faas.Event) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.ready {
+		return errDouble
+	}
+	select {
+	case <-r.ended:
+		return r.failureLocked()
+	default:
+	}
+	if event.RequestID != Mark(r.Version) {
+		r.foreign = event.RequestID
+	}
+	r.held++
+	r.served++
+	r.peak = max(r.peak, r.held)
+	return nil
+}
+
+func (r *Runtime) leave() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.held--
+}
+
+// Crash ends the runtime as if by itself.
+func (r *Runtime) Crash(kind pool.FailureKind) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.endLocked(kind)
+}
+
+func (r *Runtime) endLocked(kind pool.FailureKind) {
+	select {
+	case <-r.ended:
+	default:
+		r.failure = Failed(kind)
+		close(r.ended)
+	}
+}
+
+// Failed is a failure with a document that names its kind.
+func Failed(kind pool.FailureKind) *pool.Failure {
+	return &pool.Failure{Kind: kind, Outcome: faas.Outcome{
+		Payload:       []byte(`{"errorType":"Fake.` + string(kind) + `","errorMessage":"scripted"}`),
+		FunctionError: "Unhandled", ErrorType: "Fake." + string(kind),
+	}}
+}
+
+func (r *Runtime) fault() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failureLocked()
+}
+
+func (r *Runtime) failureLocked() error {
+	if r.failure == nil {
+		return Failed(pool.FailedExit)
+	}
+	return r.failure
+}
+
+// Settle implements pool.Runtime.
+func (r *Runtime) Settle(report *faas.Report, wantTail bool) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.reports) == 8 {
+		r.reports = slices.Delete(r.reports, 0, 1)
+	}
+	r.reports = append(r.reports, *report)
+	if !wantTail {
+		return nil
+	}
+	return []byte("END RequestId: " + report.RequestID + "\n")
+}
+
+// Freeze implements pool.Runtime.
+func (r *Runtime) Freeze() error { return nil }
+
+// Thaw implements pool.Runtime.
+func (r *Runtime) Thaw() error { return nil }
+
+// MaxMemory implements pool.Runtime.
+func (r *Runtime) MaxMemory() int64 { return 30 << 20 }
+
+// Parts implements pool.Runtime.
+func (r *Runtime) Parts() faas.Timeline {
+	return faas.Timeline{Sandbox: r.script.StartTime, Init: r.script.InitTime}
+}
+
+// Done implements pool.Runtime.
+func (r *Runtime) Done() <-chan struct{} { return r.ended }
+
+// Kill implements pool.Runtime.
+func (r *Runtime) Kill(cause string, grace time.Duration) error {
+	r.mu.Lock()
+	first := r.cause == ""
+	if first {
+		r.cause = cause
+	}
+	r.endLocked(pool.FailedExit)
+	r.mu.Unlock()
+	if !first {
+		<-r.killed
+		return nil
+	}
+	time.Sleep(r.script.KillTime) // what a kill takes, not a wait for a condition
+	r.starter.mu.Lock()
+	r.starter.running--
+	r.starter.mu.Unlock()
+	close(r.killed)
+	return nil
+}
+
+// Cause returns what the runtime was killed for; "" while it was not.
+func (r *Runtime) Cause() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cause
+}
+
+// Dead reports whether the kill has ended.
+func (r *Runtime) Dead() bool {
+	select {
+	case <-r.killed:
+		return true
+	default:
+		return false
+	}
+}
+
+// Served returns how many events the runtime was given, and how many it held at
+// once at most.
+func (r *Runtime) Served() (total, peak int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.served, r.peak
+}
+
+// Mark is a request id that names a revision.
+func Mark(v *faas.Version) string { return v.ID.Function.Name + "/" + v.Revision }
+
+// Foreign returns the request id of an event that was not Mark of the runtime's
+// version; "" where there was none.
+func (r *Runtime) Foreign() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign
+}
+
+// Reports returns the reports of the last invocations that were settled on it.
+func (r *Runtime) Reports() []faas.Report {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return append([]faas.Report(nil), r.reports...)
+}
+
+// Sleep is a handler that takes so long and answers "done".
+func Sleep(d time.Duration) func(context.Context, *faas.Event) (faas.Outcome, error) {
+	return func(ctx context.Context, _ *faas.Event) (faas.Outcome, error) {
+		if err := sleep(ctx, d); err != nil {
+			return faas.Outcome{}, err
+		}
+		return faas.Outcome{Payload: []byte(`"done"`)}, nil
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,244 @@
+package pool
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"hearth/faas"
+	"hearth/quota"
+)
+
+const (
+	// defaultInitTimeout is the limit of init where the configuration has none.
+	defaultInitTimeout = 10 * time.Second
+	// startLimit bounds the making of a sandbox and the exec of its runtime.
+	startLimit = 30 * time.Second
+	// sponsorSlack is what the sponsor of a start waits beyond the limits of init
+	// and invocation, for sandboxes to be made and killed.
+	sponsorSlack = 5 * time.Second
+	// maxEvictions bounds how often one start makes room on a machine that has none.
+	maxEvictions = 3
+)
+
+// start is one start in progress. It goes to its end whatever becomes of the
+// call that it was begun for.
+type start struct {
+	pool   *pool
+	number uint64
+	cold   faas.ColdReason
+	lease  quota.Lease   // passes to the instance
+	ended  chan struct{} // closed when the start has ended, well or not
+
+	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
+}
+
+// mayStartLocked says whether a start may begin now.
+func (p *pool) mayStartLocked() (quota.Lease, error) {
+	if p.killed {
+		return nil, shuttingDown()
+	}
+	if failure := p.failing.pausing(time.Now()); failure != nil {
+		return nil, initFailing(p.version, failure)
+	}
+	return p.pools.quota.Start(p.version)
+}
+
+func (p *pool) startLocked(lease quota.Lease, sponsor *waiter) *start {
+	p.starts++
+	s := &start{pool: p, number: p.starts, cold: p.history.reason(p.starting + p.ready),
+		lease: lease, ended: make(chan struct{}), sponsor: sponsor}
+	if sponsor != nil {
+		sponsor.sponsored = s
+	}
+	p.starting++
+	p.pools.spawn(s.run)
+	return s
+}
+
+// run starts an instance. Where init takes too long or the runtime ends during
+// it, one more is started inside the invocation that waits for it, with the
+// function's timeout as limit.
+func (s *start) run() {
+	defer close(s.ended)
+	p := s.pool
+	inst, err := s.attempt(p.initTimeout())
+	if s.failed(inst, err) {
+		inst.reap()
+		inst, err = s.attempt(p.version.Config.Timeout())
+	}
+	s.finish(inst, err)
+}
+
+// failed takes the instance of a first attempt out of service, if another is to
+// be made.
+func (s *start) failed(inst *instance, err error) (again bool) {
+	var failure *Failure
+	if !errors.As(err, &failure) || failure.Kind == FailedInit {
+		return false
+	}
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	if s.sponsor == nil || s.pool.killed {
+		return false
+	}
+	return s.pool.condemnLocked(inst, CauseInit)
+}
+
+// attempt makes one instance and initialises it. The instance is nil where not
+// even its room was found.
+func (s *start) attempt(limit time.Duration) (*instance, error) {
+	p := s.pool
+	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
+	defer cancel()
+	if err := p.pools.governor.take(ctx, p.version.Config.MemoryMB, p.pools.evict); err != nil {
+		return nil, s.platformError(err)
+	}
+	inst := &instance{id: newID(), pool: p, state: state{limit: p.limit}, stopped: make(chan struct{})}
+	p.mu.Lock()
+	p.all[inst] = struct{}{}
+	p.mu.Unlock()
+	runtime, err := s.boot(ctx, inst.id)
+	if err != nil {
+		return inst, s.platformError(err)
+	}
+	p.mu.Lock()
+	inst.runtime = runtime
+	inst.must(inst.state.move(Initializing))
+	p.mu.Unlock()
+	return inst, s.initialize(inst, limit)
+}
+
+// boot starts a runtime. Where the machine has no room after all, idle instances
+// make it.
+func (s *start) boot(ctx context.Context, id string) (Runtime, error) {
+	p := s.pool
+	for evictions := 0; ; evictions++ {
+		runtime, err := p.pools.starter.Start(ctx, p.version, id)
+		if !faas.IsCode(err, faas.CodeNoCapacity) || evictions == maxEvictions {
+			return runtime, err
+		}
+		stopped := p.pools.evict()
+		if stopped == nil {
+			return nil, err
+		}
+		select {
+		case <-stopped:
+		case <-ctx.Done():
+			return nil, err
+		}
+	}
+}
+
+// initialize waits for init, at most for limit from now: the runtime has just
+// been started.
+func (s *start) initialize(inst *instance, limit time.Duration) error {
+	ctx, cancel := context.WithTimeoutCause(s.pool.pools.ctx, limit, errInitLimit)
+	defer cancel()
+	began := time.Now()
+	err := inst.runtime.Init(ctx)
+	parts := inst.runtime.Parts()
+	if err != nil || parts.Init == 0 { // the runtime does not know
+		parts.Init = max(0, time.Since(began)-parts.Runtime)
+	}
+	s.pool.mu.Lock()
+	inst.parts = parts
+	s.pool.mu.Unlock()
+	var failure *Failure
+	switch {
+	case err == nil:
+		return s.platformError(inst.runtime.Ready())
+	case errors.As(err, &failure):
+		return failure
+	case context.Cause(ctx) == errInitLimit:
+		return &Failure{Kind: FailedTimeout}
+	}
+	return s.platformError(err)
+}
+
+// platformError words what is no fault of the function's. Nil stays nil.
+func (s *start) platformError(err error) error {
+	var known *faas.Error
+	var failure *Failure
+	switch {
+	case err == nil || errors.As(err, &known) || errors.As(err, &failure):
+		return err
+	case context.Cause(s.pool.pools.ctx) != nil:
+		return shuttingDown()
+	}
+	return &faas.Error{Code: faas.CodeInternal, Subject: s.pool.version.ID.String(),
+		Message: "an instance could not be started: " + err.Error(), Cause: err}
+}
+
+// finish hands the instance over, or tells the sponsor why there is none.
+func (s *start) finish(inst *instance, err error) {
+	p := s.pool
+	p.mu.Lock()
+	p.starting--
+	sponsor := s.sponsor
+	s.sponsor = nil
+	if sponsor != nil {
+		sponsor.sponsored = nil
+	}
+	if p.killed {
+		err = shuttingDown()
+	}
+	var reap bool
+	if err == nil {
+		reap = p.introduceLocked(inst, s)
+		p.pools.spawn(inst.watch)
+	} else {
+		reap = p.failLocked(inst, sponsor, s, err)
+	}
+	p.stepLocked()
+	p.mu.Unlock()
+	if reap {
+		inst.reap()
+	}
+}
+
+// introduceLocked makes a started instance Ready and gives it to the calls that
+// wait. It reports whether the instance is to be killed instead.
+func (p *pool) introduceLocked(inst *instance, s *start) (reap bool) {
+	inst.must(inst.state.move(Ready))
+	inst.lease = s.lease
+	p.ready++
+	p.history.begun = true
+	p.failing = backoff{}
+	for first := true; inst.state.n < p.limit && p.waiters.head != nil; first = false {
+		p.holdLocked(inst)
+		p.serveLocked(p.waiters.head, grant{inst: inst, cold: s.cold, first: first})
+	}
+	if inst.state.n > 0 {
+		return false
+	}
+	return p.restLocked(inst)
+}
+
+// failLocked ends a failed start. Its sponsor, if it still waits, gets the
+// failure, and with one of init the instance to settle its invocation on.
+func (p *pool) failLocked(inst *instance, sponsor *waiter, s *start, err error) (reap bool) {
+	if inst != nil {
+		reap = p.condemnLocked(inst, CauseInit)
+	}
+	var failure *Failure
+	if !errors.As(err, &failure) {
+		s.lease.Void()
+		if sponsor != nil {
+			p.serveLocked(sponsor, grant{err: err})
+		}
+		return reap
+	}
+	s.lease.Release()
+	p.failing.record(failure, s.number, p.starts, time.Now())
+	switch {
+	case sponsor == nil:
+		return reap
+	case inst.runtime == nil: // it could not even be started
+		p.serveLocked(sponsor, grant{err: initFailing(p.version, failure)})
+		return reap
+	}
+	p.held++
+	p.serveLocked(sponsor, grant{inst: inst, cold: s.cold, first: true, failed: failure})
+	return false
+}

@@ -1,0 +1,74 @@
+package pool
+
+import (
+	"slices"
+	"strings"
+
+	"hearth/faas"
+)
+
+// Counts are the instances of one or more revisions and the calls on them.
+type Counts struct {
+	Starting int `json:"starting"` // being started or initialised
+	Idle     int `json:"idle"`     // ready and holding no invocation
+	Busy     int `json:"busy"`     // ready and holding some
+	Draining int `json:"draining"` // taking no more invocations
+	InFlight int `json:"inFlight"` // invocations held
+	Waiting  int `json:"waiting"`  // invocations waiting for an instance
+}
+
+func (c Counts) plus(o Counts) Counts {
+	return Counts{c.Starting + o.Starting, c.Idle + o.Idle, c.Busy + o.Busy,
+		c.Draining + o.Draining, c.InFlight + o.InFlight, c.Waiting + o.Waiting}
+}
+
+// RevisionCounts are the counts of one revision's pool.
+type RevisionCounts struct {
+	Version  faas.VersionID `json:"version"`
+	Revision string         `json:"revision"`
+	Retiring bool           `json:"retiring"` // it was replaced or deleted
+	Counts
+}
+
+// Stats returns the counts of every pool, sorted by version.
+func (ps *Pools) Stats() []RevisionCounts {
+	var all []RevisionCounts
+	for _, p := range ps.list() {
+		all = append(all, p.stats())
+	}
+	slices.SortFunc(all, func(a, b RevisionCounts) int {
+		if c := strings.Compare(a.Version.String(), b.Version.String()); c != 0 {
+			return c
+		}
+		return strings.Compare(a.Revision, b.Revision)
+	})
+	return all
+}
+
+// Function returns the counts of one function, all its versions together.
+func (ps *Pools) Function(id faas.FunctionID) Counts {
+	var sum Counts
+	for _, p := range ps.list() {
+		if p.version.ID.Function == id {
+			sum = sum.plus(p.stats().Counts)
+		}
+	}
+	return sum
+}
+
+func (p *pool) stats() RevisionCounts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := Counts{Idle: len(p.idle), Busy: p.ready - len(p.idle), InFlight: p.held, Waiting: p.waiters.len}
+	for inst := range p.all {
+		switch inst.state.life {
+		case Starting, Initializing:
+			c.Starting++
+		case Draining:
+			c.Draining++
+		}
+	}
+	// A start that waits for room has no instance yet.
+	c.Starting = max(c.Starting, p.starting)
+	return RevisionCounts{Version: p.version.ID, Revision: p.version.Revision, Retiring: p.retiring, Counts: c}
+}

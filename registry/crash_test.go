@@ -1,0 +1,218 @@
+package registry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"hearth/faas"
+	"hearth/registry"
+)
+
+// TestCrashAtEveryWrite runs every kind of change on a store that dies at its
+// first, second, ... write, with the failing write done or not, and opens it
+// again: what was acknowledged is there, what was refused is whole or absent,
+// and nothing is left over.
+func TestCrashAtEveryWrite(t *testing.T) { failAtEveryWrite(t, true) }
+
+// TestErrorAtEveryWrite is the same with a store that fails once and lives on.
+func TestErrorAtEveryWrite(t *testing.T) { failAtEveryWrite(t, false) }
+
+func failAtEveryWrite(t *testing.T, dies bool) {
+	for name, run := range crashCases() {
+		for at := 1; ; at++ {
+			tripped := false
+			for _, applied := range []bool{false, true} {
+				synctest.Test(t, func(t *testing.T) {
+					what := fmt.Sprintf("%s, write %d, applied %v", name, at, applied)
+					tripped = failOnce(t, what, run, fault{at: at, applied: applied, dies: dies})
+				})
+			}
+			if !tripped {
+				if at == 1 {
+					t.Errorf("%s writes nothing", name)
+				}
+				break
+			}
+		}
+	}
+}
+
+type crashCase struct {
+	do func(context.Context, *registry.Registry) error
+	// done reports whether the change happened; it is asked after a restart.
+	done func(*registry.Registry) bool
+}
+
+func crashCases() map[string]crashCase {
+	has := func(name, q string) func(*registry.Registry) bool {
+		return func(r *registry.Registry) bool { _, err := r.Get(context.Background(), fn(name), q); return err == nil }
+	}
+	not := func(f func(*registry.Registry) bool) func(*registry.Registry) bool {
+		return func(r *registry.Registry) bool { return !f(r) }
+	}
+	return map[string]crashCase{
+		"create": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.Create(ctx, createInput("new"))
+			return err
+		}, has("new", "")},
+		"create and publish": {func(ctx context.Context, r *registry.Registry) error {
+			in := createInput("new")
+			in.Publish = true
+			_, err := r.Create(ctx, in)
+			return err
+		}, has("new", "1")},
+		"create again": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.Create(ctx, createInput("gone"))
+			return err
+		}, has("gone", "")},
+		"update code": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.UpdateCode(ctx, registry.UpdateCodeInput{Function: fn("f"), Zip: zipOf("v9"), Publish: true})
+			return err
+		}, has("f", "3")},
+		"publish": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.Publish(ctx, registry.PublishInput{Function: fn("f")})
+			return err
+		}, has("f", "3")},
+		"alias": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.CreateAlias(ctx, faas.Alias{Function: fn("f"), Name: "new", Version: "1"})
+			return err
+		}, has("f", "new")},
+		"delete version": {func(ctx context.Context, r *registry.Registry) error {
+			return r.Delete(ctx, fn("f"), "2")
+		}, not(has("f", "2"))},
+		"delete function": {func(ctx context.Context, r *registry.Registry) error {
+			return r.Delete(ctx, fn("f"), "")
+		}, not(has("f", ""))},
+		"delete plain function": {func(ctx context.Context, r *registry.Registry) error {
+			return r.Delete(ctx, fn("plain"), "")
+		}, not(has("plain", ""))},
+	}
+}
+
+// crashWorld has a function f with code newer than its versions 1 and 2 and an
+// alias, a function without versions, and one that was deleted after version 1.
+func crashWorld(t *testing.T) (*world, *faulty) {
+	w := newWorld()
+	f := &faulty{Meta: w.meta}
+	w.meta = f
+	r := w.open(t)
+	defer r.Close(context.Background())
+	for _, name := range []string{"f", "plain", "gone"} {
+		in := createInput(name)
+		in.Publish = name != "plain"
+		must(r.Create(t.Context(), in))(t)
+		synctest.Wait()
+	}
+	for _, zip := range []string{"v2", "v3"} {
+		must(r.UpdateCode(t.Context(), registry.UpdateCodeInput{Function: fn("f"), Zip: zipOf(zip)}))(t)
+		synctest.Wait()
+		if zip == "v2" {
+			must(r.Publish(t.Context(), registry.PublishInput{Function: fn("f")}))(t)
+		}
+	}
+	must(r.CreateAlias(t.Context(), faas.Alias{Function: fn("f"), Name: "live", Version: "1"}))(t)
+	if err := r.Delete(t.Context(), fn("gone"), ""); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	return w, f
+}
+
+func failOnce(t *testing.T, what string, c crashCase, at fault) (tripped bool) {
+	w, meta := crashWorld(t)
+	r := w.open(t)
+	meta.arm(at)
+	err := c.do(t.Context(), r)
+	synctest.Wait() // activations and collections run into the dead store too
+	if !at.dies && c.done(r) != (err == nil) && !errors.Is(err, errPower) {
+		t.Errorf("%s: error %v does not say what happened", what, err)
+	}
+	r.Close(context.Background())
+	tripped = meta.tripped()
+	meta.arm(fault{})
+
+	r = w.open(t)
+	defer r.Close(context.Background())
+	synctest.Wait()
+	done := c.done(r)
+	if err == nil && !done {
+		t.Errorf("%s: acknowledged and lost", what)
+	}
+	if err != nil && !errors.Is(err, errPower) {
+		t.Errorf("%s: unexpected error %v", what, err)
+	}
+	if err != nil && !at.applied && done {
+		t.Errorf("%s: refused, not written, and there", what)
+	}
+	if err := checkWhole(t.Context(), w, r); err != nil {
+		t.Errorf("%s: %v", what, err)
+	}
+	if !done { // nothing may stand in the way of doing it again
+		if err := c.do(t.Context(), r); err != nil || !c.done(r) {
+			t.Errorf("%s: cannot be done again: %v", what, err)
+		}
+		synctest.Wait()
+	}
+	return tripped
+}
+
+// checkWhole looks for half-done changes: versions that are not ready, packages
+// without a version or the other way round, keys that nothing refers to.
+func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
+	if err := checkPackages(ctx, w, r); err != nil {
+		return err
+	}
+	page, err := r.List(ctx, scope(), true, "", 1000)
+	if err != nil {
+		return err
+	}
+	keys := map[string]bool{}
+	for _, v := range page.Items {
+		if v.State != faas.StateActive || v.Update != faas.UpdateSuccessful {
+			return fmt.Errorf("%s is %s, %s", v.ID, v.State, v.Update)
+		}
+		keys["package/"+v.Code.SHA256] = true
+		if v.ID.Number != faas.Latest {
+			keys["function/"+v.ID.Function.String()+"/version/"+v.ID.Number] = true
+		}
+	}
+	entries, err := w.meta.List(ctx, "")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !keys[e.Key] && !strings.HasSuffix(e.Key, "/record") {
+			return fmt.Errorf("key %s is left over", e.Key)
+		}
+		delete(keys, e.Key)
+	}
+	if len(keys) > 0 {
+		return fmt.Errorf("keys are missing: %v", slices.Sorted(maps.Keys(keys)))
+	}
+	return nil
+}
+
+// checkPackages compares the packages that are stored with those that versions use.
+func checkPackages(ctx context.Context, w *world, r *registry.Registry) error {
+	page, err := r.List(ctx, scope(), true, "", 1000)
+	if err != nil {
+		return err
+	}
+	used := map[faas.Code]bool{}
+	for _, v := range page.Items {
+		if !w.packages.has(v.Code) {
+			return fmt.Errorf("%s has no package", v.ID)
+		}
+		used[v.Code] = true
+	}
+	if n := w.packages.count(); n != len(used) {
+		return fmt.Errorf("%d packages stored, %d used", n, len(used))
+	}
+	return nil
+}

@@ -1,0 +1,77 @@
+package registry
+
+import (
+	"context"
+	"errors"
+
+	"hearth/engine"
+	"hearth/faas"
+)
+
+func noFunction(id faas.FunctionID, qualifier string) error {
+	arn := faas.FunctionARN(id, qualifier)
+	return &faas.Error{Code: faas.CodeNotFound, Subject: arn, Message: "Function not found: " + arn, Cause: faas.ErrNoFunction}
+}
+
+func noQualifier(id faas.FunctionID, qualifier string) error {
+	arn := faas.FunctionARN(id, qualifier)
+	return &faas.Error{Code: faas.CodeNotFound, Subject: arn, Message: "Function not found: " + arn, Cause: faas.ErrNoQualifier}
+}
+
+func noAlias(id faas.FunctionID, name string) error {
+	arn := faas.FunctionARN(id, name)
+	return &faas.Error{Code: faas.CodeNotFound, Subject: arn, Message: "Cannot find alias arn: " + arn, Cause: faas.ErrNoQualifier}
+}
+
+func stale(subject string) error {
+	return faas.Errorf(faas.CodePrecondition, subject,
+		"The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id")
+}
+
+// busy returns why the head can not be updated or published now, or nil.
+func busy(id faas.FunctionID, head *faas.Version) error {
+	arn := faas.FunctionARN(id, "")
+	switch {
+	case head.Update == faas.UpdateInProgress:
+		return faas.Errorf(faas.CodeUpdating, arn,
+			"The operation cannot be performed at this time. An update is in progress for resource: %s", arn)
+	case head.State == faas.StatePending:
+		return faas.Errorf(faas.CodeConflict, arn,
+			"The operation cannot be performed at this time. The function is currently in the following state: %s", head.State)
+	}
+	return nil
+}
+
+// errChanged: somebody else changed the key meanwhile; read it again.
+var errChanged = errors.New("registry: changed meanwhile")
+
+// errUnknown: the write may or may not have happened.
+var errUnknown = errors.New("registry: outcome of the write is unknown")
+
+// engineError words a failure of the engine; its own text stays in the cause.
+func engineError(doing string, err error) error {
+	var known *faas.Error
+	switch {
+	case errors.Is(err, errChanged):
+		return &faas.Error{Code: faas.CodeConflict, Subject: doing, Cause: err,
+			Message: "The function is changed by others all the time. Try again."}
+	case errors.Is(err, errUnknown):
+		return &faas.Error{Code: faas.CodeInternal, Subject: doing, Cause: err,
+			Message: "The store did not answer and the change may have happened. Look at the function before trying again."}
+	case errors.Is(err, engine.ErrFull):
+		return &faas.Error{Code: faas.CodeDiskFull, Subject: doing, Cause: err,
+			Message: "The data directory has no room left. Nothing was changed; free some space and try again."}
+	case errors.Is(err, engine.ErrClosed):
+		return &faas.Error{Code: faas.CodeShuttingDown, Subject: doing, Message: "The server is shutting down.", Cause: err}
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, context.Canceled):
+		return &faas.Error{Code: faas.CodeCanceled, Subject: doing, Message: "The request was cancelled.", Cause: err}
+	}
+	return internal(doing, err)
+}
+
+func internal(doing string, err error) error {
+	return &faas.Error{Code: faas.CodeInternal, Subject: doing, Cause: err,
+		Message: "The request failed inside Hearth. Nothing is known to be wrong with it; try again."}
+}

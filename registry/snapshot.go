@@ -1,0 +1,135 @@
+package registry
+
+import (
+	"math/rand/v2"
+
+	"hearth/faas"
+)
+
+// snapshot is one function at one revision of its record, made for reading.
+// It is immutable, and so is everything that it points to.
+type snapshot struct {
+	revision uint64 // of the record in the engine
+	record   *record
+	serving  *faas.Version // where calls of $LATEST go
+	numbers  []int64       // of the published versions, ascending
+	versions map[string]*faas.Version
+	contents map[int64]*versionRecord
+	aliases  map[string]*faas.Alias
+	missing  []int64 // published versions whose content is not there
+}
+
+// newSnapshot joins a record with the contents of its versions. Contents of
+// another incarnation are leftovers, not versions.
+func newSnapshot(id faas.FunctionID, revision uint64, rec *record, contents map[int64]storedVersion) *snapshot {
+	s := &snapshot{
+		revision: revision,
+		record:   rec,
+		serving:  rec.Serving,
+		versions: make(map[string]*faas.Version, len(rec.Published)),
+		contents: make(map[int64]*versionRecord, len(rec.Published)),
+		aliases:  make(map[string]*faas.Alias, len(rec.Aliases)),
+	}
+	if s.serving == nil {
+		s.serving = rec.Head
+	}
+	for _, p := range rec.Published {
+		stored, ok := contents[p.Number]
+		if !ok || stored.content.Incarnation != rec.Incarnation {
+			s.missing = append(s.missing, p.Number)
+			continue
+		}
+		s.numbers = append(s.numbers, p.Number)
+		s.contents[p.Number] = stored.content
+		s.versions[faas.VersionNumber(p.Number)] = p.apply(stored.content.Version)
+	}
+	for i := range rec.Aliases {
+		a := rec.Aliases[i]
+		a.Function = id
+		s.aliases[a.Name] = &a
+	}
+	return s
+}
+
+// apply returns the version in the state that the record says.
+func (p published) apply(v *faas.Version) *faas.Version {
+	if !p.Pending && p.Failure == nil {
+		return v
+	}
+	c := *v
+	c.Update = faas.UpdateNone
+	c.State, c.StateCode, c.StateReason = faas.StatePending, codeCreating, reasonCreating
+	if p.Failure != nil {
+		c.State, c.StateCode, c.StateReason = faas.StateFailed, p.Failure.Code, p.Failure.Reason
+	}
+	return &c
+}
+
+// find returns the version that a qualifier names, an alias's primary version
+// included. Head is what users see of $LATEST; Resolve has its own.
+func (s *snapshot) find(qualifier string) *faas.Version {
+	if qualifier == "" || qualifier == faas.Latest {
+		return s.record.Head
+	}
+	if v := s.versions[qualifier]; v != nil {
+		return v
+	}
+	if a := s.aliases[qualifier]; a != nil {
+		return s.find(a.Version)
+	}
+	return nil
+}
+
+// route returns the version that the next call goes to.
+func (s *snapshot) route(qualifier string) *faas.Version {
+	if qualifier == "" || qualifier == faas.Latest {
+		return s.serving
+	}
+	if v := s.versions[qualifier]; v != nil {
+		return v
+	}
+	a := s.aliases[qualifier]
+	if a == nil {
+		return nil
+	}
+	target := a.Version
+	if len(a.Weights) > 0 {
+		target = a.Route(rand.Float64())
+	}
+	if target == faas.Latest {
+		return s.serving
+	}
+	return s.versions[target]
+}
+
+// digests calls visit with the code of every version, once each; those that
+// calls still go to while Head takes over included.
+func (s *snapshot) digests(visit func(code faas.Code)) {
+	visit(s.record.Head.Code)
+	if s.record.Serving != nil {
+		visit(s.record.Serving.Code)
+	}
+	for _, v := range s.versions {
+		visit(v.Code)
+	}
+}
+
+// stored is what the function adds to its scope's code storage, in bytes.
+func (s *snapshot) stored() int64 {
+	size := s.record.Head.Code.Size
+	for _, v := range s.versions {
+		size += v.Code.Size
+	}
+	return size
+}
+
+// revisions calls visit for every version that may have instances.
+func (s *snapshot) revisions(visit func(*faas.Version)) {
+	visit(s.record.Head)
+	if s.record.Serving != nil {
+		visit(s.record.Serving)
+	}
+	for _, v := range s.versions {
+		visit(v)
+	}
+}

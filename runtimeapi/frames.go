@@ -1,0 +1,370 @@
+package runtimeapi
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"hearth/faas"
+)
+
+// Go is the document that turns a booted runtime into one of a function. It
+// carries everything that is not fixed at the process's exec, so that a direct
+// start and a pre-booted runtime differ only in when it is sent.
+type Go struct {
+	Handler string `json:"handler"`
+	// Environment is the whole environment of the function.
+	Environment map[string]string `json:"environment"`
+	TaskRoot    string            `json:"taskRoot"` // where the package is, as the runtime sees it
+	// Concurrency is the number of invocations that may be in flight.
+	Concurrency int `json:"concurrency"`
+}
+
+// FramesOptions configures a Frames.
+type FramesOptions struct {
+	Go Go
+	// MaxResponse bounds a response and an error document, in bytes; 0 = MaxResponse.
+	MaxResponse int
+}
+
+// Frames is the Session with a managed runtime over the frame protocol. It owns
+// the connection and one goroutine that reads from it. Safe for concurrent use.
+type Frames struct {
+	conn  net.Conn
+	limit int
+
+	firstByte  atomic.Int64 // monotonic nanoseconds since created, 0 before
+	created    time.Time
+	ready      chan struct{} // closed when ready or failed
+	initErr    *InitError    // set before ready is closed
+	gone       chan struct{} // closed by fail
+	readerDone chan struct{}
+
+	write chan struct{} // a token: who holds it writes
+
+	mu     sync.Mutex
+	cause  error // why it is gone
+	calls  callTable
+	writer []byte // frame under construction; guarded by the write token
+}
+
+// NewFrames begins the conversation: it sends the go frame and returns without
+// waiting. It owns conn from then on. A failed write shows as ErrGone later.
+func NewFrames(conn net.Conn, opts FramesOptions) *Frames {
+	s := &Frames{
+		conn:       conn,
+		limit:      opts.MaxResponse,
+		created:    time.Now(),
+		ready:      make(chan struct{}),
+		gone:       make(chan struct{}),
+		readerDone: make(chan struct{}),
+		write:      make(chan struct{}, 1),
+		calls:      newCallTable(),
+	}
+	if s.limit == 0 {
+		s.limit = MaxResponse
+	}
+	go s.read()
+	s.sendGo(opts.Go)
+	return s
+}
+
+// sendGo writes the go frame. The socket's buffer takes it whole while the
+// runtime boots (environments are at most some KiB), so this does not block.
+func (s *Frames) sendGo(doc Go) {
+	payload, err := json.Marshal(doc)
+	if err == nil {
+		err = s.send(context.Background(), frameGo, nil, payload)
+	}
+	if err != nil {
+		s.fail(err)
+	}
+}
+
+// FirstByte returns when the runtime's first byte arrived; the zero time before.
+func (s *Frames) FirstByte() time.Time {
+	if d := s.firstByte.Load(); d != 0 {
+		return s.created.Add(time.Duration(d))
+	}
+	return time.Time{}
+}
+
+// Init implements Session.
+func (s *Frames) Init(ctx context.Context) error {
+	select {
+	case <-s.ready:
+	case <-s.gone:
+		// The runtime may have reported and ended: what it said counts.
+		select {
+		case <-s.ready:
+		default:
+			return ErrGone
+		}
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if s.initErr != nil {
+		return s.initErr
+	}
+	return nil
+}
+
+// invokeHeader is the header of an invoke frame. Remaining is milliseconds from
+// now, so that clocks need not agree.
+type invokeHeader struct {
+	ID        string          `json:"id"`
+	Remaining int64           `json:"ms"`
+	ARN       string          `json:"arn"`
+	Trace     string          `json:"trace,omitempty"`
+	Client    json.RawMessage `json:"client,omitempty"`
+	Cognito   json.RawMessage `json:"cognito,omitempty"`
+}
+
+// Invoke implements Session.
+func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
+	header, err := json.Marshal(invokeHeader{
+		ID: event.RequestID, Remaining: time.Until(event.Deadline).Milliseconds(), ARN: event.InvokedARN,
+		Trace: event.TraceID, Client: rawJSON(event.ClientContext), Cognito: rawJSON(event.Cognito),
+	})
+	if err != nil {
+		return faas.Outcome{}, err
+	}
+	c := &call{id: event.RequestID, answered: make(chan faas.Outcome, 1)}
+	if err := s.begin(c); err != nil {
+		return faas.Outcome{}, err
+	}
+	if err := s.send(ctx, frameInvoke, header, event.Payload); err != nil {
+		s.forget(c)
+		if ctx.Err() != nil {
+			return faas.Outcome{}, context.Cause(ctx)
+		}
+		return faas.Outcome{}, ErrGone
+	}
+	return s.await(ctx, c)
+}
+
+func (s *Frames) await(ctx context.Context, c *call) (faas.Outcome, error) {
+	select {
+	case out := <-c.answered:
+		return out, nil
+	case <-ctx.Done():
+		s.forget(c)
+		return faas.Outcome{}, context.Cause(ctx)
+	case <-s.gone:
+		select {
+		case out := <-c.answered:
+			return out, nil
+		default:
+			return faas.Outcome{}, ErrGone
+		}
+	}
+}
+
+// rawJSON is b where it is JSON, else nothing: a header is never broken by what
+// a caller sent as client context.
+func rawJSON(b []byte) json.RawMessage {
+	if len(b) == 0 || !json.Valid(b) {
+		return nil
+	}
+	return b
+}
+
+func (s *Frames) begin(c *call) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil {
+		return ErrGone
+	}
+	return s.calls.add(c)
+}
+
+func (s *Frames) forget(c *call) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls.abandon(c)
+}
+
+// smallPayload is up to where a payload is copied behind its header, for one
+// write of one buffer; above it two buffers are handed to one writev.
+const smallPayload = 32 << 10
+
+// send writes one frame. When ctx ends while the runtime does not read, the
+// frame is cut and the session over: nothing can follow half a frame.
+func (s *Frames) send(ctx context.Context, kind byte, header, payload []byte) error {
+	select {
+	case s.write <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.gone:
+		return ErrGone
+	}
+	defer func() { <-s.write }()
+
+	var finished atomic.Bool
+	if ctx.Done() != nil {
+		stop := context.AfterFunc(ctx, func() {
+			if finished.CompareAndSwap(false, true) {
+				s.fail(context.Cause(ctx))
+			}
+		})
+		defer stop()
+	}
+	err := s.writeFrame(kind, header, payload)
+	finished.Store(true)
+	if err != nil {
+		s.fail(err)
+	}
+	return err
+}
+
+func (s *Frames) writeFrame(kind byte, header, payload []byte) error {
+	b, err := appendFrame(s.writer[:0], kind, header, len(payload))
+	if err != nil {
+		return err
+	}
+	if len(payload) <= smallPayload {
+		b = append(b, payload...)
+		s.writer = b
+		_, err = s.conn.Write(b)
+		return err
+	}
+	s.writer = b
+	buffers := net.Buffers{b, payload}
+	_, err = buffers.WriteTo(s.conn)
+	return err
+}
+
+// read is the goroutine that owns the reading side, until the session is gone.
+func (s *Frames) read() {
+	defer close(s.readerDone)
+	r := bufio.NewReaderSize(s.conn, 4096)
+	if _, err := r.Peek(1); err != nil {
+		s.fail(err)
+		return
+	}
+	s.firstByte.Store(max(1, int64(time.Since(s.created))))
+	state := awaitHello
+	for {
+		f, err := readFrame(r, s.limit)
+		if err == nil {
+			state, err = s.accept(state, f)
+		}
+		if err != nil {
+			s.fail(err)
+			return
+		}
+	}
+}
+
+// protocolState is where the runtime is in the order of frames that it must keep.
+type protocolState int
+
+const (
+	awaitHello protocolState = iota
+	awaitReady
+	serving
+	failed // it reported an init error; only its end may follow
+)
+
+// accept takes one frame from the runtime and returns the state after it.
+func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
+	switch {
+	case state == awaitHello && f.kind == frameHello:
+		return awaitReady, nil
+	case state == awaitReady && f.kind == frameReady:
+		close(s.ready)
+		return serving, nil
+	case state == awaitReady && f.kind == frameInitError:
+		s.initErr = &InitError{Type: f.header, Payload: f.payload}
+		if f.oversize > 0 {
+			s.initErr.Payload = errorDocument(f.header, "the error document is too large")
+		}
+		close(s.ready)
+		return failed, nil
+	case state == serving && f.kind == frameResponse:
+		return state, s.answer(f.header, s.response(f))
+	case state == serving && f.kind == frameError:
+		id, errorType, _ := strings.Cut(f.header, " ")
+		return state, s.answer(id, s.functionError(errorType, f))
+	}
+	return state, fmt.Errorf("%w: frame %q in state %d", errProtocol, f.kind, state)
+}
+
+func (s *Frames) response(f frame) faas.Outcome {
+	if f.oversize > 0 {
+		return tooLarge(f.oversize, s.limit)
+	}
+	return faas.Outcome{Payload: f.payload}
+}
+
+func (s *Frames) functionError(errorType string, f frame) faas.Outcome {
+	if f.oversize > 0 {
+		return tooLarge(f.oversize, s.limit)
+	}
+	return faas.Outcome{Payload: f.payload, FunctionError: Unhandled, ErrorType: errorType}
+}
+
+// answer hands an outcome to the call that waits for it. An id that is not this
+// session's own breaks it.
+func (s *Frames) answer(id string, out faas.Outcome) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c, known := s.calls.take(id)
+	if !known {
+		return fmt.Errorf("%w: answer to an invocation that it does not hold", errProtocol)
+	}
+	if c != nil {
+		c.answered <- out
+	}
+	return nil
+}
+
+// Cause says why the session is gone, for logs; nil while it is not.
+func (s *Frames) Cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cause
+}
+
+// Broken reports whether the runtime ended the session by breaking the protocol.
+func (s *Frames) Broken() bool { return errors.Is(s.Cause(), errProtocol) }
+
+// Finish is called when the runtime's process has ended: what it sent before is
+// still read, for at most the time given, then the session is gone.
+func (s *Frames) Finish(within time.Duration) {
+	// An error means that the connection is closed, and the session gone, already.
+	if s.conn.SetReadDeadline(time.Now().Add(within)) == nil {
+		<-s.readerDone
+	}
+}
+
+// Close implements Session. It returns when the reading goroutine has ended.
+func (s *Frames) Close() error {
+	s.fail(net.ErrClosed)
+	<-s.readerDone
+	return nil
+}
+
+// fail ends the session once; the first cause is kept.
+func (s *Frames) fail(cause error) {
+	s.mu.Lock()
+	if s.cause != nil {
+		s.mu.Unlock()
+		return
+	}
+	if cause == nil {
+		cause = io.EOF
+	}
+	s.cause = cause
+	s.mu.Unlock()
+	close(s.gone)
+	s.conn.Close() // unblocks reads and writes; its error says nothing that cause does not
+}

@@ -1,0 +1,126 @@
+package runtimeapi
+
+import (
+	"bufio"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// The frame protocol. Hearth and a managed runtime's bootstrap exchange frames
+// over a stream socket. All numbers are big-endian:
+//
+//	length   uint32   bytes that follow: 4 + header + payload
+//	type     byte     one of the letters below
+//	header   uint24   length of the header
+//	header            text, see each type
+//	payload           bytes, see each type
+//
+// From Hearth: one go frame, then invoke frames. From the runtime: hello as
+// its first byte, then ready or an init error once, then one response or
+// error for each invoke, in any order. Anything else breaks the session.
+const (
+	frameHello     = 'H' // header, payload: empty. The runtime runs.
+	frameGo        = 'G' // payload: a Go document as JSON
+	frameReady     = 'R' // header, payload: empty. Init has ended well.
+	frameInitError = 'E' // header: error type; payload: the error document
+	frameInvoke    = 'I' // header: an invokeHeader as JSON; payload: the event
+	frameResponse  = 'D' // header: request id; payload: the result
+	frameError     = 'F' // header: request id, a space, error type; payload: the error document
+)
+
+const (
+	framePrefix = 8 // length, type, header length
+	// maxRuntimeHeader bounds the header of a frame from a runtime: a request id
+	// and an error type, of which the function chooses the latter.
+	maxRuntimeHeader = 1024
+	maxUint24        = 1<<24 - 1
+)
+
+// errProtocol is the cause of a session that a runtime broke.
+var errProtocol = errors.New("runtimeapi: the runtime broke the frame protocol")
+
+// frame is one frame from a runtime. oversize is set, and the payload
+// discarded, where it was larger than the reader's limit.
+type frame struct {
+	kind     byte
+	header   string
+	payload  []byte
+	oversize int64 // the payload's length where it was over the limit, else 0
+}
+
+// readFrame reads one frame from a runtime, which is hostile: the memory that it
+// takes is bounded by maxRuntimeHeader and limit, whatever the lengths say.
+// io.EOF means that the stream ended between two frames.
+func readFrame(r *bufio.Reader, limit int) (frame, error) {
+	var prefix [framePrefix]byte
+	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+		return frame{}, err
+	}
+	length := int64(binary.BigEndian.Uint32(prefix[:4]))
+	word := binary.BigEndian.Uint32(prefix[4:])
+	f := frame{kind: byte(word >> 24)}
+	header := int64(word & maxUint24)
+	payload := length - 4 - header
+	if payload < 0 || header > maxRuntimeHeader {
+		return frame{}, fmt.Errorf("%w: lengths %d and %d", errProtocol, length, header)
+	}
+	if header > 0 {
+		buf := make([]byte, header)
+		if _, err := io.ReadFull(r, buf); err != nil {
+			return frame{}, unexpected(err)
+		}
+		f.header = string(buf)
+	}
+	if payload > int64(limit) {
+		f.oversize = payload
+		_, err := io.CopyN(io.Discard, r, payload)
+		return f, unexpected(err)
+	}
+	var err error
+	f.payload, err = readPayload(r, int(payload))
+	return f, unexpected(err)
+}
+
+// readPayload reads n bytes, and takes memory only as they arrive: a runtime
+// that announces much and sends nothing holds no more than a first step.
+func readPayload(r *bufio.Reader, n int) ([]byte, error) {
+	const step = 256 << 10
+	if n == 0 {
+		return nil, nil
+	}
+	buf := make([]byte, min(n, step))
+	read := 0
+	for {
+		m, err := io.ReadFull(r, buf[read:])
+		read += m
+		if err != nil {
+			return nil, err
+		}
+		if read == n {
+			return buf, nil
+		}
+		grown := make([]byte, min(n, 4*len(buf)))
+		copy(grown, buf)
+		buf = grown
+	}
+}
+
+func unexpected(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+// appendFrame appends everything of a frame but its payload.
+func appendFrame(b []byte, kind byte, header []byte, payload int) ([]byte, error) {
+	length := 4 + len(header) + payload
+	if len(header) > maxUint24 || int64(length) > 1<<32-1 {
+		return b, fmt.Errorf("runtimeapi: frame of %d and %d bytes is too large", len(header), payload)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(length))
+	b = binary.BigEndian.AppendUint32(b, uint32(kind)<<24|uint32(len(header)))
+	return append(b, header...), nil
+}

@@ -1,0 +1,120 @@
+package runtimes
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+
+	"hearth/faas"
+)
+
+// Where an instance finds things, as on Lambda.
+const (
+	taskDir    = "/var/task"
+	runtimeDir = "/var/runtime"
+)
+
+// setting is what the environment of an instance is made from.
+type setting struct {
+	version   *faas.Version
+	known     known
+	logStream string
+	api       string // host:port of the Runtime API; "" for managed runtimes
+	// path maps a path inside the sandbox to what the process sees.
+	path func(string) string
+}
+
+// environment is everything that an instance's process gets: Lambda's defaults,
+// then the user's variables, then what is reserved. There are no credentials:
+// they come with the identity that makes them mean something.
+func (s setting) environment() map[string]string {
+	env := s.defaults()
+	maps.Copy(env, s.version.Config.Environment)
+	maps.Copy(env, s.reserved())
+	return env
+}
+
+// defaults may be overridden by the user's variables, as on Lambda.
+func (s setting) defaults() map[string]string {
+	env := map[string]string{
+		"LANG":            "en_US.UTF-8",
+		"TZ":              ":UTC",
+		"PATH":            s.list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", "/opt/bin"),
+		"LD_LIBRARY_PATH": s.list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", "/opt/lib"),
+	}
+	if s.known.language == languageNode {
+		env["NODE_PATH"] = s.list("/opt/nodejs/node"+s.known.version+"/node_modules", "/opt/nodejs/node_modules",
+			runtimeDir+"/node_modules", runtimeDir, taskDir)
+	}
+	return env
+}
+
+func (s setting) reserved() map[string]string {
+	function, config := s.version.ID.Function, s.version.Config
+	env := map[string]string{
+		"_HANDLER":                        config.Handler,
+		"LAMBDA_TASK_ROOT":                s.path(taskDir),
+		"LAMBDA_RUNTIME_DIR":              s.path(runtimeDir),
+		"AWS_REGION":                      function.Region,
+		"AWS_DEFAULT_REGION":              function.Region,
+		"AWS_LAMBDA_FUNCTION_NAME":        function.Name,
+		"AWS_LAMBDA_FUNCTION_VERSION":     s.version.ID.Number,
+		"AWS_LAMBDA_FUNCTION_MEMORY_SIZE": strconv.Itoa(config.MemoryMB),
+		"AWS_LAMBDA_LOG_GROUP_NAME":       config.Logging.Group,
+		"AWS_LAMBDA_LOG_STREAM_NAME":      s.logStream,
+		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
+	}
+	if s.known.language == languageProvided {
+		env["AWS_LAMBDA_RUNTIME_API"] = s.api
+	} else {
+		env["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + s.known.name
+	}
+	if config.Logging.Format == "JSON" {
+		env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"
+		env["AWS_LAMBDA_LOG_LEVEL"] = or(config.Logging.AppLevel, "INFO")
+	} else {
+		env["AWS_LAMBDA_LOG_FORMAT"] = "Text"
+	}
+	if config.InstanceConcurrency > 1 {
+		env["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(config.InstanceConcurrency)
+	}
+	return env
+}
+
+func or(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
+
+func (s setting) list(paths ...string) string {
+	for i, p := range paths {
+		paths[i] = s.path(p)
+	}
+	return strings.Join(paths, ":")
+}
+
+// pairs is an environment as exec takes it.
+func pairs(env map[string]string) []string {
+	list := make([]string, 0, len(env))
+	for name, value := range env {
+		list = append(list, name+"="+value)
+	}
+	return list
+}
+
+// arguments are the command of a managed runtime.
+func arguments(l language, interpreter, bootstrapDir string, memoryMB int) []string {
+	if l == languageNode {
+		// V8 takes half of the memory that it sees for its heap, Lambda gives most
+		// of what the function has; what is left is for buffers and the stack.
+		heap := max(64, memoryMB*9/10)
+		return []string{interpreter, "--max-old-space-size=" + strconv.Itoa(heap), "--max-http-header-size=81920",
+			bootstrapDir + "/bootstrap.js"}
+	}
+	// -u: what was printed is in the pipe before the answer is. -s -S: no modules
+	// of the host's users and none that its distribution added, only the
+	// standard library, the package and its layers. -B: the package is read-only.
+	return []string{interpreter, "-u", "-s", "-S", "-B", bootstrapDir + "/bootstrap.py"}
+}

@@ -1,0 +1,286 @@
+package runtimes
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"hearth/faas"
+	"hearth/pool"
+	"hearth/sandbox"
+	"hearth/sandbox/none"
+)
+
+// patience bounds everything in these tests that is expected to happen.
+const patience = 30 * time.Second
+
+// directories is a CodeDirs whose packages are folders of the test.
+type directories struct {
+	dir  string
+	held atomic.Int64
+}
+
+func (d *directories) Acquire(_ context.Context, code faas.Code) (CodeDir, error) {
+	d.held.Add(1)
+	return &directory{path: filepath.Join(d.dir, code.SHA256), owner: d}, nil
+}
+
+type directory struct {
+	path  string
+	owner *directories
+}
+
+func (d *directory) Path() string { return d.path }
+func (d *directory) Release()     { d.owner.held.Add(-1) }
+
+// memoryLogs is a LogStore in memory. A stream's barrier waits until the pipe is
+// empty, like the real one's.
+type memoryLogs struct {
+	mu      sync.Mutex
+	streams []*memoryStream
+	closed  int
+}
+
+func (m *memoryLogs) Stream(_ LogSource, pipe *os.File) LogStream {
+	s := &memoryStream{pipe: pipe, owner: m, done: make(chan struct{})}
+	go s.read()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.streams = append(m.streams, s)
+	return s
+}
+
+type memoryStream struct {
+	pipe  *os.File
+	owner *memoryLogs
+	done  chan struct{}
+	mu    sync.Mutex
+	text  bytes.Buffer
+	from  int
+}
+
+// read copies the pipe until its end.
+func (s *memoryStream) read() {
+	defer close(s.done)
+	buf := make([]byte, 4096)
+	for {
+		n, err := s.pipe.Read(buf)
+		s.mu.Lock()
+		s.text.Write(buf[:n])
+		s.mu.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (s *memoryStream) line(line string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if line != "" {
+		s.text.WriteString(line + "\n")
+	}
+}
+
+func (s *memoryStream) Begin(_ string, line string) {
+	s.mu.Lock()
+	s.from = s.text.Len()
+	s.mu.Unlock()
+	s.line(line)
+}
+
+func (s *memoryStream) Settle(_ string, lines ...string) {
+	// What the runtime wrote before its answer is in the pipe; the reader needs a
+	// moment. An empty non-blocking read is how the real store knows.
+	s.drain()
+	for _, line := range lines {
+		s.line(line)
+	}
+}
+
+func (s *memoryStream) drain() {
+	conn, err := s.pipe.SyscallConn()
+	if err != nil {
+		return
+	}
+	_ = conn.Control(func(fd uintptr) {
+		for pending(int(fd)) {
+			time.Sleep(100 * time.Microsecond) // the reader's goroutine empties it
+		}
+	})
+	s.mu.Lock() // the reader has stored what it had read
+	defer s.mu.Unlock()
+}
+
+func (s *memoryStream) Tail(string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return bytes.Clone(s.text.Bytes()[s.from:])
+}
+
+func (s *memoryStream) Platform(_, line string) { s.line(line) }
+
+func (s *memoryStream) Close() error {
+	// A daemon that escaped from driver none may hold the pipe: no waiting for it.
+	if err := s.pipe.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+		return err
+	}
+	<-s.done
+	s.owner.mu.Lock()
+	s.owner.closed++
+	s.owner.mu.Unlock()
+	return s.pipe.Close()
+}
+
+func (s *memoryStream) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// bench is a Launcher with everything around it.
+type bench struct {
+	t        testing.TB
+	code     *directories
+	logs     *memoryLogs
+	launcher *Launcher
+	next     int
+}
+
+// sharedCatalogue probes the host's interpreters once for all tests.
+var sharedCatalogue = sync.OnceValue(func() *Catalogue {
+	return NewCatalogue(CatalogueOptions{SearchPath: os.Getenv("PATH")})
+})
+
+// drivers are the isolations that the tests run on: none, and the real one where
+// this system has it.
+func drivers(t testing.TB) map[string]func() sandbox.Driver {
+	all := map[string]func() sandbox.Driver{
+		"none": func() sandbox.Driver { return none.New(none.Options{Dir: t.TempDir()}) },
+	}
+	isolated(t, all)
+	return all
+}
+
+func newBench(t testing.TB, driver sandbox.Driver) *bench {
+	t.Helper()
+	dir := t.TempDir()
+	b := &bench{t: t, code: &directories{dir: dir}, logs: &memoryLogs{}}
+	launcher, err := NewLauncher(Options{
+		Drivers:          map[faas.Isolation]sandbox.Driver{faas.IsolationNone: driver},
+		DefaultIsolation: faas.IsolationNone,
+		Code:             b.code, Logs: b.logs, Catalogue: sharedCatalogue(), Dir: filepath.Join(dir, "hearth"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.launcher = launcher
+	t.Cleanup(func() {
+		if err := driver.Close(); err != nil {
+			t.Error("close the driver:", err)
+		}
+		if n := b.code.held.Load(); n != 0 {
+			t.Errorf("%d code directories were not released", n)
+		}
+		if b.logs.closed != len(b.logs.streams) {
+			t.Errorf("%d of %d log streams were closed", b.logs.closed, len(b.logs.streams))
+		}
+	})
+	return b
+}
+
+// version writes a package and returns a version that runs it.
+func (b *bench) version(runtime, handler string, files map[string]string) *faas.Version {
+	b.t.Helper()
+	b.next++
+	name := fmt.Sprintf("code%d", b.next)
+	for file, content := range files {
+		path := filepath.Join(b.code.dir, name, file)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			b.t.Fatal(err)
+		}
+		mode := os.FileMode(0o644)
+		if strings.HasPrefix(content, "#!") {
+			mode = 0o755
+		}
+		if err := os.WriteFile(path, []byte(content), mode); err != nil {
+			b.t.Fatal(err)
+		}
+	}
+	return &faas.Version{
+		ID: faas.VersionID{Function: faas.FunctionID{
+			Scope: faas.Scope{Account: "000000000000", Region: "eu-central-1", Namespace: "default"}, Name: "fn"}, Number: faas.Latest},
+		Config: faas.Config{Runtime: runtime, Handler: handler, MemoryMB: 256, TimeoutSeconds: 3, InitTimeoutSeconds: 10,
+			EphemeralMB: 512, InstanceConcurrency: 1, Egress: faas.EgressNone,
+			Logging: faas.Logging{Format: "Text", Group: "/aws/lambda/fn"}},
+		Code: faas.Code{SHA256: name},
+	}
+}
+
+// instance is a started runtime and its log.
+type instance struct {
+	pool.Runtime
+	b      *bench
+	log    *memoryStream
+	events int
+}
+
+func (b *bench) start(v *faas.Version) *instance {
+	b.t.Helper()
+	b.next++
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	r, err := b.launcher.Start(ctx, v, fmt.Sprintf("test-%d-%d", os.Getpid(), b.next))
+	if err != nil {
+		b.t.Fatal("start:", err)
+	}
+	i := &instance{Runtime: r, b: b, log: b.logs.streams[len(b.logs.streams)-1]}
+	b.t.Cleanup(func() { i.kill() })
+	return i
+}
+
+func (i *instance) kill() {
+	i.b.t.Helper()
+	if err := i.Kill("test ended", 0); err != nil {
+		i.b.t.Error("kill:", err)
+	}
+}
+
+// init waits for the runtime to be ready and returns what Init said.
+func (i *instance) init() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return i.Init(ctx)
+}
+
+// ready fails the test where init does.
+func (i *instance) ready() *instance {
+	i.b.t.Helper()
+	if err := i.init(); err != nil {
+		i.b.t.Fatalf("init: %v\n%s", err, i.log)
+	}
+	if err := i.Ready(); err != nil {
+		i.b.t.Fatal("ready:", err)
+	}
+	return i
+}
+
+// invoke delivers an event and settles it; it returns the log's tail too.
+func (i *instance) invoke(payload string) (faas.Outcome, string, error) {
+	i.events++
+	event := &faas.Event{RequestID: fmt.Sprintf("request-%d", i.events), Payload: []byte(payload),
+		Deadline: time.Now().Add(3 * time.Second), InvokedARN: "arn:aws:lambda:eu-central-1:000000000000:function:fn",
+		TraceID: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", ClientContext: []byte(`{"custom":{"k":"v"},"client":{"app_title":"t"}}`)}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := i.Invoke(ctx, event)
+	tail := i.Settle(&faas.Report{RequestID: event.RequestID, Start: faas.StartWarm, Status: "success", MemoryMB: 256}, true)
+	return out, string(tail), err
+}

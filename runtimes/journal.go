@@ -1,0 +1,266 @@
+package runtimes
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"hearth/faas"
+)
+
+// LogSource says whose log a stream is.
+type LogSource struct {
+	Function faas.FunctionID
+	Version  string
+	Instance string
+	Group    string
+}
+
+// LogStore is what the launcher needs of package logs.
+type LogStore interface {
+	// Stream reads the pipe, of which it becomes the owner, until its end.
+	Stream(source LogSource, pipe *os.File) LogStream
+}
+
+// LogStream is the log of one instance. Methods are safe for concurrent use.
+type LogStream interface {
+	// Begin writes the START line, unless it is ""; output from now on belongs to
+	// the request.
+	Begin(requestID string, line string)
+	// Settle attributes all output so far, then appends the lines.
+	Settle(requestID string, lines ...string)
+	// Tail returns the last 4 KiB of the request's log; valid once after Settle.
+	Tail(requestID string) []byte
+	// Platform writes a line of Hearth's own, in order.
+	Platform(requestID, line string)
+	// Close drains what is left and waits for the reader to end. It does not wait
+	// for the pipe's end: where the sandbox is weak a daemon may still hold it.
+	Close() error
+}
+
+// journal writes the platform's lines of one instance and closes its stream when
+// the instance is dead and every invocation that it began is settled.
+type journal struct {
+	stream  LogStream
+	version *faas.Version
+
+	mu     sync.Mutex
+	open   map[string]struct{} // begun and not settled
+	dead   bool                // no more output comes
+	closed bool
+}
+
+func newJournal(stream LogStream, version *faas.Version) *journal {
+	return &journal{stream: stream, version: version, open: make(map[string]struct{}, 1)}
+}
+
+// begin writes the START line of an invocation.
+func (j *journal) begin(requestID string) {
+	if !j.enter(requestID) {
+		return
+	}
+	line := "START RequestId: " + requestID + " Version: " + j.version.ID.Number
+	if j.json() {
+		line = j.record("platform.start", map[string]any{"requestId": requestID, "version": j.version.ID.Number})
+	}
+	if !j.json() || j.shows(levelInfo) {
+		j.stream.Begin(requestID, line)
+		return
+	}
+	j.stream.Begin(requestID, "")
+}
+
+// enter notes the invocation; false where it is noted, or all is over.
+func (j *journal) enter(requestID string) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if _, begun := j.open[requestID]; begun || j.closed {
+		return false
+	}
+	j.open[requestID] = struct{}{}
+	return true
+}
+
+// failed writes what the platform found about an invocation's runtime.
+func (j *journal) failed(requestID string, out faas.Outcome) {
+	var doc struct {
+		Message string `json:"errorMessage"`
+	}
+	// The document is our own and parses; without a message the type says enough.
+	_ = json.Unmarshal(out.Payload, &doc)
+	j.platform(requestID, strings.TrimSpace(doc.Message+" "+out.ErrorType))
+}
+
+func (j *journal) platform(requestID, line string) {
+	j.mu.Lock()
+	closed := j.closed
+	j.mu.Unlock()
+	if !closed {
+		j.stream.Platform(requestID, line)
+	}
+}
+
+// settle writes the last lines of an invocation and returns the tail of its log.
+// An invocation whose runtime never got it gets its START line here.
+func (j *journal) settle(report *faas.Report, wantTail bool) []byte {
+	j.begin(report.RequestID)
+	j.mu.Lock()
+	closed := j.closed
+	j.mu.Unlock()
+	if closed {
+		return nil
+	}
+	j.stream.Settle(report.RequestID, j.lastLines(report)...)
+	var tail []byte
+	if wantTail {
+		tail = j.stream.Tail(report.RequestID)
+	}
+	j.leave(report.RequestID)
+	return tail
+}
+
+func (j *journal) leave(requestID string) {
+	j.mu.Lock()
+	delete(j.open, requestID)
+	last := j.endsLocked()
+	j.mu.Unlock()
+	if last {
+		j.stream.Close() // what it could not write, the log store has reported itself
+	}
+}
+
+// end says that the instance is dead. The stream is closed now, or when the
+// last invocation that it held is settled.
+func (j *journal) end() {
+	j.mu.Lock()
+	j.dead = true
+	last := j.endsLocked()
+	j.mu.Unlock()
+	if last {
+		j.stream.Close() // as in leave
+	}
+}
+
+func (j *journal) endsLocked() bool {
+	if !j.dead || j.closed || len(j.open) > 0 {
+		return false
+	}
+	j.closed = true
+	return true
+}
+
+// lastLines are END and REPORT, and before them what ended the invocation early.
+func (j *journal) lastLines(r *faas.Report) []string {
+	if j.json() {
+		if r.Status == "success" && !j.shows(levelInfo) {
+			return nil
+		}
+		return []string{j.jsonReport(r)}
+	}
+	lines := make([]string, 0, 3)
+	if r.Status == "timeout" {
+		lines = append(lines, fmt.Sprintf("%s %s %s", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+			r.RequestID, timeoutReason(j.version.Config.Timeout())))
+	}
+	return append(lines, "END RequestId: "+r.RequestID, textReport(r))
+}
+
+// textReport is Lambda's REPORT line; a cold one also has the parts of its start.
+func textReport(r *faas.Report) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "REPORT RequestId: %s\tDuration: %s\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
+		r.RequestID, millis(r.Duration), billedMillis(r.Billed), r.MemoryMB, megabytes(r.MaxMemory))
+	if r.Start == faas.StartCold {
+		fmt.Fprintf(&b, "Init Duration: %s\t", millis(r.Init))
+		t := r.Timeline
+		fmt.Fprintf(&b, "Queue: %s\tSandbox: %s\tRuntime: %s\tCode: %s\t",
+			millis(t.Queue), millis(t.Sandbox), millis(t.Runtime), millis(t.Code))
+	}
+	if r.Status != "success" {
+		fmt.Fprintf(&b, "Status: %s\t", reportStatus(r.Status))
+		if r.ErrorType != "" && r.Status != "timeout" {
+			fmt.Fprintf(&b, "Error Type: %s\t", oneLine(r.ErrorType))
+		}
+	}
+	return b.String()
+}
+
+// reportStatus is what Lambda calls it: exits and OOM are errors there.
+func reportStatus(status string) string {
+	if status == "timeout" {
+		return status
+	}
+	return "error"
+}
+
+// oneLine keeps what a function chose from making lines of the platform's look.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '_'
+		}
+		return r
+	}, s)
+}
+
+func millis(d time.Duration) string {
+	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+}
+
+func billedMillis(d time.Duration) int64 {
+	return int64((d + time.Millisecond - 1) / time.Millisecond)
+}
+
+func megabytes(bytes int64) int64 { return (bytes + 1<<20 - 1) >> 20 }
+
+// Levels of the system log in JSON format, least important first.
+const (
+	levelDebug = iota
+	levelInfo
+	levelWarn
+)
+
+func (j *journal) json() bool { return j.version.Config.Logging.Format == "JSON" }
+
+func (j *journal) shows(level int) bool {
+	switch j.version.Config.Logging.SystemLevel {
+	case "DEBUG":
+		return level >= levelDebug
+	case "WARN":
+		return level >= levelWarn
+	}
+	return level >= levelInfo
+}
+
+func (j *journal) jsonReport(r *faas.Report) string {
+	metrics := map[string]any{
+		"durationMs":       float64(r.Duration) / float64(time.Millisecond),
+		"billedDurationMs": billedMillis(r.Billed),
+		"memorySizeMB":     r.MemoryMB,
+		"maxMemoryUsedMB":  megabytes(r.MaxMemory),
+	}
+	if r.Start == faas.StartCold {
+		metrics["initDurationMs"] = float64(r.Init) / float64(time.Millisecond)
+	}
+	record := map[string]any{"requestId": r.RequestID, "metrics": metrics, "status": "success"}
+	if r.Status != "success" {
+		record["status"] = reportStatus(r.Status)
+		record["errorType"] = r.ErrorType
+	}
+	return j.record("platform.report", record)
+}
+
+func (j *journal) record(kind string, record map[string]any) string {
+	line, err := json.Marshal(struct {
+		Time   string         `json:"time"`
+		Type   string         `json:"type"`
+		Record map[string]any `json:"record"`
+	}{time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), kind, record})
+	if err != nil { // strings and numbers always marshal
+		return kind
+	}
+	return string(line)
+}

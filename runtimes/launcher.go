@@ -1,0 +1,285 @@
+package runtimes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"hearth/faas"
+	"hearth/pool"
+	"hearth/runtimeapi"
+	"hearth/sandbox"
+)
+
+// CodeDirs is what the launcher needs of package code.
+type CodeDirs interface {
+	// Acquire returns the package unpacked on this machine; it stays until released.
+	Acquire(ctx context.Context, code faas.Code) (CodeDir, error)
+}
+
+// CodeDir is an unpacked package in use.
+type CodeDir interface {
+	Path() string
+	Release() // exactly once
+}
+
+// Options configures a Launcher.
+type Options struct {
+	Drivers          map[faas.Isolation]sandbox.Driver
+	DefaultIsolation faas.Isolation // of versions that choose none
+	Code             CodeDirs
+	Logs             LogStore
+	Catalogue        *Catalogue
+	// Dir is where the bootstraps are written; instances must be able to read it
+	// where the driver does not mount.
+	Dir    string
+	Logger *slog.Logger // nil = discard
+}
+
+// Launcher starts runtimes in sandboxes. It implements pool.Starter and is safe
+// for concurrent use.
+type Launcher struct {
+	drivers    map[faas.Isolation]sandbox.Driver
+	isolation  faas.Isolation
+	code       CodeDirs
+	logs       LogStore
+	catalogue  *Catalogue
+	bootstraps bootstraps
+	log        *slog.Logger
+}
+
+var _ pool.Starter = (*Launcher)(nil)
+
+// NewLauncher writes the bootstraps and returns a Launcher.
+func NewLauncher(opts Options) (*Launcher, error) {
+	dir, err := filepath.Abs(opts.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("runtimes: %w", err)
+	}
+	written, err := writeBootstraps(dir)
+	if err != nil {
+		return nil, fmt.Errorf("runtimes: write the bootstraps: %w", err)
+	}
+	l := &Launcher{
+		drivers: opts.Drivers, isolation: opts.DefaultIsolation, code: opts.Code, logs: opts.Logs,
+		catalogue: opts.Catalogue, bootstraps: written, log: opts.Logger,
+	}
+	if l.log == nil {
+		l.log = slog.New(slog.DiscardHandler)
+	}
+	return l, nil
+}
+
+// runtimeAPIAddress is where the Runtime API is inside a sandbox.
+const runtimeAPIAddress = "127.0.0.1:9001"
+
+// plan is what Start knows before it makes anything.
+type plan struct {
+	version     *faas.Version
+	instance    string
+	known       known
+	interpreter interpreter
+	driver      sandbox.Driver
+}
+
+func (l *Launcher) plan(version *faas.Version, instance string) (plan, error) {
+	k, err := lookup(version.Config.Runtime)
+	if err != nil {
+		return plan{}, err
+	}
+	found, err := l.catalogue.find(k)
+	if err != nil {
+		return plan{}, err
+	}
+	isolation := version.Config.Isolation
+	if isolation == "" {
+		isolation = l.isolation
+	}
+	driver, ok := l.drivers[isolation]
+	if !ok {
+		return plan{}, faas.Errorf(faas.CodeUnsupported, "isolation", "isolation %q is not available on this server", isolation)
+	}
+	return plan{version: version, instance: instance, known: k, interpreter: found, driver: driver}, nil
+}
+
+// Start implements pool.Starter. A package without a usable bootstrap starts as
+// a runtime whose Init fails, as a function's mistakes do.
+func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance string) (pool.Runtime, error) {
+	p, err := l.plan(version, instance)
+	if err != nil {
+		return nil, err
+	}
+	began := time.Now()
+	dir, err := l.code.Acquire(ctx, version.Code)
+	if err != nil {
+		return nil, err
+	}
+	acquired := time.Now()
+	if reason := missingEntrypoint(p.known, dir.Path()); reason != "" {
+		defer dir.Release()
+		return l.stillborn(p, reason)
+	}
+	box, err := p.driver.Create(ctx, l.spec(p, dir.Path()))
+	if err != nil {
+		dir.Release()
+		return nil, startError(err)
+	}
+	r := &process{box: box, dir: dir, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
+		killed: make(chan struct{}), now: make(chan struct{})}
+	r.parts.code = acquired.Sub(began)
+	if err := l.launch(ctx, p, r); err != nil {
+		return l.abandon(p, r, err)
+	}
+	r.parts.sandbox = r.execed.Sub(acquired)
+	return r, nil
+}
+
+// missingEntrypoint says why a custom runtime's package cannot be started; ""
+// where it can.
+func missingEntrypoint(k known, dir string) string {
+	if k.language != languageProvided {
+		return ""
+	}
+	info, err := os.Stat(filepath.Join(dir, "bootstrap"))
+	switch {
+	case err != nil || !info.Mode().IsRegular():
+		return "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+	case info.Mode().Perm()&0o111 == 0:
+		return "fork/exec /var/task/bootstrap: permission denied"
+	}
+	return ""
+}
+
+func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
+	config := p.version.Config
+	spec := sandbox.Spec{
+		ID: p.instance, MemoryMB: config.MemoryMB, TmpMB: config.EphemeralMB,
+		MilliCPU: faas.MilliCPU(config.MemoryMB), Egress: sandbox.Egress(config.Egress),
+		Mounts: []sandbox.Mount{{Source: codeDir, Target: taskDir}},
+	}
+	if p.known.language != languageProvided {
+		_, mounts := p.interpreter.place()
+		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: l.bootstraps.folder(p.known.language), Target: runtimeDir})
+		spec.Mounts = append(spec.Mounts, mounts...)
+	}
+	return spec
+}
+
+// launch starts the runtime's process and the conversation with it. r.box and
+// r.dir are r's already; what is added to r is cleaned by r.Kill.
+func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
+	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
+	s := setting{version: p.version, known: p.known, logStream: stream,
+		path: func(target string) string { return sandbox.Path(r.box, target) }}
+	command := sandbox.Command{Dir: s.path(taskDir)}
+	if p.known.language == languageProvided {
+		server, address, err := l.serveRuntimeAPI(ctx, p, r)
+		if err != nil {
+			return err
+		}
+		r.session, s.api = server, address
+		command.Args = []string{s.path(taskDir + "/bootstrap")}
+	} else {
+		inside, _ := p.interpreter.place()
+		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir), p.version.Config.MemoryMB)
+		command.Socket = true
+	}
+	env := s.environment()
+	command.Env = pairs(env)
+	if err := r.box.Start(ctx, command); err != nil {
+		return err
+	}
+	r.execed = time.Now()
+	if command.Socket {
+		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: runtimeapi.Go{
+			Handler: p.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
+			Concurrency: max(1, p.version.Config.InstanceConcurrency),
+		}})
+	}
+	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
+	r.watch()
+	return nil
+}
+
+// serveRuntimeAPI opens the Runtime API inside the sandbox.
+func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process) (*runtimeapi.Server, string, error) {
+	address := runtimeAPIAddress
+	if _, shared := r.box.(sandbox.PathMapper); shared {
+		address = "127.0.0.1:0" // the host's own loopback: others may have the port
+	}
+	listener, err := r.box.Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, "", err
+	}
+	server := runtimeapi.NewServer(runtimeapi.ServerOptions{Concurrency: p.version.Config.InstanceConcurrency, Logger: l.log})
+	r.workers.Go(func() {
+		if err := server.Serve(listener); err != nil {
+			l.log.Debug("the Runtime API ended", "instance", p.instance, "err", err)
+		}
+	})
+	return server, listener.Addr().String(), nil
+}
+
+func (l *Launcher) source(p plan) LogSource {
+	return LogSource{Function: p.version.ID.Function, Version: p.version.ID.Number, Instance: p.instance,
+		Group: p.version.Config.Logging.Group}
+}
+
+// abandon cleans up after a launch that failed. A bootstrap that the kernel
+// refuses is the function's mistake, not the platform's.
+func (l *Launcher) abandon(p plan, r *process, cause error) (pool.Runtime, error) {
+	killErr := r.Kill("start failed", 0)
+	if p.known.language == languageProvided && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
+		return l.stillborn(p, "fork/exec /var/task/bootstrap: "+execReason(cause))
+	}
+	return nil, errors.Join(startError(cause), killErr)
+}
+
+// stillborn is a runtime that ended before it began; its log works all the same.
+func (l *Launcher) stillborn(p plan, reason string) (pool.Runtime, error) {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return nil, startError(err)
+	}
+	write.Close() // nothing will be written
+	return &stillborn{journal: newJournal(l.logs.Stream(l.source(p), read), p.version), reason: reason, done: closedChannel()}, nil
+}
+
+func closedChannel() chan struct{} {
+	c := make(chan struct{})
+	close(c)
+	return c
+}
+
+// startError gives a driver's error the code that its caller acts on.
+func startError(err error) error {
+	switch {
+	case errors.Is(err, sandbox.ErrNoCapacity):
+		return faas.Errorf(faas.CodeNoCapacity, "machine", "%w", err)
+	case errors.Is(err, sandbox.ErrClosed):
+		return faas.Errorf(faas.CodeShuttingDown, "", "%w", err)
+	}
+	return err
+}
+
+// conversation is a session as the launcher uses it.
+type conversation interface {
+	runtimeapi.Session
+	io.Closer
+	// FirstByte is when the runtime first spoke; zero before.
+	FirstByte() time.Time
+	// Finish reads what an ended runtime left, for at most so long.
+	Finish(within time.Duration)
+	// Broken reports that the runtime broke the protocol.
+	Broken() bool
+}
+
+var (
+	_ conversation = (*runtimeapi.Frames)(nil)
+	_ conversation = (*runtimeapi.Server)(nil)
+)

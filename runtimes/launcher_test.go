@@ -1,0 +1,305 @@
+package runtimes
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"hearth/faas"
+	"hearth/pool"
+)
+
+// onEach runs the test on every driver.
+func onEach(t *testing.T, test func(t *testing.T, b *bench)) {
+	for name, open := range drivers(t) {
+		t.Run(name, func(t *testing.T) { test(t, newBench(t, open())) })
+	}
+}
+
+func TestModuleStateLivesInOneInstance(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		for _, v := range []*faas.Version{
+			b.version("nodejs20.x", "index.handler", js("let n = 0; exports.handler = async () => ++n")),
+			b.version("python3.11", "index.handler", py("n = 0\ndef handler(e, c):\n  global n\n  n += 1\n  return n")),
+		} {
+			one, two := b.start(v).ready(), b.start(v).ready()
+			for want := 1; want <= 3; want++ {
+				if out, _, err := one.invoke("{}"); err != nil || string(out.Payload) != fmt.Sprint(want) {
+					t.Errorf("call %d: %s, %v", want, out.Payload, err)
+				}
+			}
+			if out, _, err := two.invoke("{}"); err != nil || string(out.Payload) != "1" {
+				t.Errorf("the other instance: %s, %v", out.Payload, err)
+			}
+		}
+	})
+}
+
+func TestErrorsLeaveTheInstanceUsable(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		for _, v := range []*faas.Version{
+			b.version("nodejs20.x", "index.handler", js("exports.handler = async (e) => { if (e.bad) throw new Error('x'); return 'fine' }")),
+			b.version("python3.11", "index.handler", py("def handler(e, c):\n  return e['good'] and 'fine'")),
+		} {
+			i := b.start(v).ready()
+			if out, _, err := i.invoke(`{"bad":1}`); err != nil || out.FunctionError == "" {
+				t.Errorf("%+v, %v", out, err)
+			}
+			if out, _, err := i.invoke(`{"good":1}`); err != nil || string(out.Payload) != `"fine"` {
+				t.Errorf("%s, %v", out.Payload, err)
+			}
+		}
+	})
+}
+
+// Several invocations in flight each see their own request id, in any order.
+func TestConcurrentInvocations(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		for _, v := range []*faas.Version{
+			b.version("nodejs20.x", "index.handler", js("exports.handler = async (e, c) => { await new Promise(r => setTimeout(r, e.ms)); console.log('is', c.awsRequestId); return c.awsRequestId }")),
+			b.version("python3.11", "index.handler", py("import time, logging\ndef handler(e, c):\n  time.sleep(e['ms'] / 1000)\n  logging.error('is ' + c.aws_request_id)\n  return c.aws_request_id")),
+		} {
+			v.Config.InstanceConcurrency = 8
+			i := b.start(v).ready()
+			var calls sync.WaitGroup
+			for n := range 8 {
+				calls.Go(func() {
+					id := fmt.Sprintf("parallel-%d", n)
+					e := &faas.Event{RequestID: id, Payload: fmt.Appendf(nil, `{"ms":%d}`, 200-20*n), Deadline: time.Now().Add(5 * time.Second)}
+					out, err := i.Invoke(t.Context(), e)
+					if err != nil || string(out.Payload) != `"`+id+`"` {
+						t.Errorf("%s: %s, %v", id, out.Payload, err)
+					}
+					i.Settle(&faas.Report{RequestID: id, Status: "success"}, false)
+				})
+			}
+			calls.Wait()
+			for n := range 8 {
+				if line := fmt.Sprintf("\tparallel-%d\t", n); !strings.Contains(i.log.String(), line) {
+					t.Errorf("no log line of %s", line)
+				}
+			}
+		}
+	})
+}
+
+// A call that is given up is killed with its instance, and its log still ends.
+func TestTimeoutThenKillThenSettle(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		for _, v := range []*faas.Version{
+			b.version("nodejs20.x", "index.handler", js("exports.handler = () => { console.log('looping'); for (;;); }")),
+			b.version("python3.11", "index.handler", py("import signal\ndef handler(e, c):\n  signal.signal(15, signal.SIG_IGN)\n  print('looping')\n  while True: pass")),
+		} {
+			i := b.start(v).ready()
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			_, err := i.Invoke(ctx, &faas.Event{RequestID: "slow", Payload: []byte("{}"), Deadline: time.Now().Add(300 * time.Millisecond)})
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("invoke: %v", err)
+			}
+			i.kill()
+			select {
+			case <-i.Done():
+			default:
+				t.Error("killed, and not done")
+			}
+			tail := string(i.Settle(&faas.Report{RequestID: "slow", Status: "timeout", Duration: 300 * time.Millisecond}, true))
+			for _, want := range []string{"START RequestId: slow", "looping\n", " slow Task timed out after 3.00 seconds\n", "END RequestId: slow\n", "Status: timeout\t"} {
+				if !strings.Contains(tail, want) {
+					t.Errorf("no %q in:\n%s", want, tail)
+				}
+			}
+		}
+	})
+}
+
+func TestKillWithGrace(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		i := b.start(b.version("nodejs20.x", "index.handler",
+			js("process.on('SIGTERM', () => { console.log('told to end'); process.exit(0) }); exports.handler = async () => 1"))).ready()
+		if err := i.Kill("shutdown", patience); err != nil {
+			t.Error(err)
+		}
+		if !strings.Contains(i.log.String(), "told to end") {
+			t.Errorf("the runtime was not told:\n%s", i.log)
+		}
+		// One that does not listen lives no longer than its grace, and a Kill without
+		// grace cuts that short.
+		deaf := b.start(b.version("python3.11", "index.handler", py("import signal\nsignal.signal(15, signal.SIG_IGN)\ndef handler(e, c): pass"))).ready()
+		first := make(chan error, 1)
+		go func() { first <- deaf.Kill("shutdown", time.Hour) }()
+		if err := deaf.Kill("now", 0); err != nil {
+			t.Error(err)
+		}
+		if err := <-first; err != nil {
+			t.Error(err)
+		}
+		if _, _, err := deaf.invoke("{}"); err == nil {
+			t.Error("a killed runtime took an event")
+		}
+	})
+}
+
+func TestPartsOfAStart(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		i := b.start(b.version("python3.11", "index.handler", py("import time\ntime.sleep(0.05)\ndef handler(e, c): pass"))).ready()
+		p := i.Parts()
+		if p.Sandbox <= 0 || p.Runtime <= 0 || p.Code <= 0 || p.Init < 50*time.Millisecond || p.Init > 5*time.Second {
+			t.Errorf("parts %+v", p)
+		}
+		if i.MaxMemory() <= 0 {
+			t.Error("no memory use is known")
+		}
+	})
+}
+
+func TestStartRefuses(t *testing.T) {
+	b := newBench(t, drivers(t)["none"]())
+	ctx := t.Context()
+	v := b.version("nodejs18.x", "index.handler", js(""))
+	if _, err := b.launcher.Start(ctx, v, "a"); !faas.IsCode(err, faas.CodeRuntime) {
+		t.Errorf("missing runtime: %v", err)
+	}
+	v = b.version("nodejs20.x", "index.handler", js(""))
+	v.Config.Isolation = "vm"
+	if _, err := b.launcher.Start(ctx, v, "b"); !faas.IsCode(err, faas.CodeUnsupported) {
+		t.Errorf("unknown isolation: %v", err)
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	v.Config.Isolation = faas.IsolationNone
+	if _, err := b.launcher.Start(canceled, v, "c"); !errors.Is(err, context.Canceled) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestOutOfMemory(t *testing.T) {
+	open, ok := drivers(t)["process"]
+	if !ok {
+		t.Skip("only the process driver limits memory, and it needs root on linux")
+	}
+	b := newBench(t, open())
+	for _, v := range []*faas.Version{
+		b.version("nodejs20.x", "index.handler", js("exports.handler = () => { const a = []; for (;;) a.push(Buffer.alloc(1 << 20, 1)) }")),
+		b.version("python3.11", "index.handler", py("def handler(e, c):\n  a = []\n  while True: a.append(b'x' * (1 << 20))")),
+	} {
+		v.Config.MemoryMB = 128
+		i := b.start(v).ready()
+		_, tail, err := i.invoke("{}")
+		var failure *pool.Failure
+		if !errors.As(err, &failure) || failure.Kind != pool.FailedOOM || failure.Outcome.ErrorType != "Runtime.OutOfMemory" {
+			t.Errorf("%v\n%s", err, tail)
+		}
+		i.kill()
+	}
+}
+
+// BenchmarkStart is a direct cold start, from nothing to ready.
+func BenchmarkStart(b *testing.B) {
+	for name, open := range drivers(b) {
+		bench := newBench(b, open())
+		for _, v := range []*faas.Version{
+			bench.version("nodejs20.x", "index.handler", js("exports.handler = async () => 1")),
+			bench.version("python3.11", "index.handler", py("def handler(e, c): pass")),
+		} {
+			v.Config.MemoryMB = 1769
+			b.Run(name+"/"+v.Config.Runtime, func(b *testing.B) {
+				var sum faas.Timeline
+				for b.Loop() {
+					i := bench.start(v).ready()
+					p := i.Parts()
+					sum.Sandbox, sum.Runtime, sum.Init = sum.Sandbox+p.Sandbox, sum.Runtime+p.Runtime, sum.Init+p.Init
+					b.StopTimer()
+					i.kill()
+					b.StartTimer()
+				}
+				b.ReportMetric(float64(sum.Sandbox.Microseconds())/float64(b.N)/1000, "sandbox-ms")
+				b.ReportMetric(float64(sum.Runtime.Microseconds())/float64(b.N)/1000, "runtime-ms")
+				b.ReportMetric(float64(sum.Init.Microseconds())/float64(b.N)/1000, "init-ms")
+			})
+		}
+	}
+}
+
+// BenchmarkInvoke is a warm invocation through the whole launcher.
+func BenchmarkInvoke(b *testing.B) {
+	for name, open := range drivers(b) {
+		bench := newBench(b, open())
+		for _, v := range []*faas.Version{
+			bench.version("nodejs20.x", "index.handler", js("exports.handler = async () => 1")),
+			bench.version("python3.11", "index.handler", py("def handler(e, c): return 1")),
+		} {
+			b.Run(name+"/"+v.Config.Runtime, func(b *testing.B) {
+				i := bench.start(v)
+				if err := i.init(); err != nil { // without Ready: the CPU quota is not what is measured
+					b.Fatal(err)
+				}
+				e := &faas.Event{RequestID: "warm", Payload: []byte("{}"), Deadline: time.Now().Add(time.Hour), InvokedARN: "arn:x"}
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := i.session().Invoke(b.Context(), e); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
+
+// session is the conversation below the runtime's log.
+func (i *instance) session() conversation { return i.Runtime.(*process).session }
+
+// Nothing of a start is left in this process after the kill.
+func TestStartsLeaveNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		versions := []*faas.Version{
+			b.version("python3.11", "index.handler", py("def handler(e, c): return 1")),
+			b.version("python3.11", "index.handler", py("raise Exception()")),
+			b.version("provided.al2023", "x", map[string]string{"other": ""}),
+			b.version("provided.al2023", "x", sh(shellLoop+`  curl -sS -o /dev/null "$api/invocation/$id/response" -d "$event"; done`)),
+		}
+		cycle := func(v *faas.Version) {
+			i := b.start(v)
+			if i.init() == nil {
+				if _, _, err := i.invoke("{}"); err != nil {
+					t.Error(err)
+				}
+			}
+			i.kill()
+		}
+		for _, v := range versions { // fills pools and caches
+			cycle(v)
+		}
+		goroutines, files := runtime.NumGoroutine(), openFiles(t)
+		for range 5 {
+			for _, v := range versions {
+				cycle(v)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for runtime.NumGoroutine() > goroutines || openFiles(t) > files {
+			select {
+			case <-time.After(5 * time.Millisecond): // slots are cleaned in the background
+			case <-ctx.Done():
+				t.Fatalf("goroutines %d → %d, files %d → %d", goroutines, runtime.NumGoroutine(), files, openFiles(t))
+			}
+		}
+	})
+}
+
+// openFiles counts this process's descriptors, where the system shows them.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}

@@ -1,0 +1,205 @@
+'use strict';
+// Hearth's bootstrap of the managed Node.js runtimes. It says hello, waits for
+// the go frame, loads the handler and serves invocations until its socket ends.
+
+const frames = require('./frames.js');
+const { TYPE } = frames;
+
+let concurrency = 1;
+let handler;
+let logError = () => {};
+let currentId; // the request id of the running call where there is one at a time
+let store; // AsyncLocalStorage of the running call where there are several
+const running = new Map(); // request id → Invocation
+
+const channel = frames.open(3, onFrame, () => process.exit(1));
+
+function onFrame(type, header, payload) {
+  if (type === TYPE.invoke) invoke(JSON.parse(header), payload);
+  else if (type === TYPE.go) initialize(JSON.parse(payload));
+}
+
+async function initialize(go) {
+  // A name that the process was started with and that is not the function's goes.
+  for (const name of Object.keys(process.env)) {
+    if (!(name in go.environment)) delete process.env[name];
+  }
+  for (const [name, value] of Object.entries(go.environment)) {
+    if (process.env[name] !== value) process.env[name] = value;
+  }
+  process.chdir(go.taskRoot);
+  concurrency = go.concurrency;
+  if (concurrency > 1) store = new (require('async_hooks').AsyncLocalStorage)();
+  const requestId = () => (store ? store.getStore() : currentId);
+  logError = require('./console.js').patch(process.env, requestId);
+  Object.defineProperty(globalThis, Symbol.for('aws.lambda.runtime.requestId'), { get: requestId, configurable: true });
+  process.on('uncaughtException', (error) => crash('Uncaught Exception', error, 129));
+  process.on('unhandledRejection', (reason, promise) => {
+    crash('Unhandled Promise Rejection', require('./errors.js').unhandledRejection(reason, promise), 128);
+  });
+  process.on('beforeExit', onEmptyLoop);
+
+  const loader = require('./handler.js');
+  loader.defineGlobals();
+  try {
+    handler = await loader.load(go.taskRoot, go.handler);
+  } catch (error) {
+    crash('Uncaught Exception', error, 129);
+    return;
+  }
+  channel.send(TYPE.ready, '', '');
+}
+
+// crash reports an error that nobody caught to whoever waits, and ends the process.
+function crash(where, error, code) {
+  if (crash.begun) return;
+  crash.begun = true;
+  logError(where, error);
+  const { document, type } = describe(error);
+  if (handler === undefined) {
+    channel.send(TYPE.initError, clip(type), document, () => process.exit(code));
+    return;
+  }
+  const ids = [...running.keys()];
+  if (ids.length === 0) process.exit(code);
+  ids.forEach((id, i) => {
+    channel.send(TYPE.error, `${id} ${clip(type)}`, document, i === ids.length - 1 ? () => process.exit(code) : undefined);
+  });
+}
+
+function describe(error) {
+  const shape = require('./errors.js').toDocument(error);
+  return { document: JSON.stringify(shape), type: shape.errorType };
+}
+
+// clip keeps an error type within what a frame's header may hold.
+function clip(type) {
+  return Buffer.from(type.replace(/[^\x21-\x7e]/g, '_').slice(0, 256)).toString();
+}
+
+// An Invocation is answered exactly once; everything after that is ignored.
+class Invocation {
+  constructor(header, argumentCount) {
+    this.id = header.id;
+    this.deadline = performance.now() + header.ms;
+    this.header = header;
+    this.argumentCount = argumentCount;
+    this.waitForEmptyLoop = true;
+    this.result = undefined; // what callback gave while the event loop is not empty
+    this.hasResult = false;
+    this.finished = false; // a callback or the promise has spoken
+    this.answered = false;
+  }
+
+  callback(error, result) {
+    if (this.finished) return;
+    this.finished = true;
+    if (error !== undefined && error !== null) this.fail(error);
+    else if (!this.waitForEmptyLoop) this.succeed(result);
+    else [this.result, this.hasResult] = [result, true];
+  }
+
+  done(error, result) {
+    if (this.finished) return;
+    this.finished = true;
+    if (error !== undefined && error !== null) this.fail(error);
+    else this.succeed(result);
+  }
+
+  succeed(result) {
+    let text;
+    try {
+      text = result === undefined ? 'null' : JSON.stringify(result);
+      // A value without a JSON form, such as a function, has become undefined.
+      if (text === undefined) text = 'null';
+    } catch (cause) {
+      const { MarshalError } = require('./errors.js');
+      this.fail(new MarshalError(`Unable to stringify response body as json: ${cause}`));
+      return;
+    }
+    this.answer(TYPE.response, this.id, text);
+  }
+
+  fail(error) {
+    logError('Invoke Error', error);
+    const { document, type } = describe(error);
+    this.answer(TYPE.error, `${this.id} ${clip(type)}`, document);
+  }
+
+  answer(type, header, payload) {
+    if (this.answered) return;
+    this.answered = true;
+    running.delete(this.id);
+    if (running.size === 0) channel.hold();
+    channel.send(type, header, payload);
+  }
+
+  context() {
+    const env = process.env;
+    const invocation = this;
+    return {
+      get callbackWaitsForEmptyEventLoop() { return invocation.waitForEmptyLoop; },
+      set callbackWaitsForEmptyEventLoop(value) { invocation.waitForEmptyLoop = value; },
+      succeed: (result) => this.done(null, result),
+      fail: (error) => this.done(error ?? 'handled'),
+      done: (error, result) => this.done(error, result),
+      functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
+      functionName: env.AWS_LAMBDA_FUNCTION_NAME,
+      memoryLimitInMB: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+      logGroupName: env.AWS_LAMBDA_LOG_GROUP_NAME,
+      logStreamName: env.AWS_LAMBDA_LOG_STREAM_NAME,
+      clientContext: this.header.client,
+      identity: this.header.cognito,
+      invokedFunctionArn: this.header.arn,
+      awsRequestId: this.id,
+      getRemainingTimeInMillis: () => Math.max(0, Math.round(this.deadline - performance.now())),
+    };
+  }
+}
+
+function invoke(header, payload) {
+  const invocation = new Invocation(header, handler.length);
+  running.set(invocation.id, invocation);
+  channel.release();
+  if (store) {
+    store.run(invocation.id, run, invocation, payload);
+    return;
+  }
+  currentId = invocation.id;
+  run(invocation, payload);
+}
+
+function run(invocation, payload) {
+  const { header } = invocation;
+  if (!store) { // one variable cannot hold the trace ids of several calls
+    if (header.trace) process.env._X_AMZN_TRACE_ID = header.trace;
+    else delete process.env._X_AMZN_TRACE_ID;
+  }
+  try {
+    const result = handler(JSON.parse(payload), invocation.context(), (error, value) => invocation.callback(error, value));
+    if (typeof result?.then === 'function') {
+      result.then((value) => invocation.done(null, value), (error) => invocation.done(error ?? 'handled'));
+    }
+  } catch (error) {
+    invocation.callback(error ?? 'handled');
+  }
+}
+
+// onEmptyLoop runs when nothing is left that could answer: what a callback gave
+// is the answer; a handler that never spoke answers null, an async one fails.
+function onEmptyLoop() {
+  channel.hold();
+  for (const invocation of [...running.values()]) {
+    if (invocation.hasResult) invocation.succeed(invocation.result);
+    else if (handler.constructor?.name === 'AsyncFunction') {
+      const { NodeJsExit } = require('./errors.js');
+      invocation.finished = true;
+      invocation.fail(new NodeJsExit());
+    } else {
+      invocation.finished = true;
+      invocation.succeed(null);
+    }
+  }
+}
+
+channel.send(TYPE.hello, '', '');

@@ -1,0 +1,91 @@
+'use strict';
+// The frame protocol with Hearth on descriptor 3; runtimeapi/wire.go defines it.
+// Everything here is on the path of every invocation.
+
+const net = require('net');
+
+const PREFIX = 8;
+const EMPTY = Buffer.alloc(0);
+
+// open calls onFrame(type, header, payload) for each frame, with header and
+// payload as text, and onEnd when Hearth's end is closed.
+function open(fd, onFrame, onEnd) {
+  let pending = EMPTY; // the beginning of a frame that has not arrived whole
+  let chunks = null; // parts of a large one, joined once
+  let missing = 0; // bytes of the large one that are to come
+
+  function take(data) {
+    let at = 0;
+    while (data.length - at >= PREFIX) {
+      const end = at + 4 + data.readUInt32BE(at);
+      if (end > data.length) break;
+      const type = data[at + 4];
+      const payloadAt = at + PREFIX + (data.readUInt32BE(at + 4) & 0xffffff);
+      onFrame(type, data.toString('utf8', at + PREFIX, payloadAt), data.toString('utf8', payloadAt, end));
+      at = end;
+    }
+    return at;
+  }
+
+  // The buffer of the socket is used again after this returns: what is kept is copied.
+  function onData(n, buffer) {
+    let data = buffer.subarray(0, n);
+    if (chunks !== null) {
+      chunks.push(Buffer.from(data));
+      missing -= n;
+      if (missing > 0) return true;
+      data = Buffer.concat(chunks);
+      chunks = null;
+    } else if (pending.length > 0) {
+      data = Buffer.concat([pending, data]);
+    }
+    pending = EMPTY;
+    const used = take(data);
+    const rest = data.length - used;
+    if (rest === 0) return true;
+    const kept = Buffer.from(data.subarray(used));
+    if (rest >= PREFIX) {
+      chunks = [kept];
+      missing = 4 + kept.readUInt32BE(0) - rest;
+    } else {
+      pending = kept;
+    }
+    return true;
+  }
+
+  const socket = new net.Socket({
+    fd,
+    readable: true,
+    writable: true,
+    allowHalfOpen: false,
+    onread: { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: onData },
+  });
+  socket.on('error', onEnd);
+  socket.on('close', onEnd);
+
+  // send writes one frame; done is called when the kernel has all of it.
+  function send(type, header, payload, done) {
+    const headerLength = Buffer.byteLength(header);
+    const payloadLength = Buffer.byteLength(payload);
+    const frame = Buffer.allocUnsafe(PREFIX + headerLength + payloadLength);
+    frame.writeUInt32BE(4 + headerLength + payloadLength, 0);
+    frame.writeUInt32BE(((type << 24) | headerLength) >>> 0, 4);
+    frame.write(header, PREFIX);
+    frame.write(payload, PREFIX + headerLength);
+    socket.write(frame, done);
+  }
+
+  return {
+    send,
+    // While the handler runs the socket does not keep the process's event loop
+    // alive: an empty loop is how the end of an invocation is noticed.
+    hold: () => socket.ref(),
+    release: () => socket.unref(),
+  };
+}
+
+const TYPE = Object.freeze({
+  hello: 0x48, go: 0x47, ready: 0x52, initError: 0x45, invoke: 0x49, response: 0x44, error: 0x46,
+});
+
+module.exports = { open, TYPE };

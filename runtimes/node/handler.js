@@ -1,0 +1,116 @@
+'use strict';
+// Finds the user's handler: `dir/file.export.member` below the package's root.
+
+const fs = require('fs');
+const path = require('path');
+const errors = require('./errors.js');
+
+const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+
+async function load(root, name) {
+  const { directory, module: base, members } = parse(name);
+  const exported = await importModule(root, directory, base);
+  let handler = exported;
+  for (const member of members) handler = handler?.[member];
+  if (!handler) throw new errors.HandlerNotFound(`${name} is undefined or not exported`);
+  if (typeof handler !== 'function') throw new errors.HandlerNotFound(`${name} is not a function`);
+  refuse(handler);
+  return handler;
+}
+
+function parse(name) {
+  if (name.includes('..')) {
+    throw new errors.MalformedHandlerName(
+      `'${name}' is not a valid handler name. Use absolute paths when specifying root directories in handler names.`);
+  }
+  const last = path.basename(name);
+  const dot = last.indexOf('.');
+  if (dot < 0) throw new errors.MalformedHandlerName('Bad handler');
+  return {
+    directory: name.slice(0, name.lastIndexOf(last)),
+    module: last.slice(0, dot),
+    members: last.slice(dot + 1).split('.'),
+  };
+}
+
+async function importModule(root, directory, base) {
+  try {
+    return await findModule(root, directory, base);
+  } catch (error) {
+    if (error instanceof SyntaxError) throw wrap(errors.UserCodeSyntaxError, error);
+    if (error?.code === 'MODULE_NOT_FOUND') throw wrap(errors.ImportModuleError, error);
+    throw error;
+  }
+}
+
+// wrap keeps the words and the stack of the cause under the runtime's type.
+function wrap(Type, cause) {
+  return new Type(String(cause), { cause });
+}
+
+// The order of names is Lambda's. A file without extension and .cjs are CommonJS,
+// .mjs is an ES module, .js is what the nearest package.json says. TypeScript
+// files only where this Node strips types by itself (24 and later).
+async function findModule(root, directory, base) {
+  const file = path.resolve(root, directory, base);
+  if (isFile(file)) return require(file);
+  const esm = isModulePackage(path.dirname(file));
+  const types = Number(process.versions.node.split('.')[0]) >= 24;
+  const candidates = [
+    ['.js', esm], ['.mjs', true], ['.cjs', false],
+    ...(types ? [['.ts', esm], ['.mts', true], ['.cts', false]] : []),
+  ];
+  for (const [extension, asModule] of candidates) {
+    const found = file + extension;
+    if (!isFile(found)) continue;
+    return asModule ? import(require('url').pathToFileURL(found).href) : require(found);
+  }
+  // As Node itself would resolve it: a directory with index.js, a package below
+  // node_modules. The runtime's own folder is not where the search begins.
+  return require(require.resolve(base, { paths: [root, path.resolve(root, directory)] }));
+}
+
+function isFile(file) {
+  return fs.statSync(file, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+// isModulePackage reports whether the nearest package.json says "type": "module".
+function isModulePackage(folder) {
+  for (;;) {
+    if (folder.endsWith('/node_modules')) return false;
+    try {
+      return JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'))?.type === 'module';
+    } catch (error) {
+      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') {
+        console.warn(`${folder}/package.json cannot be read, it will be ignored for ES module detection purposes.`, error);
+        return false;
+      }
+    }
+    if (folder === path.dirname(folder)) return false;
+    folder = path.dirname(folder);
+  }
+}
+
+// refuse stops handlers of styles that cannot work here, at init and in words.
+function refuse(handler) {
+  if (handler[STREAMING]) {
+    throw new errors.MalformedStreamingHandler(
+      'Hearth does not serve response streaming yet. Return the whole response, without awslambda.streamifyResponse.');
+  }
+  if (process.env.AWS_EXECUTION_ENV === 'AWS_Lambda_nodejs24.x' && handler.length >= 3) {
+    throw new errors.CallbackHandlerDeprecated(
+      'Callback-based handlers were removed with the Node.js 24 runtime. Use an async handler: async (event, context) => result.');
+  }
+}
+
+// defineGlobals sets what Lambda offers to every module.
+function defineGlobals() {
+  globalThis.awslambda = {
+    streamifyResponse(handler) {
+      handler[STREAMING] = 'response';
+      return handler;
+    },
+  };
+}
+
+module.exports = { load, defineGlobals };

@@ -1,0 +1,178 @@
+package runtimes
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"hearth/pool"
+)
+
+// row is a package, an event, and what must come of them.
+type row struct {
+	name    string
+	files   map[string]string
+	handler string // default index.handler
+	event   string // default {}
+	want    string // the result, or a part of the error document
+	error   string // the error type of a function error
+	log     string // a part of the log, where "\t" matters
+	exit    bool   // the runtime ended instead of answering
+}
+
+var nodeRows = []row{
+	{name: "async", files: js("exports.handler = async (e) => ({got: e.n + 1})"), event: `{"n":41}`, want: `{"got":42}`},
+	{name: "promise", files: js("exports.handler = (e) => Promise.resolve([1, 2])"), want: `[1,2]`},
+	{name: "callback", files: js("exports.handler = (e, c, cb) => { setTimeout(() => cb(null, 'late'), 5) }"), want: `"late"`},
+	{name: "callback sync", files: js("exports.handler = (e, c, cb) => cb(null, 7)"), want: `7`},
+	{name: "callback waits for the event loop",
+		files: js("exports.handler = (e, c, cb) => { const r = {a: 1}; setTimeout(() => { r.a = 2 }, 30); cb(null, r) }"), want: `{"a":2}`},
+	{name: "callback that does not wait",
+		files: js("exports.handler = (e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false; setTimeout(() => {}, 60000); cb(null, 'now') }"), want: `"now"`},
+	{name: "context.succeed", files: js("exports.handler = (e, c) => c.succeed('s')"), want: `"s"`},
+	{name: "context.done", files: js("exports.handler = (e, c) => c.done(null, 'd')"), want: `"d"`},
+	{name: "context.fail", files: js("exports.handler = (e, c) => c.fail(new TypeError('f'))"), error: "TypeError", want: `"errorMessage":"f"`},
+	{name: "undefined", files: js("exports.handler = async () => {}"), want: `null`},
+	{name: "never answers", files: js("exports.handler = (e, c) => {}"), want: `null`},
+	{name: "async that never settles", files: js("exports.handler = async () => new Promise(() => {})"), error: "Runtime.NodeJsExit", want: `"trace"`},
+	{name: "throws", files: js("exports.handler = async () => { throw new RangeError('no') }"), error: "RangeError", want: `"errorMessage":"no"`,
+		log: "\tERROR\tInvoke Error \t{\"errorType\":\"RangeError\""},
+	{name: "throws at once", files: js("exports.handler = () => { throw new Error('sync') }"), error: "Error", want: `"errorMessage":"sync"`},
+	{name: "rejects with text", files: js("exports.handler = async () => { throw 'text' }"), error: "string", want: `{"errorType":"string","errorMessage":"text","trace":[]}`},
+	{name: "rejects with nothing", files: js("exports.handler = async () => { throw undefined }"), error: "string", want: `"handled"`},
+	{name: "callback error", files: js("exports.handler = (e, c, cb) => cb('bad')"), error: "string", want: `"bad"`},
+	{name: "bigint", files: js("exports.handler = async () => 1n"), error: "Runtime.MarshalError", want: "BigInt"},
+	{name: "circular", files: js("exports.handler = async () => { const a = {}; a.a = a; return a }"), error: "Runtime.MarshalError", want: "circular"},
+	{name: "esm", files: map[string]string{"index.mjs": "export const handler = async () => 'esm'"}, want: `"esm"`},
+	{name: "esm by package", files: map[string]string{"index.js": "export const handler = async () => 'pkg'", "package.json": `{"type":"module"}`}, want: `"pkg"`},
+	{name: "top-level await", files: map[string]string{"index.mjs": "const v = await Promise.resolve(5); export const handler = async () => v"}, want: `5`},
+	{name: "cjs extension", files: map[string]string{"index.cjs": "exports.handler = async () => 'cjs'", "package.json": `{"type":"module"}`}, want: `"cjs"`},
+	{name: "nested", handler: "src/lib/app.api.get", files: map[string]string{"src/lib/app.js": "exports.api = {get: async () => 'nested'}"}, want: `"nested"`},
+	{name: "directory", handler: "app.handler", files: map[string]string{"app/index.js": "exports.handler = async () => 'dir'"}, want: `"dir"`},
+	{name: "dependency", files: map[string]string{"index.js": "const d = require('dep'); exports.handler = async () => d",
+		"node_modules/dep/index.js": "module.exports = 'dep'"}, want: `"dep"`},
+	{name: "context", files: js(`exports.handler = async (e, c) => [c.functionName, c.functionVersion, c.memoryLimitInMB, c.awsRequestId,
+		c.invokedFunctionArn.split(':').pop(), c.logGroupName, c.logStreamName.includes('[$LATEST]'), c.clientContext.custom.k,
+		c.getRemainingTimeInMillis() > 2000 && c.getRemainingTimeInMillis() <= 3000]`),
+		want: `["fn","$LATEST","256","request-1","fn","/aws/lambda/fn",true,"v",true]`},
+	{name: "environment", files: js(`exports.handler = async () => { const e = process.env; return [e.AWS_REGION, e._HANDLER, e.TZ,
+		e.AWS_EXECUTION_ENV, e.LAMBDA_TASK_ROOT === process.cwd(), e._X_AMZN_TRACE_ID.slice(0, 5), e.AWS_LAMBDA_RUNTIME_API] }`),
+		want: `["eu-central-1","index.handler",":UTC","AWS_Lambda_nodejs20.x",true,"Root=",null]`},
+	{name: "console", files: js("exports.handler = async () => { console.log('hi %s', 'you'); console.error(new Error('e')); return 1 }"), want: "1",
+		log: "\trequest-1\tINFO\thi you\n"},
+	{name: "stdout", files: js("exports.handler = async () => { process.stdout.write('raw\\n'); console.warn('w'); return 1 }"), want: "1", log: "raw\n"},
+	{name: "large event and result", files: js("exports.handler = async (e) => e"), event: `"` + strings.Repeat("ü", 1<<20) + `"`,
+		want: `"` + strings.Repeat("ü", 1<<20) + `"`},
+	{name: "result over the limit", files: js("exports.handler = async () => 'x'.repeat(7 * 1024 * 1024)"), error: "Function.ResponseSizeTooLarge",
+		want: "Response payload size (7340034 bytes) exceeded maximum allowed payload size (6291556 bytes)."},
+	{name: "uncaught exception", files: js("exports.handler = () => { setTimeout(() => { throw new Error('later') }, 1); return new Promise(() => {}) }"),
+		error: "Error", want: `"errorMessage":"later"`, log: "Uncaught Exception"},
+	{name: "unhandled rejection", files: js("exports.handler = () => { Promise.reject(new Error('r')); return new Promise(r => setTimeout(r, 1000)) }"),
+		error: "Runtime.UnhandledPromiseRejection", want: `"Error: r"`, log: "Unhandled Promise Rejection"},
+	{name: "exit 0", files: js("exports.handler = () => process.exit(0)"), exit: true, error: "Runtime.ExitError",
+		want: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: request-1 Error: Runtime exited without providing a reason"}`},
+	{name: "exit 3", files: js("exports.handler = () => process.exit(3)"), exit: true, error: "Runtime.ExitError",
+		want: `RequestId: request-1 Error: Runtime exited with error: exit status 3`, log: "Error: Runtime exited with error: exit status 3 Runtime.ExitError"},
+	{name: "killed", files: js("exports.handler = () => process.kill(process.pid, 'SIGKILL')"), exit: true, error: "Runtime.ExitError",
+		want: `Runtime exited with error: signal: killed`},
+	{name: "closes its socket", files: js("exports.handler = () => { require('fs').closeSync(3); return new Promise(r => setTimeout(r, 60000)) }"),
+		exit: true, error: "Runtime.ExitError", want: "RequestId: request-1 Error: Runtime closed its connection"},
+	{name: "writes rubbish to its socket", files: js("exports.handler = () => { require('fs').writeSync(3, 'rubbish rubbish rubbish'); return new Promise(r => setTimeout(r, 60000)) }"),
+		exit: true, error: "Runtime.ExitError", want: "RequestId: request-1 Error: Runtime sent an invalid message"},
+}
+
+var nodeInitRows = []row{
+	{name: "missing module", files: js(""), handler: "other.handler", error: "Runtime.ImportModuleError", want: "Cannot find module 'other'"},
+	{name: "missing dependency", files: js("require('nope')"), error: "Runtime.ImportModuleError", want: "Cannot find module 'nope'"},
+	{name: "syntax error", files: js("exports.handler = ("), error: "Runtime.UserCodeSyntaxError", want: "SyntaxError"},
+	{name: "not exported", files: js("exports.other = 1"), error: "Runtime.HandlerNotFound", want: "index.handler is undefined or not exported"},
+	{name: "not a function", files: js("exports.handler = 1"), error: "Runtime.HandlerNotFound", want: "index.handler is not a function"},
+	{name: "malformed", files: js(""), handler: "index", error: "Runtime.MalformedHandlerName", want: "Bad handler"},
+	{name: "upwards", files: js(""), handler: "../index.handler", error: "Runtime.MalformedHandlerName", want: "is not a valid handler name"},
+	{name: "throws", files: js("throw new TypeError('at init')"), error: "TypeError", want: "at init", log: "undefined\tERROR\tUncaught Exception"},
+	{name: "streaming", files: js("exports.handler = awslambda.streamifyResponse(async () => {})"), error: "Runtime.MalformedStreamingHandler", want: "streaming"},
+	{name: "exits", files: js("process.exit(5)"), exit: true, error: "Runtime.ExitError", want: "Runtime exited with error: exit status 5"},
+}
+
+func js(source string) map[string]string { return map[string]string{"index.js": source} }
+
+func TestNode(t *testing.T) { runRows(t, "nodejs20.x", nodeRows) }
+
+func TestNodeInit(t *testing.T) { runInitRows(t, "nodejs20.x", nodeInitRows) }
+
+// runRows invokes each row's handler twice where it survives: what holds once
+// holds for a warm instance.
+func runRows(t *testing.T, runtime string, rows []row) {
+	for driver, open := range drivers(t) {
+		b := newBench(t, open())
+		for _, r := range rows {
+			t.Run(driver+"/"+r.name, func(t *testing.T) {
+				i := b.start(b.version(runtime, or(r.handler, "index.handler"), r.files))
+				defer i.kill()
+				checkRow(t, i.ready(), r)
+			})
+		}
+	}
+}
+
+func checkRow(t *testing.T, i *instance, r row) {
+	t.Helper()
+	out, tail, err := i.invoke(or(r.event, "{}"))
+	var failure *pool.Failure
+	if errors.As(err, &failure) {
+		if !r.exit {
+			t.Fatalf("the runtime failed: %v\n%s", err, tail)
+		}
+		out = failure.Outcome
+	} else if err != nil || r.exit {
+		t.Fatalf("err = %v, want exit %v\n%s", err, r.exit, tail)
+	}
+	checkOutcome(t, r, string(out.Payload), out.ErrorType, out.FunctionError)
+	if !strings.Contains(tail, r.log) {
+		t.Errorf("log has no %q:\n%s", r.log, tail)
+	}
+	if !strings.HasPrefix(tail, "START RequestId: request-1 Version: $LATEST\n") || !strings.Contains(tail, "\nREPORT RequestId: request-1\t") {
+		t.Errorf("log has no START or REPORT:\n%s", tail)
+	}
+}
+
+func checkOutcome(t *testing.T, r row, payload, errorType, functionError string) {
+	t.Helper()
+	if errorType != r.error || (functionError != "") != (r.error != "") {
+		t.Errorf("error %q (%q), want %q: %.300s", errorType, functionError, r.error, payload)
+	}
+	if r.error == "" && payload != r.want {
+		t.Errorf("got %.300s, want %.300s", payload, r.want)
+	}
+	if r.error != "" && !strings.Contains(payload, r.want) {
+		t.Errorf("got %.300s, want it to contain %.300s", payload, r.want)
+	}
+}
+
+func runInitRows(t *testing.T, runtime string, rows []row) {
+	for driver, open := range drivers(t) {
+		b := newBench(t, open())
+		for _, r := range rows {
+			t.Run(driver+"/"+r.name, func(t *testing.T) {
+				i := b.start(b.version(runtime, or(r.handler, "index.handler"), r.files))
+				defer i.kill()
+				var failure *pool.Failure
+				if err := i.init(); !errors.As(err, &failure) {
+					t.Fatalf("init: %v, want a failure\n%s", err, i.log)
+				}
+				out := failure.Outcome
+				checkOutcome(t, r, string(out.Payload), out.ErrorType, out.FunctionError)
+				if r.exit {
+					named := failure.ForRequest("abc")
+					if !strings.Contains(string(named.Payload), "RequestId: abc Error: ") {
+						t.Errorf("failure does not name its request: %s", named.Payload)
+					}
+				}
+				i.kill()
+				if !strings.Contains(i.log.String(), r.log) {
+					t.Errorf("log has no %q:\n%s", r.log, i.log)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,209 @@
+package runtimes
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"syscall"
+	"time"
+
+	"hearth/faas"
+	"hearth/pool"
+	"hearth/runtimeapi"
+	"hearth/sandbox"
+)
+
+const (
+	// lastWords bounds how long what a dead runtime had sent is read.
+	lastWords = 500 * time.Millisecond
+	// endWait bounds the wait for the end of a process that closed its connection.
+	endWait = 250 * time.Millisecond
+)
+
+// process is a started runtime in its sandbox. It implements pool.Runtime.
+type process struct {
+	box      sandbox.Sandbox
+	dir      CodeDir
+	session  conversation
+	journal  *journal
+	log      *slog.Logger
+	milliCPU int
+	execed   time.Time // when the process was exec'ed; zero before
+	parts    struct{ code, sandbox time.Duration }
+
+	workers sync.WaitGroup // the watcher, and the server of a Runtime API
+	once    sync.Once      // guards the one kill
+	hurry   sync.Once
+	now     chan struct{} // closed by the first Kill without grace
+	killed  chan struct{} // closed when nothing of the sandbox runs
+	killErr error         // set before killed is closed
+
+	mu     sync.Mutex
+	inited time.Time // when Init ended well
+}
+
+var _ pool.Runtime = (*process)(nil)
+
+// watch ends the session soon after the process has ended: whoever waits for an
+// answer hears of it, after what the process had sent before was read.
+func (p *process) watch() {
+	p.workers.Go(func() {
+		select {
+		case <-p.box.Done():
+			p.session.Finish(lastWords)
+		case <-p.killed:
+		}
+		p.closeSession()
+	})
+}
+
+func (p *process) closeSession() {
+	if err := p.session.Close(); err != nil {
+		p.log.Debug("closing a runtime's session", "sandbox", p.box.ID(), "err", err)
+	}
+}
+
+// Init implements pool.Runtime.
+func (p *process) Init(ctx context.Context) error {
+	err := p.session.Init(ctx)
+	var reported *runtimeapi.InitError
+	switch {
+	case err == nil:
+		p.mu.Lock()
+		p.inited = time.Now()
+		p.mu.Unlock()
+		return nil
+	case errors.As(err, &reported):
+		return initFailure(reported)
+	case errors.Is(err, runtimeapi.ErrGone):
+		failure := p.end("")
+		p.journal.failed("", failure.Outcome)
+		return failure
+	}
+	return err
+}
+
+// Ready implements pool.Runtime.
+func (p *process) Ready() error { return harmless(p.box.SetCPU(p.milliCPU)) }
+
+// harmless drops the error of a sandbox that is gone: whoever holds the runtime
+// hears of its end from Done.
+func harmless(err error) error {
+	if errors.Is(err, sandbox.ErrDestroyed) {
+		return nil
+	}
+	return err
+}
+
+// Invoke implements pool.Runtime. Every Invoke is followed by one Settle.
+func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
+	p.journal.begin(event.RequestID)
+	out, err := p.session.Invoke(ctx, event)
+	if errors.Is(err, runtimeapi.ErrGone) {
+		failure := p.end(event.RequestID)
+		p.journal.failed(event.RequestID, failure.Outcome)
+		return faas.Outcome{}, failure
+	}
+	return out, err
+}
+
+// end says why the session is gone.
+func (p *process) end(requestID string) *pool.Failure {
+	if p.session.Broken() { // and now it ends because its connection is closed
+		return brokenFailure(requestID, "Runtime sent an invalid message")
+	}
+	timer := time.NewTimer(endWait)
+	defer timer.Stop()
+	select {
+	case <-p.box.Done():
+		return exitFailure(p.box.Exit(), requestID)
+	case <-timer.C:
+		return brokenFailure(requestID, "Runtime closed its connection")
+	}
+}
+
+// Settle implements pool.Runtime.
+func (p *process) Settle(report *faas.Report, wantTail bool) []byte {
+	return p.journal.settle(report, wantTail)
+}
+
+// Freeze implements pool.Runtime.
+func (p *process) Freeze() error { return harmless(p.box.Freeze()) }
+
+// Thaw implements pool.Runtime.
+func (p *process) Thaw() error { return harmless(p.box.Thaw()) }
+
+// MaxMemory implements pool.Runtime.
+func (p *process) MaxMemory() int64 {
+	usage, err := p.box.Usage()
+	if err != nil && !errors.Is(err, sandbox.ErrDestroyed) {
+		p.log.Warn("the memory use of a sandbox is not known", "sandbox", p.box.ID(), "err", err)
+	}
+	return usage.MemoryPeak
+}
+
+// Parts implements pool.Runtime.
+func (p *process) Parts() faas.Timeline {
+	t := faas.Timeline{Code: p.parts.code, Sandbox: p.parts.sandbox}
+	first := p.session.FirstByte()
+	if first.IsZero() {
+		return t
+	}
+	// The first byte of a fast runtime may be seen before this side noted the exec.
+	t.Runtime = max(0, first.Sub(p.execed))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.inited.IsZero() {
+		t.Init = max(0, p.inited.Sub(first))
+	}
+	return t
+}
+
+// Done implements pool.Runtime.
+func (p *process) Done() <-chan struct{} { return p.box.Done() }
+
+// Kill implements pool.Runtime. A Kill without grace cuts the grace of one that
+// is under way short.
+func (p *process) Kill(cause string, grace time.Duration) error {
+	if grace <= 0 {
+		p.hurry.Do(func() { close(p.now) })
+	}
+	p.once.Do(func() { p.kill(cause, grace) })
+	return p.killErr
+}
+
+func (p *process) kill(cause string, grace time.Duration) {
+	if grace > 0 {
+		p.shutDown(grace)
+	}
+	p.killErr = p.box.Destroy(cause)
+	close(p.killed)
+	if p.session != nil {
+		p.closeSession()
+	}
+	p.workers.Wait()
+	if p.journal != nil {
+		p.journal.end()
+	}
+	p.dir.Release()
+}
+
+// shutDown tells the runtime to end and waits until it has, at most for grace.
+func (p *process) shutDown(grace time.Duration) {
+	// Where the signal does not arrive, the sandbox is destroyed a little later.
+	if err := p.box.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
+		p.log.Debug("thaw before shutdown", "sandbox", p.box.ID(), "err", err)
+	}
+	if err := p.box.Signal(syscall.SIGTERM); err != nil {
+		p.log.Debug("shutdown signal", "sandbox", p.box.ID(), "err", err)
+		return
+	}
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-p.box.Done():
+	case <-p.now:
+	case <-timer.C:
+	}
+}

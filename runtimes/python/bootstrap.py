@@ -1,0 +1,217 @@
+"""Hearth's bootstrap of the managed Python runtimes.
+
+It says hello, waits for the go frame, loads the handler and serves invocations
+until its socket ends. Runs on Python 3.8 and later; imports little, because every
+import is part of every cold start.
+"""
+
+import os
+import sys
+
+# This folder's modules are the runtime's own: user code must not find them first.
+RUNTIME_DIR = os.path.dirname(os.path.realpath(__file__))
+sys.path[:] = [path for path in sys.path if os.path.realpath(path) != RUNTIME_DIR] + [RUNTIME_DIR]
+
+import json
+import time
+
+import hearth_context
+import hearth_errors
+import hearth_logging
+
+HELLO, GO, READY, INIT_ERROR, INVOKE, RESPONSE, ERROR = b"HGREIDF"
+PREFIX = 8
+
+
+class Channel:
+    """The frame protocol with Hearth on descriptor 3; runtimeapi/wire.go defines it."""
+
+    def __init__(self, fd):
+        # As a plain descriptor: importing socket costs more than all of this file.
+        os.set_inheritable(fd, False)
+        os.set_blocking(fd, True)
+        self._fd = fd
+        self._reader = open(fd, "rb", 64 * 1024)
+        self.send_lock = None  # a lock where several threads answer
+
+    def receive(self):
+        """Return (type, header, payload), or end the process when Hearth is gone."""
+        prefix = self._reader.read(PREFIX)
+        if len(prefix) < PREFIX:
+            os._exit(1)
+        header_size = int.from_bytes(prefix[5:8], "big")
+        rest = int.from_bytes(prefix[:4], "big") - 4
+        body = self._reader.read(rest)
+        if len(body) < rest:
+            os._exit(1)
+        return prefix[4], body[:header_size], body[header_size:]
+
+    def send(self, kind, header=b"", payload=b""):
+        size = 4 + len(header) + len(payload)
+        prefix = size.to_bytes(4, "big") + bytes((kind,)) + len(header).to_bytes(3, "big")
+        frame = prefix + header + payload
+        if self.send_lock is None:
+            self._write(frame)
+            return
+        with self.send_lock:
+            self._write(frame)
+
+    def _write(self, frame):
+        rest = memoryview(frame)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
+
+
+def apply_environment(wanted):
+    """Make os.environ the function's environment, and nothing else's."""
+    for name in [name for name in os.environ if name not in wanted]:
+        del os.environ[name]
+    zone = os.environ.get("TZ")
+    for name, value in wanted.items():
+        if os.environ.get(name) != value:
+            os.environ[name] = value
+    if os.environ.get("TZ") != zone:
+        time.tzset()
+
+
+def set_import_path(task_root):
+    """Put the package first, then layers, as Lambda does."""
+    layer = "/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2]
+    first = [task_root] + [path for path in (layer, "/opt/python") if os.path.isdir(path)]
+    sys.path[:] = first + [path for path in sys.path if path not in first]
+
+
+def load_handler(name):
+    module_name, dot, function = name.rpartition(".")
+    if not dot:
+        raise hearth_errors.Fault(
+            "Runtime.MalformedHandlerName",
+            "Bad handler '%s': not enough values to unpack (expected 2, got 1)" % name,
+        )
+    if module_name.split(".")[0] in sys.builtin_module_names:
+        raise hearth_errors.Fault(
+            "Runtime.BuiltInModuleConflict",
+            "Cannot use built-in module %s as a handler module" % module_name,
+        )
+    import importlib
+
+    try:
+        module = importlib.import_module(module_name.replace("/", "."))
+    except ImportError as error:
+        raise hearth_errors.Fault(
+            "Runtime.ImportModuleError",
+            "Unable to import module '%s': %s" % (module_name, error),
+        )
+    except SyntaxError as error:
+        raise hearth_errors.Fault(
+            "Runtime.UserCodeSyntaxError",
+            "Syntax error in module '%s': %s" % (module_name, error),
+            ['  File "%s" Line %s\n    %s' % (error.filename, error.lineno, error.text)],
+        )
+    try:
+        return getattr(module, function)
+    except AttributeError:
+        raise hearth_errors.Fault(
+            "Runtime.HandlerNotFound",
+            "Handler '%s' missing on module '%s'" % (function, module_name),
+        )
+
+
+def marshal(result):
+    # Up to 3.11 Lambda escapes what is not ASCII, from 3.12 on it does not.
+    try:
+        return json.dumps(result, ensure_ascii=sys.version_info < (3, 12)).encode()
+    except Exception as error:
+        raise hearth_errors.Fault("Runtime.MarshalError", "Unable to marshal response: %s" % error)
+
+
+def unmarshal(payload):
+    try:
+        return json.loads(payload)
+    except Exception as error:
+        raise hearth_errors.Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
+
+
+def report(channel, kind, request_id):
+    """Log the exception that is being handled and send it."""
+    document = hearth_errors.document(request_id)
+    hearth_logging.log_error(document)
+    error_type = hearth_errors.header(document["errorType"])
+    header = (request_id + " " + error_type) if request_id else error_type
+    channel.send(kind, header.encode(), json.dumps(document).encode())
+
+
+def serve(channel, handler, header, payload):
+    """Run one invocation and answer it. SystemExit ends the process, as on Lambda."""
+    call = json.loads(header)
+    request_id = call["id"]
+    hearth_logging.request_id.set(request_id)
+    try:
+        context = hearth_context.LambdaContext(call)
+        response = marshal(handler(unmarshal(payload), context))
+    except Exception:
+        report(channel, ERROR, request_id)
+        return
+    channel.send(RESPONSE, request_id.encode(), response)
+
+
+def serve_in_thread(*args):
+    import threading
+
+    def run():
+        try:
+            serve(*args)
+        except SystemExit as end:  # would end only this thread
+            code = end.code
+            os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+    threading.Thread(target=run, daemon=True).start()
+
+
+def initialize(channel, go):
+    apply_environment(go["environment"])
+    os.chdir(go["taskRoot"])
+    set_import_path(go["taskRoot"])
+    hearth_logging.install()
+    try:
+        return load_handler(go["handler"])
+    except Exception:
+        report(channel, INIT_ERROR, "")
+        sys.exit(1)
+
+
+def set_trace(call_header):
+    trace = json.loads(call_header).get("trace")
+    if trace:
+        os.environ["_X_AMZN_TRACE_ID"] = trace
+    else:
+        os.environ.pop("_X_AMZN_TRACE_ID", None)
+
+
+def main():
+    channel = Channel(3)
+    channel.send(HELLO)
+    kind, _, payload = channel.receive()
+    if kind != GO:
+        os._exit(1)
+    go = json.loads(payload)
+    handler = initialize(channel, go)
+    several = go["concurrency"] > 1
+    if several:
+        import threading
+
+        channel.send_lock = threading.Lock()
+    channel.send(READY)
+    while True:
+        kind, header, payload = channel.receive()
+        if kind != INVOKE:
+            os._exit(1)
+        if several:
+            serve_in_thread(channel, handler, header, payload)
+        else:
+            set_trace(header)
+            serve(channel, handler, header, payload)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+//go:build linux && amd64
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hearth/sandbox"
+)
+
+// deathLimit is how long Destroy waits for the processes of a sandbox to be gone.
+const deathLimit = time.Second
+
+// box is one sandbox. Its life: Create houses it, Start launches the command,
+// Destroy kills everything and hands it to clean. Whatever ends first, everything
+// ends through the death of the first process.
+type box struct {
+	d      *Driver
+	id     string
+	slot   *slot
+	limits []rlimit
+
+	// Set by Create and constant until clean.
+	netns    Netns
+	tmp      *image
+	mnt      *os.File // the mount namespace; its last mounts go when this is closed
+	first    *proc    // pid 1 of the sandbox
+	lifeline *os.File // first ends when this is closed, by Destroy or by Hearth's death
+	oom      *oomEvents
+	cpu0     time.Duration // the group's CPU time when the sandbox began
+
+	ready bool // built; guarded by Driver.mu
+
+	watchers  sync.WaitGroup
+	firstGone chan struct{} // closed when no process is left in the pid namespace
+	done      chan struct{} // see sandbox.Sandbox.Done
+	killed    chan struct{} // closed when Destroy begins
+	destroyed chan struct{} // closed when Destroy's own part is over
+
+	mu         sync.Mutex
+	launching  chan struct{} // non-nil once Start was called; closed when it is over
+	command    *proc
+	socket     net.Conn
+	output     *os.File
+	listeners  []net.Listener
+	exit       sandbox.Exit
+	ended      bool // done is closed
+	outOfMem   bool
+	dying      bool // Destroy was called
+	cause      string
+	last       sandbox.Usage // after the end
+	destroyErr error
+}
+
+var _ sandbox.Sandbox = (*box)(nil)
+
+func (b *box) ID() string { return b.id }
+
+// watch starts the goroutines that see the sandbox's ends. They end by its death.
+func (b *box) watch() {
+	b.watchers.Go(func() {
+		if _, err := b.first.wait(); err != nil {
+			b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
+		}
+		close(b.firstGone)
+	})
+	b.watchers.Go(func() {
+		if b.oom.wait(b.slot.group) {
+			b.mu.Lock()
+			b.outOfMem = true
+			b.mu.Unlock()
+			b.kill()
+		}
+	})
+}
+
+// Listen implements sandbox.Sandbox.
+func (b *box) Listen(ctx context.Context, network, address string) (net.Listener, error) {
+	if err := b.dead(); err != nil {
+		return nil, err
+	}
+	var ln net.Listener
+	err := onThread(func() (err error) {
+		if err := b.join(unix.CLONE_NEWNET); err != nil {
+			return err
+		}
+		// Addresses are literals here: nothing is resolved, on any other thread.
+		var config net.ListenConfig
+		ln, err = config.Listen(ctx, network, address)
+		return err
+	})
+	if err != nil {
+		if dead := b.dead(); dead != nil {
+			return nil, dead
+		}
+		return nil, err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dying {
+		ln.Close()
+		return nil, sandbox.Destroyed(b.cause)
+	}
+	b.listeners = append(b.listeners, ln)
+	return ln, nil
+}
+
+// Start implements sandbox.Sandbox.
+func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
+	if err := checkCommand(cmd); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	launched, err := b.claimStart()
+	if err != nil {
+		return err
+	}
+	defer close(launched)
+	if err := b.d.setups.enter(ctx, b.killed); err != nil {
+		return errors.Join(b.dead(), ctx.Err())
+	}
+	defer b.d.setups.leave()
+	if err := b.start(cmd); err != nil {
+		if dead := b.dead(); dead != nil {
+			return dead
+		}
+		return scarce(fmt.Errorf("process: start %s: %w", cmd.Args[0], err))
+	}
+	return nil
+}
+
+func checkCommand(cmd sandbox.Command) error {
+	if len(cmd.Args) == 0 || cmd.Args[0] == "" || cmd.Args[0][0] != '/' {
+		return errors.New("process: a command needs an absolute path as its first argument")
+	}
+	for _, s := range slices.Concat(cmd.Args, cmd.Env, []string{cmd.Dir}) {
+		if strings.ContainsRune(s, 0) {
+			return errors.New("process: a command's arguments, environment and directory cannot hold a NUL")
+		}
+	}
+	return nil
+}
+
+// claimStart lets the first Start through; it closes the channel when it is over.
+func (b *box) claimStart() (chan struct{}, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.dying:
+		return nil, sandbox.Destroyed(b.cause)
+	case b.launching != nil:
+		return nil, sandbox.ErrStarted
+	}
+	b.launching = make(chan struct{})
+	return b.launching, nil
+}
+
+func (b *box) start(cmd sandbox.Command) error {
+	p, err := plumb(cmd.Socket)
+	defer p.closeTheirs()
+	if err != nil {
+		return errors.Join(err, p.closeOurs())
+	}
+	var command *proc
+	err = onThread(func() (err error) {
+		command, err = b.launch(cmd, p)
+		return err
+	})
+	if err != nil {
+		return errors.Join(err, p.closeOurs())
+	}
+	b.mu.Lock()
+	b.command, b.socket, b.output = command, p.conn, p.output
+	b.mu.Unlock()
+	b.watchers.Go(func() { b.reap(command) })
+	return nil
+}
+
+// reap waits for the command's end.
+func (b *box) reap(command *proc) {
+	status, err := command.wait()
+	if err != nil {
+		b.d.log.Error("cannot wait for a command", "sandbox", b.id, "error", err)
+		status = exitStatus{code: -1, signal: syscall.SIGKILL}
+	}
+	b.finish(sandbox.Exit{Code: status.code, Signal: status.signal, OOM: b.oom.happened(b.slot.group)})
+}
+
+// finish records the first end and closes done.
+func (b *box) finish(exit sandbox.Exit) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.ended {
+		return
+	}
+	exit.OOM = exit.OOM || b.outOfMem
+	b.exit, b.ended = exit, true
+	close(b.done)
+}
+
+// kill ends every process of the sandbox; it does not wait for it. What kills for
+// sure is the death of the first process; the group's kill is the same, sooner.
+func (b *box) kill() error {
+	return errors.Join(b.slot.group.kill(), b.first.kill(unix.SIGKILL))
+}
+
+// dead returns the error of every method after Destroy, or nil before.
+func (b *box) dead() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.dying {
+		return sandbox.Destroyed(b.cause)
+	}
+	return nil
+}
+
+// Socket implements sandbox.Sandbox.
+func (b *box) Socket() net.Conn {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.socket
+}
+
+// Output implements sandbox.Sandbox.
+func (b *box) Output() *os.File {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.output
+}
+
+// SetCPU implements sandbox.Sandbox.
+func (b *box) SetCPU(milli int) error {
+	return b.alive(func() error { return b.slot.group.setCPU(milli) })
+}
+
+// Freeze implements sandbox.Sandbox.
+func (b *box) Freeze() error { return b.alive(b.slot.group.freeze) }
+
+// Thaw implements sandbox.Sandbox.
+func (b *box) Thaw() error { return b.alive(b.slot.group.thaw) }
+
+// alive runs f unless the sandbox is destroyed. A Destroy that comes while f runs
+// waits for nothing: the slot is not used again before clean has undone f's work,
+// and clean waits for f.
+func (b *box) alive(f func() error) error {
+	b.mu.Lock()
+	if b.dying {
+		defer b.mu.Unlock()
+		return sandbox.Destroyed(b.cause)
+	}
+	b.watchers.Add(1)
+	b.mu.Unlock()
+	defer b.watchers.Done()
+	return f()
+}
+
+// Signal implements sandbox.Sandbox. A command that has ended gets nothing.
+func (b *box) Signal(sig syscall.Signal) error {
+	return b.alive(func() error {
+		b.mu.Lock()
+		command := b.command
+		b.mu.Unlock()
+		if command == nil {
+			return errors.New("process: no command was started")
+		}
+		return command.kill(sig)
+	})
+}
+
+// Usage implements sandbox.Sandbox. The memory peak holds the page cache of files
+// that this sandbox was the first to read.
+func (b *box) Usage() (sandbox.Usage, error) {
+	var u sandbox.Usage
+	err := b.alive(func() (err error) {
+		u, err = b.usage()
+		return err
+	})
+	if errors.Is(err, sandbox.ErrDestroyed) {
+		<-b.destroyed
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.last, err
+	}
+	return u, err
+}
+
+func (b *box) usage() (sandbox.Usage, error) {
+	u, err := b.slot.group.usage()
+	u.CPU -= b.cpu0
+	return u, err
+}
+
+// Done implements sandbox.Sandbox.
+func (b *box) Done() <-chan struct{} { return b.done }
+
+// Exit implements sandbox.Sandbox.
+func (b *box) Exit() sandbox.Exit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.exit
+}
+
+// Destroy implements sandbox.Sandbox.
+func (b *box) Destroy(cause string) error {
+	b.mu.Lock()
+	if b.dying {
+		b.mu.Unlock()
+		<-b.destroyed
+		return b.destroyErr
+	}
+	b.dying, b.cause = true, cause
+	close(b.killed)
+	launching := b.launching
+	listeners := b.listeners
+	b.mu.Unlock()
+
+	err := b.end(launching, listeners)
+	b.mu.Lock()
+	b.destroyErr = err
+	b.mu.Unlock()
+	b.d.log.Debug("sandbox destroyed", "sandbox", b.id, "cause", cause, "error", err)
+	b.d.cleanLater(func() { b.d.clean(b, err == nil) })
+	close(b.destroyed) // after the line above: who waits for it may wait for the cleaning next
+	return err
+}
+
+// end kills everything and waits until it is dead.
+func (b *box) end(launching chan struct{}, listeners []net.Listener) error {
+	killErr := b.kill()
+	b.lifeline.Close()
+	for _, ln := range listeners {
+		ln.Close()
+	}
+	timer := time.NewTimer(deathLimit)
+	defer timer.Stop()
+	// A launch that was under way either fails, its pid namespace being gone, or
+	// is over; either way its process is dead before the first one is.
+	for _, gone := range []chan struct{}{launching, b.firstGone} {
+		if gone == nil {
+			continue
+		}
+		select {
+		case <-gone:
+		case <-timer.C:
+			return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
+				b.id, deathLimit, errors.Join(killErr, context.DeadlineExceeded))
+		}
+	}
+	b.mu.Lock()
+	started := b.command != nil
+	b.mu.Unlock()
+	if !started {
+		b.finish(sandbox.Exit{Code: -1, Signal: syscall.SIGKILL})
+	}
+	<-b.done // the command was reaped before its namespace could be gone
+	last, err := b.usage()
+	if err != nil {
+		b.d.log.Warn("cannot read the last usage of a sandbox", "sandbox", b.id, "error", err)
+	}
+	b.mu.Lock()
+	b.last = last
+	b.mu.Unlock()
+	return nil
+}

@@ -1,0 +1,464 @@
+//go:build linux && amd64
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hearth/sandbox"
+)
+
+// Defaults of Options and sandbox.Spec.
+const (
+	defaultMaxSandboxes = 1000
+	defaultMinFreeMB    = 128
+	defaultPids         = 1024
+	defaultFiles        = 1024
+	defaultTmpMB        = 512
+)
+
+// Driver makes process sandboxes. It is safe for concurrent use.
+type Driver struct {
+	log       *slog.Logger
+	max       int
+	minFreeMB int
+	stateDir  string
+	name      string // of the control groups
+	layout    layout
+	users     idRange
+	caps      int // capabilities that this kernel knows
+	filter    []unix.SockFilter
+	template  *template
+	proc      *os.File // the host's /proc, for threads that have left its mounts
+	tmp       *tmpPool
+	lo        *loopback
+	networks  Networks // nil without egress
+	setups    gate     // setups and launches at once
+
+	// background are the Creates in flight and the cleaning of dead sandboxes.
+	background sync.WaitGroup
+
+	mu       sync.Mutex
+	boxes    map[string]*box // by sandbox id, until clean
+	free     []*slot
+	made     int           // slots that exist or are lost, at most max
+	cleaning int           // slots that come back
+	changed  chan struct{} // closed and replaced when a slot comes back
+	closed   bool
+	lost     int // slots that were not fit for use again
+}
+
+// slot is what outlives a sandbox and is used by the next: control groups, and a
+// user that owns nothing else on the machine while a process of it lives.
+type slot struct {
+	uid   int
+	group *group
+}
+
+// idRange is a range of user and group ids. The first is that of every
+// sandbox's first process; the others belong to one slot each.
+type idRange struct{ first, n int }
+
+// mostSandboxes is what one driver has user ids for.
+const mostSandboxes = 1<<14 - 1
+
+// usersOf chooses the ids of a driver, far above those that people and systems
+// use, and different for drivers with different data.
+func usersOf(dataID string, n int) idRange {
+	const base, step, ranges = 1 << 30, mostSandboxes + 1, 1 << 15
+	h := fnv.New32a()
+	h.Write([]byte(dataID))
+	return idRange{first: base + int(h.Sum32()%ranges)*step, n: n}
+}
+
+// gate admits a number of callers at once.
+type gate chan struct{}
+
+// enter waits for a place until ctx ends or stop is closed.
+func (g gate) enter(ctx context.Context, stop <-chan struct{}) error {
+	select {
+	case g <- struct{}{}:
+		return nil
+	case <-stop:
+		return sandbox.ErrDestroyed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g gate) leave() { <-g }
+
+var validDataID = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
+
+// New removes what an earlier process with the same DataID left and returns a
+// driver. It needs root.
+func New(opts Options) (*Driver, error) {
+	l, err := detectLayout()
+	if err != nil {
+		return nil, err
+	}
+	return newOn(l, opts)
+}
+
+// newOn makes a driver that uses these control group hierarchies.
+func newOn(l layout, opts Options) (*Driver, error) {
+	if !validDataID.MatchString(opts.DataID) {
+		return nil, fmt.Errorf("process: data id %q: must be 1 to 32 of a-z, 0-9 and -", opts.DataID)
+	}
+	if !filepath.IsAbs(opts.StateDir) {
+		return nil, fmt.Errorf("process: state directory %q: must be an absolute path", opts.StateDir)
+	}
+	if opts.MaxSandboxes > mostSandboxes {
+		return nil, fmt.Errorf("process: MaxSandboxes is %d: at most %d", opts.MaxSandboxes, mostSandboxes)
+	}
+	d := &Driver{
+		log:       opts.Logger,
+		max:       opts.MaxSandboxes,
+		minFreeMB: opts.MinFreeMB,
+		stateDir:  opts.StateDir,
+		layout:    l,
+		name:      "hearth-" + opts.DataID,
+		networks:  opts.Networks,
+		setups:    make(gate, 2*runtime.NumCPU()),
+		boxes:     map[string]*box{},
+		changed:   make(chan struct{}),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.max <= 0 {
+		d.max = defaultMaxSandboxes
+	}
+	if d.minFreeMB <= 0 {
+		d.minFreeMB = defaultMinFreeMB
+	}
+	d.users = usersOf(opts.DataID, d.max+1)
+	if err := d.open(); err != nil {
+		d.networks = nil // they stay the caller's
+		return nil, errors.Join(err, d.release())
+	}
+	return d, nil
+}
+
+// open makes everything that the sandboxes share.
+func (d *Driver) open() (err error) {
+	if err := d.layout.check(); err != nil {
+		return err
+	}
+	if err := recoverGroups(d.layout, d.name); err != nil {
+		return fmt.Errorf("process: remove what an earlier run left: %w", err)
+	}
+	if err := d.layout.prepare(d.name); err != nil {
+		return err
+	}
+	if d.filter, err = filter(); err != nil {
+		return err
+	}
+	for d.caps < maxCapability {
+		if _, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, uintptr(d.caps), 0, 0, 0); err != nil {
+			break
+		}
+		d.caps++
+	}
+	if d.proc, err = os.Open("/proc"); err != nil {
+		return err
+	}
+	root := filepath.Join(d.stateDir, "root")
+	if err := os.MkdirAll(root, 0o711); err != nil {
+		return err
+	}
+	if d.template, err = newTemplate(root, d.users); err != nil {
+		return err
+	}
+	if d.tmp, err = newTmpPool(filepath.Join(d.stateDir, "tmp"), min(d.max, 64), d.log); err != nil {
+		return err
+	}
+	d.lo = newLoopback()
+	return nil
+}
+
+// Name implements sandbox.Driver.
+func (d *Driver) Name() string { return "process" }
+
+// Create implements sandbox.Driver.
+func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox, error) {
+	spec, err := complete(spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if spec.Egress != sandbox.EgressNone && d.networks == nil {
+		return nil, fmt.Errorf("process: egress %q: this driver has no networks: %w", spec.Egress, sandbox.ErrUnsupported)
+	}
+	b := &box{
+		d: d, id: spec.ID, limits: resourceLimits(spec),
+		firstGone: make(chan struct{}), done: make(chan struct{}),
+		killed: make(chan struct{}), destroyed: make(chan struct{}),
+	}
+	if err := d.admit(ctx, b, spec); err != nil {
+		return nil, err
+	}
+	defer d.background.Done()
+	if err := d.build(ctx, b, spec); err != nil {
+		d.cleanLater(func() { d.abandon(b) })
+		return nil, scarce(fmt.Errorf("process: create sandbox %s: %w", spec.ID, err))
+	}
+	b.watch()
+	d.mu.Lock()
+	b.ready = true
+	closed := d.closed
+	d.mu.Unlock()
+	if closed { // and Close did not see it
+		return nil, errors.Join(sandbox.ErrClosed, b.Destroy("shutdown"))
+	}
+	return b, nil
+}
+
+// complete fills in the defaults and names what is wrong.
+func complete(spec sandbox.Spec) (sandbox.Spec, error) {
+	if err := spec.Validate(); err != nil {
+		return spec, err
+	}
+	if spec.MemoryMB == 0 {
+		return spec, errors.New("process: MemoryMB is 0: a sandbox needs a memory limit")
+	}
+	if spec.Pids <= 0 {
+		spec.Pids = defaultPids
+	}
+	if spec.Files <= 0 {
+		spec.Files = defaultFiles
+	}
+	if spec.TmpMB <= 0 {
+		spec.TmpMB = defaultTmpMB
+	}
+	switch spec.Egress {
+	case "":
+		spec.Egress = sandbox.EgressNone
+	case sandbox.EgressNone, sandbox.EgressInternet:
+	default:
+		return spec, fmt.Errorf("process: egress %q: unknown", spec.Egress)
+	}
+	return spec, checkMounts(spec.Mounts)
+}
+
+func resourceLimits(spec sandbox.Spec) []rlimit {
+	files := uint64(spec.Files)
+	var own unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &own) == nil {
+		files = min(files, own.Max) // raising it would need a capability
+	}
+	return []rlimit{
+		{unix.RLIMIT_NOFILE, files},
+		// The user is the slot's alone, so this is a second fence behind the group's.
+		{unix.RLIMIT_NPROC, uint64(spec.Pids)},
+		{unix.RLIMIT_CORE, 0},
+		{unix.RLIMIT_RTPRIO, 0},
+		{unix.RLIMIT_NICE, 0},
+	}
+}
+
+// admit counts the Create in background, takes a slot, and registers the box.
+func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
+	if err := errors.Join(d.checkMemory(spec.MemoryMB), d.checkDisk(spec.TmpMB)); err != nil {
+		return err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return sandbox.ErrClosed
+	}
+	if _, ok := d.boxes[b.id]; ok {
+		return fmt.Errorf("process: sandbox %s exists already", b.id)
+	}
+	d.boxes[b.id] = b
+	d.background.Add(1)
+	slot, err := d.takeSlotLocked(ctx)
+	if err != nil {
+		delete(d.boxes, b.id)
+		d.background.Done()
+		return err
+	}
+	b.slot = slot
+	return nil
+}
+
+// build makes the sandbox. What it made before it failed, abandon removes.
+func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err error) {
+	if err := d.setups.enter(ctx, nil); err != nil {
+		return err
+	}
+	defer d.setups.leave()
+	if b.slot.group == nil {
+		name := strconv.Itoa(b.slot.uid - d.users.first)
+		if b.slot.group, err = newGroup(d.layout, d.name, name); err != nil {
+			return err
+		}
+	}
+	g := b.slot.group
+	if err := g.limit(spec.MemoryMB, spec.Pids); err != nil {
+		return err
+	}
+	if b.cpu0, err = g.cpuTime(); err != nil {
+		return err
+	}
+	if b.oom, err = watchOOM(g); err != nil {
+		return err
+	}
+	var networks Networks = d.lo
+	if spec.Egress != sandbox.EgressNone {
+		networks = d.networks
+	}
+	if b.netns, err = networks.Acquire(ctx, spec.Egress); err != nil {
+		return err
+	}
+	if b.tmp, err = d.tmp.get(ctx, spec.TmpMB, spec.MemoryMB); err != nil {
+		return err
+	}
+	return onThread(func() error { return b.house(spec) })
+}
+
+// cleanLater runs f, which ends in clean, in the background.
+func (d *Driver) cleanLater(f func()) {
+	d.mu.Lock()
+	d.cleaning++
+	d.mu.Unlock()
+	d.background.Go(f)
+}
+
+// abandon ends a sandbox that was not completed.
+func (d *Driver) abandon(b *box) {
+	dead := true
+	if b.lifeline != nil {
+		b.lifeline.Close()
+	}
+	if b.first != nil {
+		_ = b.first.kill(unix.SIGKILL) // it dies of the lifeline as well
+		_ = b.first.pidfd.SetReadDeadline(time.Now().Add(deathLimit))
+		_, err := b.first.wait()
+		dead = err == nil
+	}
+	d.clean(b, dead)
+}
+
+// clean takes a dead sandbox apart and gives its slot back. dead is false where
+// processes may be left: then the slot is lost.
+func (d *Driver) clean(b *box, dead bool) {
+	if b.oom != nil {
+		b.oom.close()
+	}
+	var errs []error
+	if dead {
+		b.watchers.Wait()
+	}
+	if b.mnt != nil {
+		errs = append(errs, b.mnt.Close())
+	}
+	if b.netns != nil && dead {
+		b.netns.Release()
+	}
+	if b.slot.group != nil {
+		errs = append(errs, b.slot.group.recycle())
+	}
+	if b.tmp != nil && dead {
+		if err := d.tmp.put(b.tmp); err != nil {
+			d.log.Warn("cannot remove a /tmp", "sandbox", b.id, "error", err)
+		}
+	}
+	d.settle(b, dead, errors.Join(errs...))
+}
+
+// settle unregisters a box and returns or loses its slot.
+func (d *Driver) settle(b *box, dead bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.boxes, b.id)
+	d.cleaning--
+	if dead && err == nil {
+		d.free = append(d.free, b.slot)
+	} else {
+		d.lost++
+		d.log.Error("a slot is lost: processes may be left in it", "sandbox", b.id, "error", err)
+	}
+	close(d.changed)
+	d.changed = make(chan struct{})
+}
+
+// Close implements sandbox.Driver. It closes the Networks as well. A slot that was
+// lost (a process that could not be killed, a group that did not become empty) is
+// in its error.
+func (d *Driver) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		d.background.Wait()
+		return nil
+	}
+	d.closed = true
+	var ready []*box
+	for _, b := range d.boxes {
+		if b.ready {
+			ready = append(ready, b)
+		}
+	}
+	d.mu.Unlock()
+
+	var wg sync.WaitGroup
+	for _, b := range ready {
+		d.setups <- struct{}{} // as many at once as setups
+		wg.Go(func() {
+			defer d.setups.leave()
+			_ = b.Destroy("shutdown") // a failure is counted in lost
+		})
+	}
+	wg.Wait()
+	d.background.Wait()
+	var lost error
+	if d.lost > 0 {
+		lost = fmt.Errorf("process: %d slots were lost; the next start removes what is left of them", d.lost)
+	}
+	return errors.Join(lost, d.release())
+}
+
+// release lets go of everything that the sandboxes shared. No sandbox is left.
+func (d *Driver) release() error {
+	var errs []error
+	if d.networks != nil {
+		errs = append(errs, d.networks.Close())
+	}
+	if d.lo != nil {
+		errs = append(errs, d.lo.Close())
+	}
+	if d.tmp != nil {
+		errs = append(errs, d.tmp.close())
+	}
+	for _, s := range d.free {
+		if s.group != nil {
+			errs = append(errs, s.group.close())
+		}
+	}
+	if d.lost == 0 {
+		errs = append(errs, removeGroups(d.layout.parents(d.name)))
+	}
+	if d.template != nil {
+		errs = append(errs, d.template.close())
+	}
+	if d.proc != nil {
+		errs = append(errs, d.proc.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,386 @@
+//go:build linux && amd64
+
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"hearth/sandbox"
+)
+
+// ctl is one controller's directory of a group.
+type ctl struct {
+	dir string
+	v2  bool
+}
+
+// group is the set of control groups of one slot. They are made once and used by
+// one sandbox after another: removing a memory group leaves it in the kernel for
+// as long as a page that it was charged for stays cached.
+type group struct {
+	memory, cpu, pids ctl
+
+	// core is the slot's version 2 directory, "" where that is not mounted. The
+	// command runs in core/run, which is frozen and killed; the first process in
+	// core/init, which is never frozen, so that its death ends a frozen sandbox.
+	core      string
+	run, init *os.File
+
+	freezer string // version 1, only where core is ""
+	acct    string // version 1 cpuacct, only where core is ""
+
+	// tasks are the version 1 files into which a thread writes 0 to move itself.
+	// Attaching another process by its pid waits for the whole machine's thread
+	// groups (10-20 ms); a thread that moves itself does not.
+	tasks []*os.File
+	dirs  []string // version 1 directories, each once
+}
+
+// newGroup makes (or, after a crash of this driver's own, reuses) the groups
+// name/slot.
+func newGroup(l layout, name, slot string) (*group, error) {
+	g := &group{}
+	at := func(c string) ctl {
+		mount, v2, _ := l.controller(c)
+		return ctl{filepath.Join(mount, name, slot), v2}
+	}
+	g.memory, g.cpu, g.pids = at("memory"), at("cpu"), at("pids")
+	v1 := []string{"memory", "cpu", "pids"}
+	if l.v2 != "" {
+		g.core = filepath.Join(l.v2, name, slot)
+	} else {
+		g.freezer, g.acct = at("freezer").dir, at("cpuacct").dir
+		v1 = append(v1, "freezer", "cpuacct")
+	}
+	for _, c := range v1 {
+		if mount, ok := l.v1[c]; ok {
+			if dir := filepath.Join(mount, name, slot); !slices.Contains(g.dirs, dir) {
+				g.dirs = append(g.dirs, dir)
+			}
+		}
+	}
+	if err := g.make(); err != nil {
+		return nil, errors.Join(fmt.Errorf("process: make control groups of slot %s: %w", slot, err), g.close())
+	}
+	return g, nil
+}
+
+func (g *group) make() (err error) {
+	dirs := g.dirs
+	if g.core != "" {
+		dirs = append(slices.Clone(dirs), g.core, g.core+"/run", g.core+"/init")
+	}
+	for _, dir := range dirs {
+		if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	for _, dir := range g.dirs {
+		f, err := os.OpenFile(dir+"/tasks", os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		g.tasks = append(g.tasks, f)
+	}
+	if g.core == "" {
+		return nil
+	}
+	if g.run, err = os.Open(g.core + "/run"); err != nil {
+		return err
+	}
+	g.init, err = os.Open(g.core + "/init")
+	return err
+}
+
+// enter moves the calling thread into the version 1 groups. The thread must end
+// afterwards.
+func (g *group) enter() error {
+	for _, f := range g.tasks {
+		if _, err := f.WriteAt([]byte("0"), 0); err != nil {
+			return fmt.Errorf("process: enter control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// limit sets the hard limits. The group is empty.
+func (g *group) limit(memoryMB, pids int) error {
+	bytes := strconv.FormatInt(int64(memoryMB)<<20, 10)
+	var err error
+	if g.memory.v2 {
+		err = errors.Join(put(g.memory.dir, "memory.max", bytes),
+			optional(put(g.memory.dir, "memory.swap.max", "0")),
+			put(g.memory.dir, "memory.oom.group", "1"))
+	} else {
+		// The limit with swap may not be below the one without.
+		err = errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
+			put(g.memory.dir, "memory.limit_in_bytes", bytes),
+			optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)))
+	}
+	if err = errors.Join(err, put(g.pids.dir, "pids.max", strconv.Itoa(pids))); err != nil {
+		return fmt.Errorf("process: set limits: %w", err)
+	}
+	return nil
+}
+
+// optional drops the error of a file that this kernel does not have.
+func optional(err error) error {
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	return err
+}
+
+// quota is the CFS quota and period, in microseconds, for thousandths of a core.
+// The period is 20 ms, and longer where the quota would be below the kernel's
+// least, 1 ms.
+func quota(milli int) (quotaUS, periodUS int) {
+	periodUS = 20_000
+	if least := (1_000_000 + milli - 1) / milli; least > periodUS {
+		periodUS = least
+	}
+	return max(milli*periodUS/1000, 1000), periodUS
+}
+
+// setCPU sets the quota, in thousandths of a core, with a burst of one quota
+// where the kernel has it; 0 removes it.
+func (g *group) setCPU(milli int) error {
+	if g.cpu.v2 {
+		if milli <= 0 {
+			return errors.Join(optional(put(g.cpu.dir, "cpu.max.burst", "0")), put(g.cpu.dir, "cpu.max", "max"))
+		}
+		q, p := quota(milli)
+		return errors.Join(optional(put(g.cpu.dir, "cpu.max.burst", "0")),
+			put(g.cpu.dir, "cpu.max", fmt.Sprintf("%d %d", q, p)),
+			optional(put(g.cpu.dir, "cpu.max.burst", strconv.Itoa(q))))
+	}
+	// A quota below the burst is refused, so the burst goes first.
+	err := optional(put(g.cpu.dir, "cpu.cfs_burst_us", "0"))
+	if milli <= 0 {
+		return errors.Join(err, put(g.cpu.dir, "cpu.cfs_quota_us", "-1"))
+	}
+	q, p := quota(milli)
+	return errors.Join(err,
+		put(g.cpu.dir, "cpu.cfs_quota_us", "-1"),
+		put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)),
+		put(g.cpu.dir, "cpu.cfs_quota_us", strconv.Itoa(q)),
+		optional(put(g.cpu.dir, "cpu.cfs_burst_us", strconv.Itoa(q))))
+}
+
+// freeze stops what runs in the group. On version 2 it does not wait for it.
+func (g *group) freeze() error {
+	if g.core != "" {
+		return put(g.core+"/run", "cgroup.freeze", "1")
+	}
+	if err := put(g.freezer, "freezer.state", "FROZEN"); err != nil {
+		return err
+	}
+	return poll(time.Second, func() (bool, error) {
+		b, err := os.ReadFile(g.freezer + "/freezer.state")
+		return strings.TrimSpace(string(b)) == "FROZEN", err
+	})
+}
+
+func (g *group) thaw() error {
+	if g.core != "" {
+		return put(g.core+"/run", "cgroup.freeze", "0")
+	}
+	return put(g.freezer, "freezer.state", "THAWED")
+}
+
+// kill ends every process of the command, frozen or not. On version 1 it only
+// thaws: the death of the first process does the rest.
+func (g *group) kill() error {
+	if g.core != "" {
+		return optional(put(g.core+"/run", "cgroup.kill", "1"))
+	}
+	return g.thaw()
+}
+
+// oomKills counts the processes of the group that were killed for want of memory,
+// since the group was made.
+func (g *group) oomKills() (int64, error) {
+	if g.memory.v2 {
+		return field(g.memory.dir, "memory.events", "oom_kill")
+	}
+	return field(g.memory.dir, "memory.oom_control", "oom_kill")
+}
+
+// cpuTime is what the group used since it was made.
+func (g *group) cpuTime() (time.Duration, error) {
+	if g.core != "" {
+		us, err := field(g.core, "cpu.stat", "usage_usec")
+		return time.Duration(us) * time.Microsecond, err
+	}
+	ns, err := number(g.acct, "cpuacct.usage")
+	return time.Duration(ns), err
+}
+
+// usage reads what the group uses; cpu is the group's own count, never reset. The
+// memory figures hold the page cache of what the sandbox read first.
+func (g *group) usage() (sandbox.Usage, error) {
+	now, peak := "memory.usage_in_bytes", "memory.max_usage_in_bytes"
+	if g.memory.v2 {
+		now, peak = "memory.current", "memory.peak"
+	}
+	var u sandbox.Usage
+	var err [4]error
+	u.Memory, err[0] = number(g.memory.dir, now)
+	if u.MemoryPeak, err[1] = number(g.memory.dir, peak); g.memory.v2 && errors.Is(err[1], os.ErrNotExist) {
+		u.MemoryPeak, err[1] = u.Memory, nil // memory.peak came with Linux 5.19
+	}
+	u.CPU, err[2] = g.cpuTime()
+	pids, e := number(g.pids.dir, "pids.current")
+	u.Pids, err[3] = int(pids), e
+	return u, errors.Join(err[:]...)
+}
+
+// populated reports whether a process is left in the group.
+func (g *group) populated() (bool, error) {
+	for _, dir := range g.dirs {
+		b, err := os.ReadFile(dir + "/tasks")
+		if err != nil || len(b) > 0 {
+			return len(b) > 0, err
+		}
+	}
+	if g.core == "" {
+		return false, nil
+	}
+	n, err := field(g.core, "cgroup.events", "populated")
+	return n > 0, err
+}
+
+// recycle makes the group fit for its next sandbox: empty, thawed, without quota,
+// with the memory of the last one given back and its peak forgotten.
+func (g *group) recycle() error {
+	err := poll(2*time.Second, func() (bool, error) {
+		populated, err := g.populated()
+		return !populated, err
+	})
+	if err != nil {
+		return fmt.Errorf("process: control group does not become empty: %w", err)
+	}
+	if err := errors.Join(g.thaw(), g.setCPU(0)); err != nil {
+		return err
+	}
+	if err := g.renewRun(); err != nil {
+		return err
+	}
+	if !g.memory.v2 {
+		return g.forgetMemory()
+	}
+	// A peak can be reset from Linux 6.12 on, and only for the descriptor that
+	// wrote; older kernels show the highest of all sandboxes of a slot. So a
+	// version 2 memory group is made anew, emptied first.
+	if now, err := number(g.memory.dir, "memory.current"); err == nil && now > 0 {
+		_ = put(g.memory.dir, "memory.reclaim", strconv.FormatInt(now, 10)) // best effort, EAGAIN where some stays
+	}
+	if err := g.close(); err != nil {
+		return err
+	}
+	g.tasks, g.run, g.init = nil, nil, nil
+	return g.make()
+}
+
+// renewRun makes core/run anew. A group that was once killed kills whatever is
+// later born into it (seen on Linux 6.18: clone compares the kill count of the
+// group with that of the parent's). Without controllers it costs 40 µs.
+func (g *group) renewRun() (err error) {
+	if g.core == "" {
+		return nil
+	}
+	g.run.Close()
+	dir := g.core + "/run"
+	if err := removeGroups([]string{dir}); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	g.run, err = os.Open(dir)
+	return err
+}
+
+// residue is how much cached memory of the last sandbox may stay charged to a
+// version 1 group. The kernel gives it up as soon as the next one needs it;
+// giving it up here takes 30 ms and more.
+const residue = 16 << 20
+
+func (g *group) forgetMemory() error {
+	now, err := number(g.memory.dir, "memory.usage_in_bytes")
+	if err == nil && now > residue {
+		err = optional(busy(put(g.memory.dir, "memory.force_empty", "0")))
+	}
+	return errors.Join(err, put(g.memory.dir, "memory.max_usage_in_bytes", "0"))
+}
+
+// busy drops the error of pages that cannot be given back now.
+func busy(err error) error {
+	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINTR) {
+		return nil
+	}
+	return err
+}
+
+// close removes the groups. They must be empty.
+func (g *group) close() error {
+	for _, f := range append(g.tasks, g.run, g.init) {
+		if f != nil {
+			f.Close()
+		}
+	}
+	dirs := g.dirs
+	if g.core != "" {
+		dirs = append(slices.Clone(dirs), g.core+"/run", g.core+"/init", g.core)
+	}
+	return removeGroups(dirs)
+}
+
+// removeGroups removes empty groups. A dead process leaves its group a moment
+// after it was reaped, so a busy one is tried again for a second.
+func removeGroups(dirs []string) error {
+	var errs []error
+	for _, dir := range dirs {
+		errs = append(errs, poll(time.Second, func() (bool, error) {
+			err := os.Remove(dir)
+			switch {
+			case err == nil || errors.Is(err, os.ErrNotExist):
+				return true, nil
+			case errors.Is(err, unix.EBUSY):
+				return false, nil
+			}
+			return false, err
+		}))
+	}
+	return errors.Join(errs...)
+}
+
+// poll asks until done, for what the kernel has no event for. It asks at once,
+// then after 0.1 ms, and then ever less often, up to 10 ms.
+func poll(limit time.Duration, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for wait := 100 * time.Microsecond; ; wait = min(2*wait, 10*time.Millisecond) {
+		ok, err := done()
+		if ok || err != nil {
+			return err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return ctx.Err()
+		}
+	}
+}

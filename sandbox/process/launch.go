@@ -1,0 +1,217 @@
+//go:build linux && amd64
+
+package process
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"hearth/sandbox"
+)
+
+// hostname is what every sandbox is called from inside.
+const hostname = "sandbox"
+
+// namespaces are the ones that each sandbox has of its own, besides the network.
+const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
+
+// house makes a sandbox's namespaces and starts its first process in them. It
+// runs on a thread of its own and fills in b.first, b.lifeline and b.mnt.
+func (b *box) house(spec sandbox.Spec) error {
+	sources, err := openSources(spec.Mounts)
+	if err != nil {
+		return err
+	}
+	defer closeSources(sources)
+	if err := enterNamespaces(int(b.d.template.ns.Fd()), b.netns.FD()); err != nil {
+		return err
+	}
+	tmp := b.tmp.take()
+	err = attach(tmp, "/tmp")
+	unix.Close(tmp)
+	if err != nil {
+		return err
+	}
+	if err := attachSources(sources); err != nil {
+		return err
+	}
+	mnt, err := unix.Openat(int(b.d.proc.Fd()), "thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("process: open the mount namespace: %w", err)
+	}
+	b.mnt = os.NewFile(uintptr(mnt), "mount namespace")
+	if err := b.startFirst(); err != nil {
+		return err
+	}
+	return maskProc()
+}
+
+// enterNamespaces gives the calling thread a copy of the template's mounts, the
+// network namespace, and new namespaces of the other kinds.
+func enterNamespaces(template, netns int) error {
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return fmt.Errorf("process: unshare: %w", err)
+	}
+	if err := unix.Setns(template, unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("process: enter the template: %w", err)
+	}
+	if err := unix.Unshare(namespaces); err != nil {
+		return fmt.Errorf("process: new namespaces: %w", err)
+	}
+	if err := unix.Setns(netns, unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("process: enter the network namespace: %w", err)
+	}
+	if err := unix.Sethostname([]byte(hostname)); err != nil {
+		return fmt.Errorf("process: set the host name: %w", err)
+	}
+	return nil
+}
+
+// startFirst spawns pid 1 of the sandbox. It mounts /proc, which only a process
+// in the pid namespace can, and gives up everything that it could do before it
+// runs its program. Its user is not the sandbox's: what runs inside cannot signal
+// or trace it.
+func (b *box) startFirst() error {
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		return err
+	}
+	defer unix.Close(pipe[0])
+	b.lifeline = os.NewFile(uintptr(pipe[1]), "lifeline")
+	read, err := unix.FcntlInt(uintptr(pipe[0]), unix.F_DUPFD_CLOEXEC, lowFD)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(read)
+
+	var s script
+	defer s.release()
+	s.add("mount /proc", unix.SYS_MOUNT, s.text("proc"), s.text("/proc"), s.text("proc"),
+		unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0)
+	s.descriptors([]int{read})
+	s.ignore(unix.SIGCHLD)
+	s.add("setsid", unix.SYS_SETSID)
+	s.dropPrivileges(b.d.users.first, b.d.caps)
+	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
+	s.exec(firstPath, []string{"first"}, nil)
+
+	cgroup := -1
+	if b.slot.group.init != nil {
+		cgroup = int(b.slot.group.init.Fd())
+	}
+	b.first, err = spawn(&s, cgroup)
+	return err
+}
+
+// launch starts the command in the sandbox. It runs on a thread of its own.
+func (b *box) launch(cmd sandbox.Command, p *plumbing) (*proc, error) {
+	if err := b.slot.group.enter(); err != nil {
+		return nil, err
+	}
+	if err := unix.Unshare(unix.CLONE_FS); err != nil {
+		return nil, fmt.Errorf("process: unshare: %w", err)
+	}
+	if err := b.join(namespaces | unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	var s script
+	defer s.release()
+	s.descriptors(p.theirs)
+	s.add("setsid", unix.SYS_SETSID)
+	s.outOfMemoryFirst(len(p.theirs))
+	s.limits(b.limits)
+	s.dropPrivileges(b.slot.uid, b.d.caps)
+	dir := cmd.Dir
+	if dir == "" {
+		dir = "/"
+	}
+	s.add("change to "+dir, unix.SYS_CHDIR, s.text(dir))
+	s.seccomp(b.d.filter)
+	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
+	s.exec(cmd.Args[0], cmd.Args, cmd.Env)
+
+	cgroup := -1
+	if b.slot.group.run != nil {
+		cgroup = int(b.slot.group.run.Fd())
+	}
+	return spawn(&s, cgroup)
+}
+
+// join moves the calling thread into namespaces of the sandbox.
+func (b *box) join(kinds int) error {
+	conn, err := b.first.pidfd.SyscallConn()
+	if err != nil {
+		return sandbox.ErrDestroyed
+	}
+	var joinErr error
+	if err := conn.Control(func(fd uintptr) { joinErr = unix.Setns(int(fd), kinds) }); err != nil {
+		return sandbox.ErrDestroyed
+	}
+	if joinErr != nil {
+		return fmt.Errorf("process: enter the sandbox: %w", joinErr)
+	}
+	return nil
+}
+
+// descriptors leaves the process with exactly these, as 0, 1, 2 and so on.
+func (s *script) descriptors(fds []int) {
+	for to, from := range fds {
+		s.add("move a descriptor", unix.SYS_DUP3, uintptr(from), uintptr(to), 0)
+	}
+	s.add("close descriptors", unix.SYS_CLOSE_RANGE, uintptr(len(fds)), uintptr(^uint32(0)), 0)
+}
+
+// ignore makes a signal ignored, which an exec keeps.
+func (s *script) ignore(sig unix.Signal) {
+	action := &struct{ handler, flags, restorer, mask uintptr }{handler: 1} // SIG_IGN
+	s.add("ignore a signal", unix.SYS_RT_SIGACTION, uintptr(sig), pin(s, action), 0, 8)
+}
+
+// outOfMemoryFirst makes the process a likelier victim than Hearth when the whole
+// machine is out of memory. free is the lowest free descriptor.
+func (s *script) outOfMemoryFirst(free int) {
+	const score = "500"
+	s.add("open oom_score_adj", unix.SYS_OPEN, s.text("/proc/self/oom_score_adj"), unix.O_WRONLY, 0)
+	s.add("set oom_score_adj", unix.SYS_WRITE, uintptr(free), s.text(score), uintptr(len(score)))
+	s.add("close oom_score_adj", unix.SYS_CLOSE, uintptr(free))
+}
+
+// rlimit is one resource limit, hard and soft alike.
+type rlimit struct {
+	resource int
+	value    uint64
+}
+
+func (s *script) limits(limits []rlimit) {
+	for _, l := range limits {
+		s.add("set resource limit "+strconv.Itoa(l.resource), unix.SYS_PRLIMIT64, 0, uintptr(l.resource),
+			pin(s, &unix.Rlimit{Cur: l.value, Max: l.value}), 0)
+	}
+}
+
+// maxCapability is above every capability that there can be. Dropping one that
+// this kernel does not know is EINVAL, so Driver.caps counts them.
+const maxCapability = 64
+
+// dropPrivileges leaves the process without any capability, now and for ever, as
+// this user in this group alone.
+func (s *script) dropPrivileges(id, caps int) {
+	for c := range caps {
+		s.add("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+	}
+	s.add("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+	s.add("drop groups", unix.SYS_SETGROUPS, 0, 0)
+	s.add("set the group", unix.SYS_SETRESGID, uintptr(id), uintptr(id), uintptr(id))
+	s.add("set the user", unix.SYS_SETRESUID, uintptr(id), uintptr(id), uintptr(id))
+	header := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	s.add("drop capabilities", unix.SYS_CAPSET, pin(s, header), pin(s, new([2]unix.CapUserData)))
+	s.add("set no_new_privs", unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
+}
+
+// exec ends a script.
+func (s *script) exec(path string, args, env []string) {
+	s.add("exec "+path, unix.SYS_EXECVE, s.text(path), s.texts(args), s.texts(env))
+}

@@ -1,0 +1,92 @@
+//go:build linux && amd64
+
+package process
+
+import (
+	"encoding/binary"
+	"slices"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// verdictOf runs the filter as the kernel would.
+func verdictOf(t *testing.T, prog []unix.SockFilter, arch, nr uint32, args [6]uint64) uint32 {
+	t.Helper()
+	data := make([]byte, 64)
+	binary.LittleEndian.PutUint32(data[dataNr:], nr)
+	binary.LittleEndian.PutUint32(data[dataArch:], arch)
+	for i, a := range args {
+		binary.LittleEndian.PutUint64(data[dataArg0+8*i:], a)
+	}
+	var acc uint32
+	for pc := 0; pc < len(prog); pc++ {
+		in := prog[pc]
+		var hit bool
+		switch in.Code {
+		case unix.BPF_LD | unix.BPF_W | unix.BPF_ABS:
+			acc = binary.LittleEndian.Uint32(data[in.K:])
+			continue
+		case unix.BPF_RET | unix.BPF_K:
+			return in.K
+		case unix.BPF_JMP | unix.BPF_K | unix.BPF_JEQ:
+			hit = acc == in.K
+		case unix.BPF_JMP | unix.BPF_K | unix.BPF_JGE:
+			hit = acc >= in.K
+		case unix.BPF_JMP | unix.BPF_K | unix.BPF_JSET:
+			hit = acc&in.K != 0
+		default:
+			t.Fatalf("instruction %d has code %#x", pc, in.Code)
+		}
+		if hit {
+			pc += int(in.Jt)
+		} else {
+			pc += int(in.Jf)
+		}
+	}
+	t.Fatal("the filter runs off its end")
+	return 0
+}
+
+// The compiled tree says of every number what the lists say.
+func TestFilterIsTheLists(t *testing.T) {
+	prog, err := filter()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d instructions", len(prog))
+	for nr := uint32(0); nr < 2000; nr++ {
+		if _, ruled := argumentRules[nr]; ruled {
+			continue // TestForbiddenCalls asks the kernel
+		}
+		want := retDenied
+		switch {
+		case nr > lastKnownCall || slices.Contains(absentCalls, nr):
+			want = retAbsent
+		case slices.Contains(allowedCalls, nr):
+			want = retAllow
+		}
+		if got := verdictOf(t, prog, unix.AUDIT_ARCH_X86_64, nr, [6]uint64{}); got != want {
+			t.Errorf("call %d: %#x, want %#x", nr, got, want)
+		}
+	}
+	if got := verdictOf(t, prog, unix.AUDIT_ARCH_I386, unix.SYS_READ, [6]uint64{}); got != retKill {
+		t.Errorf("a 32-bit call: %#x", got)
+	}
+	if got := verdictOf(t, prog, unix.AUDIT_ARCH_X86_64, unix.SYS_CLONE, [6]uint64{unix.CLONE_THREAD | unix.CLONE_VM}); got != retAllow {
+		t.Errorf("a new thread: %#x", got)
+	}
+	if got := verdictOf(t, prog, unix.AUDIT_ARCH_X86_64, unix.SYS_SOCKET, [6]uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}); got != retAllow {
+		t.Errorf("a routing socket: %#x", got)
+	}
+}
+
+func TestListsDoNotOverlap(t *testing.T) {
+	seen := map[uint32]bool{}
+	for _, nr := range slices.Concat(allowedCalls, absentCalls) {
+		if seen[nr] || len(argumentRules[nr]) > 0 {
+			t.Errorf("call %d is listed twice", nr)
+		}
+		seen[nr] = true
+	}
+}

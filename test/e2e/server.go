@@ -1,0 +1,308 @@
+package e2e
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	// readyTimeout bounds a start: an engine that recovers, a first clean-up.
+	readyTimeout = 60 * time.Second
+	// stopTimeout bounds a stop after SIGTERM, draining included.
+	stopTimeout = 60 * time.Second
+	readyPrefix = "hearth: ready on "
+)
+
+// Server is a running binary with a data directory of its own.
+type Server struct {
+	URL  string // http://127.0.0.1:PORT
+	Data string // the data directory
+
+	cmd     *exec.Cmd
+	log     *tail
+	exited  chan struct{} // closed when the process has been waited for
+	exitErr error         // valid once exited is closed
+}
+
+// Binary returns the path of the binary under test: $HEARTH_BIN, or one that is
+// built once for this process and removed by CleanUp.
+func Binary(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("HEARTH_BIN"); path != "" {
+		return path
+	}
+	path, err := built()
+	if err != nil {
+		t.Fatalf("build the binary: %v", err)
+	}
+	return path
+}
+
+// buildDir holds the built binary.
+var buildDir = sync.OnceValues(func() (string, error) { return os.MkdirTemp("", "hearth-e2e-") })
+
+var built = sync.OnceValues(func() (string, error) {
+	dir, err := buildDir()
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "hearth")
+	cmd := exec.Command("go", "build", "-o", path, "hearth/cmd/hearth")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+// CleanUp removes what Binary built. TestMain calls it last.
+func CleanUp() {
+	if dir, err := buildDir(); err == nil {
+		_ = os.RemoveAll(dir)
+	}
+}
+
+// Start runs 'hearth up' on a free port with a new data directory, waits until it
+// is ready, and stops it when the test ends: with SIGTERM, which it has to obey,
+// and then nothing of it may be left on the machine. More arguments go to 'up'.
+func Start(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := Open(t, t.TempDir(), args...)
+	t.Cleanup(func() { s.Stop(t) })
+	return s
+}
+
+// Open is Start with a data directory that may be in use already; the caller stops
+// the server, or kills it.
+func Open(t testing.TB, data string, args ...string) *Server {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("the process sandbox needs root")
+	}
+	s := &Server{Data: data, log: &tail{}, exited: make(chan struct{})}
+	s.cmd = exec.Command(Binary(t), append([]string{"up", "--listen", "127.0.0.1:0", "--data", data}, args...)...)
+	s.cmd.Stderr = s.log
+	stdout, err := s.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := make(chan string, 1)
+	go s.read(stdout, ready)
+	select {
+	case s.URL = <-ready:
+		return s
+	case <-s.exited:
+		t.Fatalf("the server ended before it was ready: %v\n%s", s.exitErr, s.log)
+	case <-time.After(readyTimeout):
+		s.Kill()
+		t.Fatalf("the server was not ready after %v\n%s", readyTimeout, s.log)
+	}
+	return nil
+}
+
+// read passes on the ready line and keeps the rest, until the process has ended.
+func (s *Server) read(stdout io.Reader, ready chan<- string) {
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() {
+		if url, ok := strings.CutPrefix(lines.Text(), readyPrefix); ok {
+			ready <- url
+		}
+		fmt.Fprintln(s.log, lines.Text())
+	}
+	_, _ = io.Copy(io.Discard, stdout) // a line too long for the scanner must not block the server
+	s.exitErr = s.cmd.Wait()
+	close(s.exited)
+}
+
+// Log returns the end of what the server has written.
+func (s *Server) Log() string { return s.log.String() }
+
+// Stop ends the server with SIGTERM and checks that it exits with success and
+// leaves nothing behind. A server that was stopped already is left alone.
+func (s *Server) Stop(t testing.TB) {
+	t.Helper()
+	select {
+	case <-s.exited:
+		return
+	default:
+	}
+	processes := descendants(s.cmd.Process.Pid)
+	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
+	select {
+	case <-s.exited:
+	case <-time.After(stopTimeout):
+		s.Kill()
+		t.Fatalf("the server did not stop within %v of SIGTERM\n%s", stopTimeout, s.log)
+	}
+	if s.exitErr != nil {
+		t.Errorf("the server stopped with %v\n%s", s.exitErr, s.log)
+	}
+	for _, left := range s.leftovers(processes) {
+		t.Errorf("left behind: %s", left)
+	}
+	if t.Failed() {
+		t.Logf("the server's log:\n%s", s.log)
+	}
+}
+
+// Kill ends the server with SIGKILL and waits for its end.
+func (s *Server) Kill() {
+	_ = s.cmd.Process.Kill() // it may have ended already
+	<-s.exited
+}
+
+// Run runs another command of the binary against this server's data directory or
+// address and returns what it prints.
+func (s *Server) Run(ctx context.Context, t testing.TB, args ...string) ([]byte, error) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	var stderr tail
+	cmd.Stderr = &stderr
+	cmd.Env = append(os.Environ(), "HEARTH_SERVER="+s.URL, "HEARTH_DATA="+s.Data)
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("hearth %s: %w\n%s%s", strings.Join(args, " "), err, out, &stderr)
+	}
+	return out, err
+}
+
+// tail keeps the last tailSize bytes that were written to it.
+type tail struct {
+	mu   sync.Mutex
+	text []byte
+}
+
+const tailSize = 64 << 10
+
+func (w *tail) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.text = append(w.text, p...)
+	if over := len(w.text) - tailSize; over > 0 {
+		w.text = append(w.text[:0], w.text[over:]...)
+	}
+	return len(p), nil
+}
+
+func (w *tail) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return string(w.text)
+}
+
+// process is one process, told from a later one with the same id by its start.
+type process struct {
+	pid   int
+	start string // in clock ticks since boot, from /proc/PID/stat
+	name  string
+}
+
+// descendants lists the living processes below pid.
+func descendants(pid int) []process {
+	children := map[int][]process{}
+	entries, _ := os.ReadDir("/proc")
+	for _, e := range entries {
+		id, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		if p, parent, ok := stat(id); ok {
+			children[parent] = append(children[parent], p)
+		}
+	}
+	var found []process
+	for next := []int{pid}; len(next) > 0; next = next[1:] {
+		for _, p := range children[next[0]] {
+			found = append(found, p)
+			next = append(next, p.pid)
+		}
+	}
+	return found
+}
+
+// stat reads /proc/PID/stat: "pid (name) state ppid …", the start being field 22.
+func stat(pid int) (p process, parent int, ok bool) {
+	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return p, 0, false
+	}
+	open, shut := strings.IndexByte(string(raw), '('), strings.LastIndexByte(string(raw), ')')
+	if open < 0 || shut < open {
+		return p, 0, false
+	}
+	fields := strings.Fields(string(raw[shut+1:]))
+	if len(fields) < 20 {
+		return p, 0, false
+	}
+	parent, err = strconv.Atoi(fields[1])
+	return process{pid: pid, start: fields[19], name: string(raw[open+1 : shut])}, parent, err == nil
+}
+
+// leftovers lists what the stopped server should have taken with it: its
+// processes, and what carries the id of its data directory (cgroups, links) or
+// its path (mounts).
+func (s *Server) leftovers(processes []process) []string {
+	left := s.orphans(processes)
+	mounts, _ := os.ReadFile("/proc/self/mountinfo")
+	for line := range strings.Lines(string(mounts)) {
+		if strings.Contains(line, s.Data) {
+			left = append(left, "mount "+strings.TrimSpace(line))
+		}
+	}
+	id := s.dataID()
+	if id == "" {
+		return append(left, "a data directory without hearth.json")
+	}
+	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
+			left = append(left, "cgroup "+path)
+		}
+		return nil // groups of others come and go meanwhile
+	})
+	links, _ := net.Interfaces()
+	for _, link := range links {
+		if strings.Contains(link.Name, id) {
+			left = append(left, "link "+link.Name)
+		}
+	}
+	return left
+}
+
+// orphans names those of the processes that still live.
+func (s *Server) orphans(processes []process) []string {
+	var left []string
+	for _, p := range processes {
+		if now, _, ok := stat(p.pid); ok && now.start == p.start {
+			left = append(left, fmt.Sprintf("process %d (%s)", p.pid, p.name))
+		}
+	}
+	return left
+}
+
+// dataID is the id of the data directory, which is part of every name that the
+// server gives to a thing outside it.
+func (s *Server) dataID() string {
+	var identity struct{ ID string }
+	raw, err := os.ReadFile(filepath.Join(s.Data, "hearth.json"))
+	if err != nil || json.Unmarshal(raw, &identity) != nil {
+		return ""
+	}
+	return identity.ID
+}
