@@ -44,6 +44,7 @@
 // The package owns namespaces, veths, the table and the resolver. It must not
 // know what a sandbox or a function is; its neighbour sandbox/process does.
 //
-// Locks: Pool.mu before nothing else; the filter and the resolver have their own
-// and call nobody while they hold them.
+// Locks: uplinks.mu before filter.mu, both held over calls to the kernel, which
+// are what they order; no other lock is held while anything is called. The
+// package is for linux; elsewhere only the resolver is compiled.
 package network

@@ -17,6 +17,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
+// patience bounds what a test waits for; no passing test waits for it.
+const patience = 10 * time.Second
+
 // ask builds a query for an A record. size announces an EDNS size where not 0.
 func ask(t testing.TB, id uint16, name string, size int) []byte {
 	t.Helper()
@@ -38,6 +41,34 @@ func ask(t testing.TB, id uint16, name string, size int) []byte {
 	m, err := b.Finish()
 	must(err)
 	return m
+}
+
+// nameReply answers a query from the A records given.
+func nameReply(message []byte, records map[string]string) []byte {
+	var p dnsmessage.Parser
+	h, err := p.Start(message)
+	if err != nil {
+		return nil
+	}
+	q, err := p.Question()
+	if err != nil {
+		return nil
+	}
+	address, found := records[strings.ToLower(q.Name.String())]
+	m := dnsmessage.Message{Header: dnsmessage.Header{ID: h.ID, Response: true, RecursionAvailable: true}, Questions: []dnsmessage.Question{q}}
+	if !found {
+		m.RCode = dnsmessage.RCodeNameError
+	} else if q.Type == dnsmessage.TypeA {
+		m.Answers = []dnsmessage.Resource{{
+			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
+			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(address).As4()},
+		}}
+	}
+	reply, err := m.Pack()
+	if err != nil {
+		return nil
+	}
+	return reply
 }
 
 // upstream is a name server on the host's loopback that answers with what reply

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/net/dns/dnsmessage"
 	"golang.org/x/sys/unix"
 
 	"hearth/sandbox"
@@ -33,7 +32,6 @@ const (
 	azure      = "168.63.129.16"   // likewise
 	hostOther  = "192.0.2.77"      // another address of the host
 	serverName = "server.example."
-	patience   = 10 * time.Second
 )
 
 var allowed = netip.MustParsePrefix("10.231.7.0/30")
@@ -188,33 +186,6 @@ func serveNames(t *testing.T, c net.PacketConn, records map[string]string) {
 		c.Close()
 		<-done
 	})
-}
-
-func nameReply(message []byte, records map[string]string) []byte {
-	var p dnsmessage.Parser
-	h, err := p.Start(message)
-	if err != nil {
-		return nil
-	}
-	q, err := p.Question()
-	if err != nil {
-		return nil
-	}
-	address, found := records[strings.ToLower(q.Name.String())]
-	m := dnsmessage.Message{Header: dnsmessage.Header{ID: h.ID, Response: true, RecursionAvailable: true}, Questions: []dnsmessage.Question{q}}
-	if !found {
-		m.RCode = dnsmessage.RCodeNameError
-	} else if q.Type == dnsmessage.TypeA {
-		m.Answers = []dnsmessage.Resource{{
-			Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class, TTL: 1},
-			Body:   &dnsmessage.AResource{A: netip.MustParseAddr(address).As4()},
-		}}
-	}
-	reply, err := m.Pack()
-	if err != nil {
-		return nil
-	}
-	return reply
 }
 
 // pool opens a pool that knows the world's name server; change may alter it.
