@@ -173,7 +173,7 @@ func (f *life) end() {
 	if code := f.client.errorCode(err); code != "ResourceNotFoundException" {
 		f.t.Errorf("invoking a deleted function: %q, %v", code, err)
 	}
-	_, err = f.client.create(f.ctx, function{name: "bad name", runtime: "nodejs22.x", handler: "h", zip: []byte("x")})
+	_, err = f.client.create(f.ctx, function{name: "bad name", runtime: "nodejs22.x", handler: "h", zip: f.lang.zip(f.t, "bad")})
 	if code := f.client.errorCode(err); code != "ValidationException" {
 		f.t.Errorf("creating a function with a bad name: %q, %v", code, err)
 	}
@@ -253,7 +253,7 @@ func TestRestart(t *testing.T) {
 	}
 	s.Kill()
 	s = Open(t, data)
-	for _, left := range s.orphans(running) {
+	for _, left := range orphans(running) {
 		t.Errorf("left by the killed server: %s", left)
 	}
 	f.client = newGoClient(t, s)

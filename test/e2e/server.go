@@ -210,6 +210,7 @@ func (w *tail) String() string {
 // process is one process, told from a later one with the same id by its start.
 type process struct {
 	pid   int
+	state string // R, S, Z …
 	start string // in clock ticks since boot, from /proc/PID/stat
 	name  string
 }
@@ -252,14 +253,14 @@ func stat(pid int) (p process, parent int, ok bool) {
 		return p, 0, false
 	}
 	parent, err = strconv.Atoi(fields[1])
-	return process{pid: pid, start: fields[19], name: string(raw[open+1 : shut])}, parent, err == nil
+	return process{pid: pid, state: fields[0], start: fields[19], name: string(raw[open+1 : shut])}, parent, err == nil
 }
 
 // leftovers lists what the stopped server should have taken with it: its
 // processes, and what carries the id of its data directory (cgroups, links) or
 // its path (mounts).
 func (s *Server) leftovers(processes []process) []string {
-	left := s.orphans(processes)
+	left := orphans(processes)
 	mounts, _ := os.ReadFile("/proc/self/mountinfo")
 	for line := range strings.Lines(string(mounts)) {
 		if strings.Contains(line, s.Data) {
@@ -285,15 +286,32 @@ func (s *Server) leftovers(processes []process) []string {
 	return left
 }
 
-// orphans names those of the processes that still live.
-func (s *Server) orphans(processes []process) []string {
-	var left []string
-	for _, p := range processes {
-		if now, _, ok := stat(p.pid); ok && now.start == p.start {
-			left = append(left, fmt.Sprintf("process %d (%s)", p.pid, p.name))
+// dyingTimeout bounds how long a killed process may take to be gone. The last step
+// is not the server's: the machine's init waits for what was left to it, and the
+// first process of a pid namespace stays until its children were waited for.
+const dyingTimeout = 10 * time.Second
+
+// orphans names those of the processes that live on.
+func orphans(processes []process) []string {
+	deadline := time.After(dyingTimeout)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var left []string
+		for _, p := range processes {
+			if now, _, ok := stat(p.pid); ok && now.start == p.start && now.state != "Z" {
+				left = append(left, fmt.Sprintf("process %d (%s) in state %s", p.pid, p.name, now.state))
+			}
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-deadline:
+			return left
+		case <-again.C:
 		}
 	}
-	return left
 }
 
 // dataID is the id of the data directory, which is part of every name that the
