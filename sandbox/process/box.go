@@ -323,11 +323,10 @@ func (b *box) Destroy(cause string) error {
 	}
 	b.dying, b.cause = true, cause
 	close(b.killed)
-	launching := b.launching
 	listeners := b.listeners
 	b.mu.Unlock()
 
-	err := b.end(launching, listeners)
+	err := b.end(listeners)
 	b.mu.Lock()
 	b.destroyErr = err
 	b.mu.Unlock()
@@ -338,26 +337,15 @@ func (b *box) Destroy(cause string) error {
 }
 
 // end kills everything and waits until it is dead.
-func (b *box) end(launching chan struct{}, listeners []net.Listener) error {
+func (b *box) end(listeners []net.Listener) error {
 	killErr := b.kill()
 	b.lifeline.Close()
 	for _, ln := range listeners {
 		ln.Close()
 	}
-	timer := time.NewTimer(deathLimit)
-	defer timer.Stop()
-	// A launch that was under way either fails, its pid namespace being gone, or
-	// is over; either way its process is dead before the first one is.
-	for _, gone := range []chan struct{}{launching, b.firstGone} {
-		if gone == nil {
-			continue
-		}
-		select {
-		case <-gone:
-		case <-timer.C:
-			return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
-				b.id, deathLimit, errors.Join(killErr, context.DeadlineExceeded))
-		}
+	if !b.gone(deathLimit) {
+		return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
+			b.id, deathLimit, errors.Join(killErr, context.DeadlineExceeded))
 	}
 	b.mu.Lock()
 	started := b.command != nil
@@ -374,4 +362,26 @@ func (b *box) end(launching chan struct{}, listeners []net.Listener) error {
 	b.last = last
 	b.mu.Unlock()
 	return nil
+}
+
+// gone waits until no process is left. A launch that was under way either fails,
+// its pid namespace being gone, or is over; either way its process is dead before
+// the first one is.
+func (b *box) gone(limit time.Duration) bool {
+	b.mu.Lock()
+	launching := b.launching
+	b.mu.Unlock()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	for _, gone := range []chan struct{}{launching, b.firstGone} {
+		if gone == nil {
+			continue
+		}
+		select {
+		case <-gone:
+		case <-timer.C:
+			return false
+		}
+	}
+	return true
 }

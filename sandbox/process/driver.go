@@ -355,13 +355,20 @@ func (d *Driver) abandon(b *box) {
 	d.clean(b, dead)
 }
 
-// clean takes a dead sandbox apart and gives its slot back. dead is false where
-// processes may be left: then the slot is lost.
+// quarantine is how long a sandbox that outlived Destroy may take to die before
+// its slot is given up: freeing many gigabytes takes seconds.
+const quarantine = 10 * time.Second
+
+// clean takes a dead sandbox apart and gives its slot back, once the control
+// groups were seen to be empty. dead is false where processes may be left.
 func (d *Driver) clean(b *box, dead bool) {
 	if b.oom != nil {
 		b.oom.close()
 	}
 	var errs []error
+	if !dead {
+		dead = b.gone(quarantine)
+	}
 	if dead {
 		b.watchers.Wait()
 	}
