@@ -219,11 +219,12 @@ func billed(d time.Duration) time.Duration {
 // asFailure tells a failed runtime, which is the function's own, from an error of
 // the platform.
 func asFailure(err error) (*pool.Failure, error) {
+	if err == nil {
+		return nil, nil
+	}
 	var known *faas.Error
 	var failure *pool.Failure
 	switch {
-	case err == nil:
-		return nil, nil
 	case errors.As(err, &known) && known.Code != faas.CodeInitFailing:
 		return nil, err
 	case errors.As(err, &failure):

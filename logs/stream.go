@@ -114,7 +114,7 @@ func (st *Stream) Begin(request, line string) {
 // pipe when it was called has been attributed when it returns, and the lines
 // (END, REPORT) come after it. With a quiet instance that is one system call; a
 // flooding one is waited for at most 50 ms, and what it printed beyond 1 MiB
-// counts as later output.
+// (64 KiB where the function is over its rate budget) counts as later output.
 func (st *Stream) Settle(request string, lines ...string) {
 	request = validString(request)
 	st.mu.Lock()
@@ -259,7 +259,7 @@ func (st *Stream) drainLocked(most time.Duration) (debt time.Duration) {
 		if st.took > 0 {
 			debt = st.log.budget.take(0, time.Now())
 		}
-		if st.got != readSome {
+		if st.got != readSome || debt > 0 && total >= readBytes {
 			return debt
 		}
 		if deadline.IsZero() {

@@ -1,6 +1,10 @@
 package pool
 
-import "fmt"
+import (
+	"fmt"
+
+	"hearth/faas"
+)
 
 // Check returns what is wrong with the pools' bookkeeping, or nil. Quiet says
 // that nothing is in flight: every counter must be at rest.
@@ -69,4 +73,20 @@ func (p *pool) check(quiet bool) error {
 			p.held, p.starting, p.waiters.len, len(p.busy), len(p.all), len(p.idle))
 	}
 	return nil
+}
+
+// NewestIdle returns the id of the instance that the next call of the version is
+// to get, "" where none is idle.
+func (ps *Pools) NewestIdle(v *faas.Version) string {
+	found, ok := ps.byRevision.Load(keyOf(v))
+	if !ok {
+		return ""
+	}
+	p := found.(*pool)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.idle) == 0 {
+		return ""
+	}
+	return p.idle[len(p.idle)-1].id
 }

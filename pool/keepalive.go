@@ -2,9 +2,9 @@ package pool
 
 import "time"
 
-// Policy decides how long idle instances are kept. Implementations are pure: the
-// same observation and time give the same decision.
-type Policy interface {
+// KeepAlive decides how long idle instances are kept. Implementations are pure:
+// the same observation and time give the same decision.
+type KeepAlive interface {
 	KeepAlive(o Observation, now time.Time) Decision
 }
 
@@ -21,13 +21,13 @@ type Decision struct {
 }
 
 // DefaultKeepAlive is how long an idle instance is kept unless told otherwise.
-const DefaultKeepAlive = 10 * time.Minute
+const DefaultKeepAlive = FixedKeepAlive(10 * time.Minute)
 
-// FixedPolicy keeps every instance idle for so long.
-type FixedPolicy time.Duration
+// FixedKeepAlive keeps every instance idle for so long.
+type FixedKeepAlive time.Duration
 
-// KeepAlive implements Policy.
-func (f FixedPolicy) KeepAlive(o Observation, now time.Time) Decision {
+// KeepAlive implements KeepAlive.
+func (f FixedKeepAlive) KeepAlive(o Observation, now time.Time) Decision {
 	end := o.IdleSince.Add(time.Duration(f))
 	return Decision{Stop: !now.Before(end), Again: end}
 }
@@ -51,7 +51,7 @@ func (ps *Pools) reclaim() {
 		now := time.Now()
 		next := now.Add(maxReclaimPause)
 		for _, p := range ps.list() {
-			if again := p.reclaim(ps.policy, now); !again.IsZero() && again.Before(next) {
+			if again := p.reclaim(ps.keepAlive, now); !again.IsZero() && again.Before(next) {
 				next = again
 			}
 			ps.forget(p, now)
@@ -62,7 +62,7 @@ func (ps *Pools) reclaim() {
 
 // reclaim applies the policy to the pool's idle instances and returns when the
 // first of the kept is to be looked at again; zero where there is none.
-func (p *pool) reclaim(policy Policy, now time.Time) (again time.Time) {
+func (p *pool) reclaim(policy KeepAlive, now time.Time) (again time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	var stop []*instance

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"sync"
@@ -16,10 +15,8 @@ import (
 type Options struct {
 	Starter Starter    // required
 	Quota   quota.Gate // nil admits everything
-	// KeepAlive is how long an idle instance is kept; 0 is DefaultKeepAlive.
-	KeepAlive time.Duration
-	// Policy decides about idle instances in place of KeepAlive; nil is FixedPolicy.
-	Policy Policy
+	// KeepAlive is the policy for idle instances; nil is DefaultKeepAlive.
+	KeepAlive KeepAlive
 	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
 	// included; 0 is no bound.
 	MaxInstances int
@@ -38,7 +35,7 @@ type Options struct {
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
-	policy    Policy
+	keepAlive KeepAlive
 	governor  *governor
 	shutGrace time.Duration
 	log       *slog.Logger
@@ -69,7 +66,7 @@ func New(o Options) *Pools {
 	ps := &Pools{
 		starter:   o.Starter,
 		quota:     o.Quota,
-		policy:    o.Policy,
+		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
@@ -78,8 +75,8 @@ func New(o Options) *Pools {
 	if ps.quota == nil {
 		ps.quota = quota.Unlimited{}
 	}
-	if ps.policy == nil {
-		ps.policy = FixedPolicy(cmp.Or(o.KeepAlive, DefaultKeepAlive))
+	if ps.keepAlive == nil {
+		ps.keepAlive = DefaultKeepAlive
 	}
 	if ps.log == nil {
 		ps.log = slog.New(slog.DiscardHandler)

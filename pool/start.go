@@ -138,7 +138,7 @@ func (s *start) initialize(inst *instance, limit time.Duration) error {
 	began := time.Now()
 	err := inst.runtime.Init(ctx)
 	parts := inst.runtime.Parts()
-	if parts.Init == 0 {
+	if err != nil || parts.Init == 0 { // the runtime does not know
 		parts.Init = max(0, time.Since(began)-parts.Runtime)
 	}
 	s.pool.mu.Lock()

@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"runtimes":          {"faas", "sandbox", "runtimeapi", "runtimes", "pool"},
 	"quota":             {"faas"},
 	"pool":              {"faas", "quota"},
+	"pool/pooltest":     {"faas", "pool"},
 	"invoke":            {"faas", "pool", "quota"},
 	"registry":          {"faas", "engine"},
 	"api/lambda":        {"api/lambda", "faas", "invoke", "registry"},

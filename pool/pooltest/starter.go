@@ -7,6 +7,7 @@ package pooltest
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -110,6 +111,7 @@ type Runtime struct {
 	held    int
 	peak    int
 	served  int
+	foreign string
 	failure *pool.Failure
 	cause   string
 	reports []faas.Report
@@ -151,7 +153,7 @@ func (r *Runtime) Ready() error {
 
 // Invoke implements pool.Runtime.
 func (r *Runtime) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
-	if err := r.enter(); err != nil {
+	if err := r.enter(event); err != nil {
 		return faas.Outcome{}, err
 	}
 	defer r.leave()
@@ -181,7 +183,7 @@ func (r *Runtime) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, 
 	return out, err
 }
 
-func (r *Runtime) enter() error {
+func (r *Runtime) enter(event *faas.Event) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.ready {
@@ -191,6 +193,9 @@ func (r *Runtime) enter() error {
 	case <-r.ended:
 		return r.failureLocked()
 	default:
+	}
+	if event.RequestID != Mark(r.Version) {
+		r.foreign = event.RequestID
 	}
 	r.held++
 	r.served++
@@ -245,10 +250,10 @@ func (r *Runtime) failureLocked() error {
 func (r *Runtime) Settle(report *faas.Report, wantTail bool) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.reports = append(r.reports, *report)
-	if len(r.reports) > 8 {
-		r.reports = r.reports[1:]
+	if len(r.reports) == 8 {
+		r.reports = slices.Delete(r.reports, 0, 1)
 	}
+	r.reports = append(r.reports, *report)
 	if !wantTail {
 		return nil
 	}
@@ -316,6 +321,17 @@ func (r *Runtime) Served() (total, peak int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.served, r.peak
+}
+
+// Mark is a request id that names a revision.
+func Mark(v *faas.Version) string { return v.ID.Function.Name + "/" + v.Revision }
+
+// Foreign returns the request id of an event that was not Mark of the runtime's
+// version; "" where there was none.
+func (r *Runtime) Foreign() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.foreign
 }
 
 // Reports returns the reports of the last invocations that were settled on it.
