@@ -168,6 +168,19 @@ var sharedCatalogue = sync.OnceValue(func() *Catalogue {
 	return NewCatalogue(CatalogueOptions{SearchPath: os.Getenv("PATH")})
 })
 
+// hostNode is the Node.js runtime that this machine has. Node.js 24 is not asked
+// for: it has no callbacks, which are half of the rows.
+func hostNode(t testing.TB) string {
+	t.Helper()
+	for _, name := range []string{"nodejs20.x", "nodejs22.x", "nodejs18.x"} {
+		if sharedCatalogue().Check(name) == nil {
+			return name
+		}
+	}
+	t.Fatal("these tests need Node.js 18, 20 or 22: apt-get install nodejs")
+	return ""
+}
+
 // drivers are the isolations that the tests run on: none, and the real one where
 // this system has it.
 func drivers(t testing.TB) map[string]func() sandbox.Driver {
