@@ -274,7 +274,7 @@ func TestAddFromNpm(t *testing.T) {
 		b.launcher.catalogue = c
 		for _, r := range nodeRows {
 			t.Run(driver+"/"+r.name, func(t *testing.T) {
-				r.want = strings.ReplaceAll(r.want, "nodejs20.x", "nodejs22.x")
+				r.want = strings.ReplaceAll(r.want, "AWS_Lambda_RUNTIME", "AWS_Lambda_nodejs22.x")
 				i := b.start(b.version("nodejs22.x", or(r.handler, "index.handler"), r.files))
 				defer i.kill()
 				checkRow(t, i.ready(), r)

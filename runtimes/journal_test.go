@@ -31,7 +31,7 @@ func TestTextReport(t *testing.T) {
 func TestJSONLogs(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		for _, v := range []*faas.Version{
-			b.version("nodejs20.x", "index.handler", js("exports.handler = async () => { console.debug('hidden'); console.log({k: 1}); console.error('e', new TypeError('t')) }")),
+			b.version(hostNode(t), "index.handler", js("exports.handler = async () => { console.debug('hidden'); console.log({k: 1}); console.error('e', new TypeError('t')) }")),
 			b.version("python3.11", "index.handler", py("import logging\ndef handler(e, c):\n  logging.debug('hidden')\n  logging.info({'k': 1}, extra={'mine': 2})\n  try: 1/0\n  except Exception: logging.exception('e')")),
 		} {
 			v.Config.Logging = faas.Logging{Format: "JSON", AppLevel: "INFO", SystemLevel: "INFO", Group: "g"}

@@ -25,7 +25,7 @@ func onEach(t *testing.T, test func(t *testing.T, b *bench)) {
 func TestModuleStateLivesInOneInstance(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		for _, v := range []*faas.Version{
-			b.version("nodejs20.x", "index.handler", js("let n = 0; exports.handler = async () => ++n")),
+			b.version(hostNode(t), "index.handler", js("let n = 0; exports.handler = async () => ++n")),
 			b.version("python3.11", "index.handler", py("n = 0\ndef handler(e, c):\n  global n\n  n += 1\n  return n")),
 		} {
 			one, two := b.start(v).ready(), b.start(v).ready()
@@ -44,7 +44,7 @@ func TestModuleStateLivesInOneInstance(t *testing.T) {
 func TestErrorsLeaveTheInstanceUsable(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		for _, v := range []*faas.Version{
-			b.version("nodejs20.x", "index.handler", js("exports.handler = async (e) => { if (e.bad) throw new Error('x'); return 'fine' }")),
+			b.version(hostNode(t), "index.handler", js("exports.handler = async (e) => { if (e.bad) throw new Error('x'); return 'fine' }")),
 			b.version("python3.11", "index.handler", py("def handler(e, c):\n  return e['good'] and 'fine'")),
 		} {
 			i := b.start(v).ready()
@@ -62,7 +62,7 @@ func TestErrorsLeaveTheInstanceUsable(t *testing.T) {
 func TestConcurrentInvocations(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		for _, v := range []*faas.Version{
-			b.version("nodejs20.x", "index.handler", js("exports.handler = async (e, c) => { await new Promise(r => setTimeout(r, e.ms)); console.log('is', c.awsRequestId); return c.awsRequestId }")),
+			b.version(hostNode(t), "index.handler", js("exports.handler = async (e, c) => { await new Promise(r => setTimeout(r, e.ms)); console.log('is', c.awsRequestId); return c.awsRequestId }")),
 			b.version("python3.11", "index.handler", py("import time, logging\ndef handler(e, c):\n  time.sleep(e['ms'] / 1000)\n  logging.error('is ' + c.aws_request_id)\n  return c.aws_request_id")),
 		} {
 			v.Config.InstanceConcurrency = 8
@@ -93,7 +93,7 @@ func TestConcurrentInvocations(t *testing.T) {
 func TestTimeoutThenKillThenSettle(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		for _, v := range []*faas.Version{
-			b.version("nodejs20.x", "index.handler", js("exports.handler = () => { console.log('looping'); for (;;); }")),
+			b.version(hostNode(t), "index.handler", js("exports.handler = () => { console.log('looping'); for (;;); }")),
 			b.version("python3.11", "index.handler", py("import signal\ndef handler(e, c):\n  signal.signal(15, signal.SIG_IGN)\n  print('looping')\n  while True: pass")),
 		} {
 			i := b.start(v).ready()
@@ -121,7 +121,7 @@ func TestTimeoutThenKillThenSettle(t *testing.T) {
 
 func TestKillWithGrace(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
-		i := b.start(b.version("nodejs20.x", "index.handler",
+		i := b.start(b.version(hostNode(t), "index.handler",
 			js("process.on('SIGTERM', () => { console.log('told to end'); process.exit(0) }); exports.handler = async () => 1"))).ready()
 		if err := i.Kill("shutdown", patience); err != nil {
 			t.Error(err)
@@ -162,11 +162,13 @@ func TestPartsOfAStart(t *testing.T) {
 func TestStartRefuses(t *testing.T) {
 	b := newBench(t, drivers(t)["none"]())
 	ctx := t.Context()
-	v := b.version("nodejs18.x", "index.handler", js(""))
+	v := b.version("nodejs24.x", "index.handler", js(""))
+	b.launcher.catalogue = &Catalogue{}
 	if _, err := b.launcher.Start(ctx, v, "a"); !faas.IsCode(err, faas.CodeRuntime) {
 		t.Errorf("missing runtime: %v", err)
 	}
-	v = b.version("nodejs20.x", "index.handler", js(""))
+	b.launcher.catalogue = sharedCatalogue()
+	v = b.version(hostNode(t), "index.handler", js(""))
 	v.Config.Isolation = "vm"
 	if _, err := b.launcher.Start(ctx, v, "b"); !faas.IsCode(err, faas.CodeUnsupported) {
 		t.Errorf("unknown isolation: %v", err)
@@ -186,7 +188,7 @@ func TestOutOfMemory(t *testing.T) {
 	}
 	b := newBench(t, open())
 	for _, v := range []*faas.Version{
-		b.version("nodejs20.x", "index.handler", js("exports.handler = () => { const a = []; for (;;) a.push(Buffer.alloc(1 << 20, 1)) }")),
+		b.version(hostNode(t), "index.handler", js("exports.handler = () => { const a = []; for (;;) a.push(Buffer.alloc(1 << 20, 1)) }")),
 		b.version("python3.11", "index.handler", py("def handler(e, c):\n  a = []\n  while True: a.append(b'x' * (1 << 20))")),
 	} {
 		v.Config.MemoryMB = 128
@@ -205,7 +207,7 @@ func BenchmarkStart(b *testing.B) {
 	for name, open := range drivers(b) {
 		bench := newBench(b, open())
 		for _, v := range []*faas.Version{
-			bench.version("nodejs20.x", "index.handler", js("exports.handler = async () => 1")),
+			bench.version(hostNode(b), "index.handler", js("exports.handler = async () => 1")),
 			bench.version("python3.11", "index.handler", py("def handler(e, c): pass")),
 		} {
 			v.Config.MemoryMB = 1769
@@ -232,7 +234,7 @@ func BenchmarkInvoke(b *testing.B) {
 	for name, open := range drivers(b) {
 		bench := newBench(b, open())
 		for _, v := range []*faas.Version{
-			bench.version("nodejs20.x", "index.handler", js("exports.handler = async () => 1")),
+			bench.version(hostNode(b), "index.handler", js("exports.handler = async () => 1")),
 			bench.version("python3.11", "index.handler", py("def handler(e, c): return 1")),
 		} {
 			b.Run(name+"/"+v.Config.Runtime, func(b *testing.B) {
