@@ -70,7 +70,7 @@ const (
 	maxHops = 40
 	// maxSteps bounds the work of following all links: a chain of long targets
 	// costs thousands of steps for each link that leads into it.
-	maxSteps = 4 << 20
+	maxSteps = 1 << 20
 )
 
 // checkLinks refuses links that leave the package. Reading the text of each
@@ -97,30 +97,30 @@ func (t *tree) checkLinks() error {
 // follow walks from the directory of a link along its target. A path that ends
 // at something missing cannot be followed any further by anybody: it is let be.
 func (t *tree) follow(link, target string) error {
-	at := path.Dir(link)
-	rest := strings.Split(target, "/")
-	for hops := 0; len(rest) > 0; {
-		part := rest[0]
-		rest = rest[1:]
+	at, rest := parent(link), target // at is "" for the root
+	for hops := 0; rest != ""; {
 		if t.steps++; t.steps > maxSteps {
 			return invalidEntry(link, "the links of the archive lead through each other too often; use fewer")
 		}
+		var part string
+		part, rest, _ = strings.Cut(rest, "/")
 		switch part {
 		case "", ".":
 			continue
 		case "..":
-			if at == "." {
+			if at == "" {
 				return invalidEntry(link, "the link's target %s leaves the package", quoteName(target))
 			}
-			at = path.Dir(at)
+			at = parent(at)
 			continue
 		}
-		next := path.Join(at, part)
+		next := part
+		if at != "" {
+			next = at + "/" + part
+		}
 		n := t.nodes[next]
 		switch {
-		case n == nil:
-			return nil // dangling: nothing is there to be followed
-		case n.kind == kindFile:
+		case n == nil || n.kind == kindFile:
 			return nil
 		case n.kind == kindDir:
 			at = next
@@ -131,8 +131,11 @@ func (t *tree) follow(link, target string) error {
 			if strings.HasPrefix(n.target, "/") {
 				return invalidEntry(link, "the link's target %s leaves the package", quoteName(target))
 			}
-			rest = append(strings.Split(n.target, "/"), rest...)
+			rest = n.target + "/" + rest
 		}
 	}
 	return nil
 }
+
+// parent is the directory of a canonical name, "" for one at the top.
+func parent(name string) string { return name[:max(0, strings.LastIndexByte(name, '/'))] }

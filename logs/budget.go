@@ -27,7 +27,8 @@ func (b *budget) take(n int, now time.Time) time.Duration {
 		b.tokens = min(b.burst, b.tokens+d.Seconds()*b.rate)
 		b.at = now
 	}
-	b.tokens -= float64(n)
+	// A debt ends: who stops flooding is not slow for ever.
+	b.tokens = max(b.tokens-float64(n), -b.burst)
 	if b.tokens >= 0 {
 		return 0
 	}

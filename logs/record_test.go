@@ -96,6 +96,9 @@ func TestBudget(t *testing.T) {
 	if wait := b.take(5001, now); wait != time.Millisecond {
 		t.Errorf("debt of %v after a long rest", wait)
 	}
+	if wait := b.take(1<<40, now); wait != 5*time.Second {
+		t.Errorf("the longest debt is %v", wait)
+	}
 }
 
 func TestPendingDropsOldest(t *testing.T) {

@@ -515,12 +515,12 @@ func TestFlood(t *testing.T) {
 			began := time.Now()
 			quiet.Begin("q", "START")
 			quiet.Settle("q", "END")
-			if took := time.Since(began); took > time.Second {
+			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("a neighbour waited %v", took)
 			}
 			began = time.Now()
 			st.Settle("none")
-			if took := time.Since(began); took > time.Second {
+			if took := time.Since(began); took > 3*time.Second {
 				t.Errorf("the flooder's barrier took %v", took)
 			}
 			var m runtime.MemStats
@@ -551,4 +551,28 @@ func TestFlood(t *testing.T) {
 		t.Logf("dropped %d times, first: %s", len(lines), lines[0].Text)
 	}
 	t.Logf("%d bytes in %v, heap %d", amount, took, heap)
+}
+
+// BenchmarkFindRequest looks for one request in a full log of 64 MiB.
+func BenchmarkFindRequest(b *testing.B) {
+	s := openStore(b, Options{})
+	st, _ := openStream(b, s, function)
+	line := strings.Repeat("x", 200)
+	n := 0
+	for fl := s.function(function); fl.seq < 9; n++ {
+		id := fmt.Sprintf("request-%d", n)
+		st.Begin(id, "START")
+		st.Settle(id, line, "END", "REPORT")
+		if n%200 == 0 {
+			if err := s.sync(b.Context()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	id := fmt.Sprintf("request-%d", n/2)
+	for b.Loop() {
+		if lines := find(b, s, Query{RequestID: id}); len(lines) != 4 {
+			b.Fatalf("%d lines", len(lines))
+		}
+	}
 }

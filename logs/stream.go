@@ -96,7 +96,8 @@ func (s *Store) Stream(src Source, pipe *os.File) *Stream {
 }
 
 // Begin says that an invocation is handed to the instance: output from now on
-// belongs to it. The line is its START line.
+// belongs to it. The line is its START line; "" where the function's system log
+// level hides it.
 func (st *Stream) Begin(request, line string) {
 	request = validString(request)
 	st.mu.Lock()
@@ -104,14 +105,16 @@ func (st *Stream) Begin(request, line string) {
 	st.drainLocked(barrierTime)
 	st.flushPartialLocked()
 	st.captures.begin(request)
-	st.addLineLocked(request, line)
+	if line != "" {
+		st.addLineLocked(request, line)
+	}
 }
 
 // Settle is the barrier at the end of an invocation: all output that was in the
 // pipe when it was called has been attributed when it returns, and the lines
 // (END, REPORT) come after it. With a quiet instance that is one system call; a
 // flooding one is waited for at most 50 ms, and what it printed beyond 1 MiB
-// counts as later output.
+// (64 KiB where the function is over its rate budget) counts as later output.
 func (st *Stream) Settle(request string, lines ...string) {
 	request = validString(request)
 	st.mu.Lock()
@@ -256,7 +259,7 @@ func (st *Stream) drainLocked(most time.Duration) (debt time.Duration) {
 		if st.took > 0 {
 			debt = st.log.budget.take(0, time.Now())
 		}
-		if st.got != readSome {
+		if st.got != readSome || debt > 0 && total >= readBytes {
 			return debt
 		}
 		if deadline.IsZero() {

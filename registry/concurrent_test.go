@@ -19,7 +19,7 @@ import (
 func TestTwoCreatesOneWins(t *testing.T) {
 	w := newWorld()
 	r := w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	const callers = 8
 	for round := range 50 {
 		name := fmt.Sprint("f", round)
@@ -50,7 +50,7 @@ func TestUpdatesMeanwhile(t *testing.T) {
 	w := newWorld()
 	w.stage.block = make(chan struct{})
 	r := w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	must(r.Create(t.Context(), createInput("f")))(t)
 	until(t, "active", func() bool { return settled(r, fn("f")) })
 	var won, refused atomic.Int32
@@ -81,7 +81,7 @@ func TestUpdatesMeanwhile(t *testing.T) {
 func TestHammer(t *testing.T) {
 	w := newWorld()
 	r := w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	hammerAll(t, r, r)
 	until(t, "nothing half-done", func() bool { return checkPackages(t.Context(), w, r) == nil })
 }
@@ -92,10 +92,10 @@ func TestHammer(t *testing.T) {
 func TestHammerTwoNodes(t *testing.T) {
 	w := newWorld()
 	a := w.open(t)
-	defer a.Close()
+	defer a.Close(context.Background())
 	w.packages = newShelf()
 	b := w.open(t)
-	defer b.Close()
+	defer b.Close(context.Background())
 	hammerAll(t, a, b)
 	for i := range 3 {
 		id := fn(fmt.Sprint("f", i))
@@ -213,7 +213,7 @@ func (b *brokenWatch) Watch(ctx context.Context, prefix string, apply func(engin
 func TestWatchResumes(t *testing.T) {
 	w := newWorld()
 	other := w.open(t)
-	defer other.Close()
+	defer other.Close(context.Background())
 	for _, name := range []string{"kept", "deleted", "plain"} {
 		in := createInput(name)
 		in.Publish = name == "deleted"
@@ -223,7 +223,7 @@ func TestWatchResumes(t *testing.T) {
 	broken := &brokenWatch{Meta: w.meta, again: make(chan struct{})}
 	w.meta = broken
 	r := w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	until(t, "the watch broke", func() bool { return broken.times.Load() > 1 })
 	for _, name := range []string{"deleted", "plain"} {
 		if err := other.Delete(t.Context(), fn(name), ""); err != nil {
@@ -250,7 +250,7 @@ func TestCloseLeavesNoGoroutines(t *testing.T) {
 		w := newWorld()
 		r := w.open(t)
 		must(r.Create(t.Context(), createInput("f")))(t)
-		r.Close()
+		r.Close(context.Background())
 	}
 	until(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= before })
 }
@@ -269,7 +269,7 @@ func TestNewRefusesDamage(t *testing.T) {
 		}
 		r, err := registry.New(t.Context(), w.options())
 		if err == nil {
-			r.Close()
+			r.Close(context.Background())
 			t.Errorf("%s with %s was accepted", key, value)
 			continue
 		}

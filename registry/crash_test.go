@@ -102,7 +102,7 @@ func crashWorld(t *testing.T) (*world, *faulty) {
 	f := &faulty{Meta: w.meta}
 	w.meta = f
 	r := w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	for _, name := range []string{"f", "plain", "gone"} {
 		in := createInput(name)
 		in.Publish = name != "plain"
@@ -133,12 +133,12 @@ func failOnce(t *testing.T, what string, c crashCase, at fault) (tripped bool) {
 	if !at.dies && c.done(r) != (err == nil) && !errors.Is(err, errPower) {
 		t.Errorf("%s: error %v does not say what happened", what, err)
 	}
-	r.Close()
+	r.Close(context.Background())
 	tripped = meta.tripped()
 	meta.arm(fault{})
 
 	r = w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	synctest.Wait()
 	done := c.done(r)
 	if err == nil && !done {

@@ -33,5 +33,9 @@
 // holder waits for the disk; the compare-and-set is what makes them correct, also
 // against other nodes. table.mu guards the in-memory copy and is never held while
 // anything waits. The data plane's Resolve takes one shard's read lock and loads
-// one pointer.
+// one pointer. Lock order: shelf.mu, table.mu, shard.mu; Registry.mu and
+// worklist.mu are leaves.
+//
+// Which packages are used is counted per node: nodes that share a store of blobs
+// must not each collect it.
 package registry

@@ -70,13 +70,13 @@ func TestOnTheRealEngine(t *testing.T) {
 	}
 	until(t, "packages collected", func() bool { return packages.count() == 3 })
 	before := must(r.List(t.Context(), scope(), true, "", 0))(t)
-	r.Close()
+	r.Close(context.Background())
 	done()
 
 	w, _ = openEngine(t, path)
 	w.packages = packages
 	r = w.open(t)
-	defer r.Close()
+	defer r.Close(context.Background())
 	after := must(r.List(t.Context(), scope(), true, "", 0))(t)
 	if fmt.Sprintf("%+v", deref(after.Items)) != fmt.Sprintf("%+v", deref(before.Items)) {
 		t.Errorf("before %+v\nafter  %+v", deref(before.Items), deref(after.Items))

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ func TestCreateBecomesActive(t *testing.T) {
 		w := newWorld()
 		w.packages.block = make(chan struct{})
 		r := w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		v := must(r.Create(t.Context(), createInput("f")))(t)
 		if v.State != faas.StatePending || v.StateCode != "Creating" || v.Update != faas.UpdateNone || v.ID.Number != faas.Latest {
 			t.Errorf("after Create: %+v", v)
@@ -43,7 +44,7 @@ func TestBrokenPackageFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		r := w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		in := createInput("f")
 		in.Zip, in.Publish = zipOf("broken"), true
 		must(r.Create(t.Context(), in))(t)
@@ -75,7 +76,7 @@ func TestUpdateSwapsWhenReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		r := w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		must(r.Create(t.Context(), createInput("f")))(t)
 		synctest.Wait()
 		before := must(r.Resolve(fn("f"), ""))(t)
@@ -132,9 +133,9 @@ func TestFailedUpdateKeepsServing(t *testing.T) {
 		if head.State != faas.StateActive || head.Update != faas.UpdateFailed || head.UpdateCode != "InvalidZipFileException" {
 			t.Errorf("%+v", head)
 		}
-		r.Close()
+		r.Close(context.Background())
 		r = w.open(t) // the serving version is durable
-		defer r.Close()
+		defer r.Close(context.Background())
 		if got := must(r.Resolve(fn("f"), ""))(t); got.Revision != before.Revision {
 			t.Error("a failed update must leave the old revision serving")
 		}
@@ -156,12 +157,12 @@ func TestCloseInterruptsAndNewResumes(t *testing.T) {
 		r := w.open(t)
 		must(r.Create(t.Context(), createInput("f")))(t)
 		synctest.Wait()
-		r.Close()
+		r.Close(context.Background())
 		_, err := r.Create(t.Context(), createInput("g"))
 		wantCode(t, err, faas.CodeShuttingDown)
 		close(w.packages.block)
 		r = w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		synctest.Wait()
 		if v := must(r.Get(t.Context(), fn("f"), ""))(t).Version; v.State != faas.StateActive {
 			t.Errorf("%+v", v)
@@ -173,7 +174,7 @@ func TestDeleteDuringUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		r := w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		must(r.Create(t.Context(), createInput("f")))(t)
 		synctest.Wait()
 		old := must(r.Resolve(fn("f"), ""))(t)

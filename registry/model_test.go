@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -374,11 +375,11 @@ func TestSimulation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		d := &driver{t: t, r: w.open(t), w: w, m: newModel(), rnd: rand.New(rand.NewPCG(seed, 1))}
-		defer func() { d.r.Close() }()
+		defer func() { d.r.Close(context.Background()) }()
 		for range steps {
 			if d.rnd.IntN(100) == 0 {
 				d.note("restart")
-				d.r.Close()
+				d.r.Close(context.Background())
 				d.r = w.open(t)
 			}
 			d.step()

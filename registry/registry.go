@@ -146,15 +146,26 @@ func (r *Registry) recover(ctx context.Context) error {
 }
 
 // Close refuses new calls, waits for those inside and for everything in the
-// background. Activations that it interrupts are resumed by the next New.
-func (r *Registry) Close() error {
+// background. Activations that it interrupts are resumed by the next New. Where
+// ctx ends first it returns why, and what is left ends by itself: every wait in
+// here is bounded, but a caller's own package may be slow to store.
+func (r *Registry) Close(ctx context.Context) error {
 	r.mu.Lock()
 	r.closed = true
 	r.mu.Unlock()
 	r.stop()
-	r.calls.Wait()
-	r.tasks.Wait()
-	return nil
+	ended := make(chan struct{})
+	go func() {
+		r.calls.Wait()
+		r.tasks.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // enter counts a caller that changes something; leave must be called once.

@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math"
@@ -18,7 +19,7 @@ func opened(t *testing.T, run func(t *testing.T, w *world, r *registry.Registry)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		r := w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		must(r.Create(t.Context(), createInput("f")))(t)
 		synctest.Wait()
 		run(t, w, r)
@@ -86,7 +87,7 @@ func TestStorageLimit(t *testing.T) {
 		w.limits = faas.NativeLimits()
 		w.limits.MaxCodeBytes = 250
 		r := w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		in := createInput("a")
 		in.Zip = zipOf(strings.Repeat("x", 98))
 		must(r.Create(t.Context(), in))(t)
@@ -176,9 +177,9 @@ func TestPatchTakesZeroAsGiven(t *testing.T) {
 		if e := must(r.Get(t.Context(), fn("f"), ""))(t).Version.Config.Environment; e == nil || len(e) != 0 {
 			t.Errorf("environment %#v, want empty and not nil", e)
 		}
-		r.Close()
+		r.Close(context.Background())
 		r = w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		if e := must(r.Get(t.Context(), fn("f"), ""))(t).Version.Config.Environment; e == nil {
 			t.Error("an environment set to nothing was read back as never set")
 		}
@@ -200,9 +201,9 @@ func TestVersionNumbersAreNeverReused(t *testing.T) {
 		if err := r.Delete(t.Context(), fn("f"), ""); err != nil {
 			t.Fatal(err)
 		}
-		r.Close()
+		r.Close(context.Background())
 		r = w.open(t)
-		defer r.Close()
+		defer r.Close(context.Background())
 		must(r.Create(t.Context(), createInput("f")))(t)
 		synctest.Wait()
 		if n := publish(); n != "3" {

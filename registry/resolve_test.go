@@ -1,6 +1,7 @@
 package registry_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -13,7 +14,7 @@ func stock(tb testing.TB, n int) *registry.Registry {
 	tb.Helper()
 	w := newWorld()
 	r := w.open(tb)
-	tb.Cleanup(func() { r.Close() })
+	tb.Cleanup(func() { r.Close(context.Background()) })
 	for i := range n {
 		in := createInput(fmt.Sprint("f", i))
 		in.Zip = zipOf("the same")

@@ -1,9 +1,18 @@
 package runtimes
 
 import (
+	"archive/tar"
 	"bytes"
+	"compress/gzip"
 	"context"
+	"crypto/sha512"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -133,8 +142,121 @@ func TestAddRefuses(t *testing.T) {
 	}
 }
 
-// TestAdd installs a Node.js from the npm registry; nodejs22.x is not Debian's.
-func TestAdd(t *testing.T) {
+// registry serves one package of the npm registry: a "Node.js" of the version.
+func registry(t *testing.T, version string) *httptest.Server {
+	t.Helper()
+	name, err := nodePackage()
+	if err != nil {
+		t.Skip(err) // there is no build of Node.js for this system at all
+	}
+	// It asks the path that it is run by, as a real one knows its own.
+	script := "#!/bin/sh\necho " + version + "\nreadlink -f \"$0\"\necho\n"
+	manifest := fmt.Sprintf(`{"name":%q,"version":%q,"scripts":{"postinstall":"touch ../../../scripts-ran"}}`, name, version)
+	var archive bytes.Buffer
+	compressed := gzip.NewWriter(&archive)
+	tarball := tar.NewWriter(compressed)
+	for file, content := range map[string]string{"package/package.json": manifest, "package/bin/node": script} {
+		if err := tarball.WriteHeader(&tar.Header{Name: file, Mode: 0o755, Size: int64(len(content))}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tarball.Write([]byte(content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(tarball.Close(), compressed.Close()); err != nil {
+		t.Fatal(err)
+	}
+	sum := sha512.Sum512(archive.Bytes())
+	server := httptest.NewUnstartedServer(nil)
+	server.Config.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, ".tgz") {
+			w.Write(archive.Bytes())
+			return
+		}
+		fmt.Fprintf(w, `{"name":%[1]q,"dist-tags":{"latest":%[2]q},"versions":{%[2]q:{"name":%[1]q,"version":%[2]q,"dist":{"tarball":"%[3]s/x.tgz","integrity":"sha512-%[4]s"}}}}`,
+			name, version, server.URL, base64.StdEncoding.EncodeToString(sum[:]))
+	})
+	server.Start()
+	t.Cleanup(server.Close)
+	t.Setenv("npm_config_registry", server.URL)
+	t.Setenv("npm_config_cache", t.TempDir())
+	t.Setenv("npm_config_userconfig", "/dev/null")
+	return server
+}
+
+func needNpm(t *testing.T) {
+	t.Helper()
+	if _, err := exec.LookPath("npm"); err != nil {
+		t.Fatal("these tests need npm, as `hearth runtimes add` does: ", err)
+	}
+}
+
+func TestAddAndRemove(t *testing.T) {
+	needNpm(t)
+	registry(t, "22.7.1")
+	c := NewCatalogue(CatalogueOptions{Dir: filepath.Join(t.TempDir(), "runtimes")})
+	k := known{"nodejs22.x", languageNode, "22"}
+	for range 2 { // the second replaces the first
+		var progress bytes.Buffer
+		if err := c.Add(t.Context(), k.name, &progress); err != nil {
+			t.Fatalf("%v\n%s", err, &progress)
+		}
+		found, err := c.find(k)
+		if err != nil || found.version != "22.7.1" || found.prefix != filepath.Join(c.dir, k.name) {
+			t.Fatalf("%+v, %v\n%s", found, err, &progress)
+		}
+	}
+	if entries, err := os.ReadDir(c.dir); err != nil || len(entries) != 1 {
+		t.Errorf("in the folder: %v, %v", entries, err)
+	}
+	if _, err := os.Stat(filepath.Join(c.dir, "scripts-ran")); err == nil {
+		t.Error("a script of the package was run")
+	}
+	if err := c.Remove(k.name); err != nil {
+		t.Error(err)
+	}
+	if err := c.Check(k.name); !faas.IsCode(err, faas.CodeRuntime) {
+		t.Errorf("after the removal: %v", err)
+	}
+}
+
+func TestAddRefusesAnotherVersion(t *testing.T) {
+	needNpm(t)
+	registry(t, "20.7.1")
+	c := NewCatalogue(CatalogueOptions{Dir: filepath.Join(t.TempDir(), "runtimes")})
+	if err := c.Add(t.Context(), "nodejs22.x", &bytes.Buffer{}); !faas.IsCode(err, faas.CodeRuntime) {
+		t.Errorf("%v", err)
+	}
+	if entries, err := os.ReadDir(c.dir); err != nil || len(entries) != 0 {
+		t.Errorf("left behind: %v, %v", entries, err)
+	}
+}
+
+func TestOpenCatalogueRemovesLeftovers(t *testing.T) {
+	dir := t.TempDir()
+	for name, age := range map[string]time.Duration{"old": 48 * time.Hour, "new": time.Minute} {
+		left := filepath.Join(dir, installing+name)
+		if err := os.Mkdir(left, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(left, time.Now(), time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := OpenCatalogue(dir); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 || entries[0].Name() != installing+"new" {
+		t.Errorf("left: %v, %v", entries, err)
+	}
+}
+
+// TestAddFromNpm installs the real Node.js 22 from the npm registry, and runs
+// every row on it. It fetches some 50 MB.
+func TestAddFromNpm(t *testing.T) {
+	if os.Getenv("HEARTH_LONG") == "" {
+		t.Skip("set HEARTH_LONG=1 to fetch Node.js 22")
+	}
 	c := NewCatalogue(CatalogueOptions{Dir: filepath.Join(t.TempDir(), "runtimes")})
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
@@ -147,11 +269,17 @@ func TestAdd(t *testing.T) {
 	if err != nil || !strings.HasPrefix(found.binary, c.dir) || !strings.HasPrefix(found.version, "22.") {
 		t.Fatalf("%+v, %v\n%s", found, err, &progress)
 	}
-	b := newBench(t, drivers(t)["none"]())
-	b.launcher.catalogue = c
-	for _, r := range nodeRows[:3] {
-		i := b.start(b.version("nodejs22.x", "index.handler", r.files))
-		checkRow(t, i.ready(), r)
+	for driver, open := range drivers(t) {
+		b := newBench(t, open())
+		b.launcher.catalogue = c
+		for _, r := range nodeRows {
+			t.Run(driver+"/"+r.name, func(t *testing.T) {
+				r.want = strings.ReplaceAll(r.want, "nodejs20.x", "nodejs22.x")
+				i := b.start(b.version("nodejs22.x", or(r.handler, "index.handler"), r.files))
+				defer i.kill()
+				checkRow(t, i.ready(), r)
+			})
+		}
 	}
 	if err := c.Remove("nodejs22.x"); err != nil {
 		t.Error(err)

@@ -62,22 +62,25 @@ func TestNodeRuntimeInterfaceClient(t *testing.T) {
 		t.Fatalf("%v\n%s", err, &progress)
 	}
 	node := filepath.Join(c.dir, "nodejs22.x")
+	modules := t.TempDir()
+	install := exec.CommandContext(t.Context(), "npm", "install", "--no-audit", "--no-fund", "--prefix", modules, "aws-lambda-ric")
+	install.Dir = modules
+	install.Env = append(os.Environ(), "PATH="+node+"/bin:"+os.Getenv("PATH"), "npm_config_nodedir="+node)
+	if out, err := install.CombinedOutput(); err != nil {
+		t.Fatalf("npm install: %v\n%s", err, out)
+	}
 	for driver, open := range drivers(t) {
-		b := newBench(t, open())
-		v := b.version("provided.al2023", "index.handler", map[string]string{
-			"package.json": `{"name":"f","version":"1.0.0"}`,
-			"index.js":     "exports.handler = async (e, c) => { console.log('hi'); return [e.n, c.functionName, c.awsRequestId, process.version.split('.')[0]] }",
-			"bootstrap":    "#!/bin/sh\nexec \"$LAMBDA_TASK_ROOT/node\" \"$LAMBDA_TASK_ROOT/node_modules/aws-lambda-ric/bin/index.mjs\" \"$_HANDLER\"\n",
-		})
-		dir := filepath.Join(b.code.dir, v.Code.SHA256)
-		copyExecutable(t, filepath.Join(node, "bin", "node"), filepath.Join(dir, "node"))
-		install := exec.CommandContext(t.Context(), "npm", "install", "--no-audit", "--no-fund", "aws-lambda-ric")
-		install.Dir = dir
-		install.Env = append(os.Environ(), "PATH="+node+"/bin:"+os.Getenv("PATH"), "npm_config_nodedir="+node)
-		if out, err := install.CombinedOutput(); err != nil {
-			t.Fatalf("npm install: %v\n%s", err, out)
-		}
 		t.Run(driver, func(t *testing.T) {
+			b := newBench(t, open())
+			v := b.version("provided.al2023", "index.handler", map[string]string{
+				"index.js":  "exports.handler = async (e, c) => { console.log('hi'); return [e.n, c.functionName, c.awsRequestId, process.version.split('.')[0]] }",
+				"bootstrap": "#!/bin/sh\nexec \"$LAMBDA_TASK_ROOT/node\" \"$LAMBDA_TASK_ROOT/node_modules/aws-lambda-ric/index.mjs\" \"$_HANDLER\"\n",
+			})
+			dir := filepath.Join(b.code.dir, v.Code.SHA256)
+			copyExecutable(t, filepath.Join(node, "bin", "node"), filepath.Join(dir, "node"))
+			if err := os.CopyFS(filepath.Join(dir, "node_modules"), os.DirFS(filepath.Join(modules, "node_modules"))); err != nil {
+				t.Fatal(err)
+			}
 			checkRow(t, b.start(v).ready(), row{event: `{"n":1}`, want: `[1,"fn","request-1","v22"]`, log: "hi"})
 		})
 	}

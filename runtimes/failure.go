@@ -3,7 +3,6 @@ package runtimes
 import (
 	"encoding/json"
 	"fmt"
-	"syscall"
 	"time"
 
 	"hearth/faas"
@@ -53,7 +52,7 @@ func exitFailure(exit sandbox.Exit, requestID string) *pool.Failure {
 		return newFailure(pool.FailedOOM, requestID, runtimeapi.TypeOutOfMemory, "Runtime exited with error: signal: killed")
 	case exit.Signal != 0:
 		return newFailure(pool.FailedExit, requestID, runtimeapi.TypeExit,
-			"Runtime exited with error: signal: "+signalName(exit.Signal))
+			"Runtime exited with error: signal: "+exit.Signal.String())
 	case exit.Code != 0:
 		return newFailure(pool.FailedExit, requestID, runtimeapi.TypeExit,
 			fmt.Sprintf("Runtime exited with error: exit status %d", exit.Code))
@@ -61,11 +60,9 @@ func exitFailure(exit sandbox.Exit, requestID string) *pool.Failure {
 	return newFailure(pool.FailedExit, requestID, runtimeapi.TypeExit, "Runtime exited without providing a reason")
 }
 
-func signalName(s syscall.Signal) string { return s.String() }
-
 // brokenFailure is a runtime that lives and is not to be spoken with any more.
-func brokenFailure(requestID string) *pool.Failure {
-	return newFailure(pool.FailedBroken, requestID, runtimeapi.TypeExit, "Runtime closed its connection to Hearth")
+func brokenFailure(requestID, reason string) *pool.Failure {
+	return newFailure(pool.FailedBroken, requestID, runtimeapi.TypeExit, reason)
 }
 
 // entrypointFailure is a package that has nothing to start.

@@ -258,8 +258,11 @@ func closedChannel() chan struct{} {
 
 // startError gives a driver's error the code that its caller acts on.
 func startError(err error) error {
-	if errors.Is(err, sandbox.ErrNoCapacity) {
+	switch {
+	case errors.Is(err, sandbox.ErrNoCapacity):
 		return faas.Errorf(faas.CodeNoCapacity, "machine", "%w", err)
+	case errors.Is(err, sandbox.ErrClosed):
+		return faas.Errorf(faas.CodeShuttingDown, "", "%w", err)
 	}
 	return err
 }
@@ -272,6 +275,8 @@ type conversation interface {
 	FirstByte() time.Time
 	// Finish reads what an ended runtime left, for at most so long.
 	Finish(within time.Duration)
+	// Broken reports that the runtime broke the protocol.
+	Broken() bool
 }
 
 var (

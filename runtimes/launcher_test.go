@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -252,3 +254,52 @@ func BenchmarkInvoke(b *testing.B) {
 
 // session is the conversation below the runtime's log.
 func (i *instance) session() conversation { return i.Runtime.(*process).session }
+
+// Nothing of a start is left in this process after the kill.
+func TestStartsLeaveNothing(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		versions := []*faas.Version{
+			b.version("python3.11", "index.handler", py("def handler(e, c): return 1")),
+			b.version("python3.11", "index.handler", py("raise Exception()")),
+			b.version("provided.al2023", "x", map[string]string{"other": ""}),
+			b.version("provided.al2023", "x", sh(shellLoop+`  curl -sS -o /dev/null "$api/invocation/$id/response" -d "$event"; done`)),
+		}
+		cycle := func(v *faas.Version) {
+			i := b.start(v)
+			if i.init() == nil {
+				if _, _, err := i.invoke("{}"); err != nil {
+					t.Error(err)
+				}
+			}
+			i.kill()
+		}
+		for _, v := range versions { // fills pools and caches
+			cycle(v)
+		}
+		goroutines, files := runtime.NumGoroutine(), openFiles(t)
+		for range 5 {
+			for _, v := range versions {
+				cycle(v)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		for runtime.NumGoroutine() > goroutines || openFiles(t) > files {
+			select {
+			case <-time.After(5 * time.Millisecond): // slots are cleaned in the background
+			case <-ctx.Done():
+				t.Fatalf("goroutines %d → %d, files %d → %d", goroutines, runtime.NumGoroutine(), files, openFiles(t))
+			}
+		}
+	})
+}
+
+// openFiles counts this process's descriptors, where the system shows them.
+func openFiles(t *testing.T) int {
+	t.Helper()
+	entries, err := os.ReadDir("/dev/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(entries)
+}

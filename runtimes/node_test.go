@@ -76,9 +76,9 @@ var nodeRows = []row{
 	{name: "killed", files: js("exports.handler = () => process.kill(process.pid, 'SIGKILL')"), exit: true, error: "Runtime.ExitError",
 		want: `Runtime exited with error: signal: killed`},
 	{name: "closes its socket", files: js("exports.handler = () => { require('fs').closeSync(3); return new Promise(r => setTimeout(r, 60000)) }"),
-		exit: true, error: "Runtime.ExitError", want: "closed its connection"},
+		exit: true, error: "Runtime.ExitError", want: "RequestId: request-1 Error: Runtime closed its connection"},
 	{name: "writes rubbish to its socket", files: js("exports.handler = () => { require('fs').writeSync(3, 'rubbish rubbish rubbish'); return new Promise(r => setTimeout(r, 60000)) }"),
-		exit: true, error: "Runtime.ExitError", want: "RequestId: request-1 Error: Runtime"},
+		exit: true, error: "Runtime.ExitError", want: "RequestId: request-1 Error: Runtime sent an invalid message"},
 }
 
 var nodeInitRows = []row{

@@ -110,13 +110,16 @@ func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, 
 
 // end says why the session is gone.
 func (p *process) end(requestID string) *pool.Failure {
+	if p.session.Broken() { // and now it ends because its connection is closed
+		return brokenFailure(requestID, "Runtime sent an invalid message")
+	}
 	timer := time.NewTimer(endWait)
 	defer timer.Stop()
 	select {
 	case <-p.box.Done():
 		return exitFailure(p.box.Exit(), requestID)
 	case <-timer.C:
-		return brokenFailure(requestID)
+		return brokenFailure(requestID, "Runtime closed its connection")
 	}
 }
 

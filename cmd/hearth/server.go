@@ -88,7 +88,7 @@ func (s *server) stop(ctx context.Context, drain time.Duration) error {
 	defer cancel()
 	s.log.Info("stopping", "drain", drain)
 	// New calls are refused first, so that what is in flight only gets less.
-	if err := s.closePools(ctx); err != nil {
+	if err := s.pools.Drain(ctx); err != nil {
 		s.log.Warn("invocations in flight were ended", "error", err)
 	}
 	var err error
@@ -98,16 +98,6 @@ func (s *server) stop(ctx context.Context, drain time.Duration) error {
 		err = errors.Join(err, s.http.Close())
 	}
 	return errors.Join(err, s.close())
-}
-
-// closePools ends every instance, once.
-func (s *server) closePools(ctx context.Context) error {
-	pools := s.pools
-	s.pools = nil
-	if pools == nil {
-		return nil
-	}
-	return pools.Close(ctx)
 }
 
 // close closes what was opened, last first.
@@ -197,14 +187,14 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		Starter: launcher, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
-	s.opened("the instances", s.closePools)
+	s.opened("the instances", s.pools.Close)
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
-	s.opened("the registry", func(context.Context) error { return s.registry.Close() })
+	s.opened("the registry", s.registry.Close)
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
 	s.front = newFront(
 		lambda.New(lambda.Options{

@@ -13,7 +13,6 @@ RUNTIME_DIR = os.path.dirname(os.path.realpath(__file__))
 sys.path[:] = [path for path in sys.path if os.path.realpath(path) != RUNTIME_DIR] + [RUNTIME_DIR]
 
 import json
-import socket
 import time
 
 import hearth_context
@@ -28,9 +27,11 @@ class Channel:
     """The frame protocol with Hearth on descriptor 3; runtimeapi/wire.go defines it."""
 
     def __init__(self, fd):
+        # As a plain descriptor: importing socket costs more than all of this file.
         os.set_inheritable(fd, False)
-        self._socket = socket.socket(fileno=fd)
-        self._reader = self._socket.makefile("rb", 64 * 1024)
+        os.set_blocking(fd, True)
+        self._fd = fd
+        self._reader = open(fd, "rb", 64 * 1024)
         self.send_lock = None  # a lock where several threads answer
 
     def receive(self):
@@ -50,10 +51,15 @@ class Channel:
         prefix = size.to_bytes(4, "big") + bytes((kind,)) + len(header).to_bytes(3, "big")
         frame = prefix + header + payload
         if self.send_lock is None:
-            self._socket.sendall(frame)
+            self._write(frame)
             return
         with self.send_lock:
-            self._socket.sendall(frame)
+            self._write(frame)
+
+    def _write(self, frame):
+        rest = memoryview(frame)
+        while rest:
+            rest = rest[os.write(self._fd, rest) :]
 
 
 def apply_environment(wanted):

@@ -169,79 +169,24 @@ func (b *box) claimStart() (chan struct{}, error) {
 }
 
 func (b *box) start(cmd sandbox.Command) error {
-	var opened []int
-	defer func() {
-		for _, fd := range opened {
-			unix.Close(fd)
-		}
-	}()
-	// high moves a descriptor for the child out of the way of its final places.
-	high := func(fd int, err error) (int, error) {
-		if err != nil {
-			return -1, err
-		}
-		defer unix.Close(fd)
-		up, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, lowFD)
-		if err == nil {
-			opened = append(opened, up)
-		}
-		return up, err
-	}
-	fds := launchFDs{socket: -1}
-	var err error
-	if fds.in, err = high(unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)); err != nil {
-		return err
-	}
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
-		return err
-	}
-	unix.SetNonblock(pipe[0], true)
-	output := os.NewFile(uintptr(pipe[0]), "output")
-	if fds.out, err = high(pipe[1], nil); err != nil {
-		return errors.Join(err, output.Close())
-	}
-	var socket net.Conn
-	if cmd.Socket {
-		var theirs int
-		socket, theirs, err = socketPair()
-		if fds.socket, err = high(theirs, err); err != nil {
-			return errors.Join(err, output.Close())
-		}
+	p, err := plumb(cmd.Socket)
+	defer p.closeTheirs()
+	if err != nil {
+		return errors.Join(err, p.closeOurs())
 	}
 	var command *proc
 	err = onThread(func() (err error) {
-		command, err = b.launch(cmd, fds)
+		command, err = b.launch(cmd, p)
 		return err
 	})
 	if err != nil {
-		if socket != nil {
-			socket.Close()
-		}
-		return errors.Join(err, output.Close())
+		return errors.Join(err, p.closeOurs())
 	}
 	b.mu.Lock()
-	b.command, b.socket, b.output = command, socket, output
+	b.command, b.socket, b.output = command, p.conn, p.output
 	b.mu.Unlock()
 	b.watchers.Go(func() { b.reap(command) })
 	return nil
-}
-
-// socketPair returns Hearth's end, in the poller, and the other, blocking, as a
-// runtime expects.
-func socketPair() (net.Conn, int, error) {
-	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return nil, -1, err
-	}
-	f := os.NewFile(uintptr(fds[0]), "socket")
-	defer f.Close() // FileConn has its own
-	conn, err := net.FileConn(f)
-	if err != nil {
-		unix.Close(fds[1])
-		return nil, -1, err
-	}
-	return conn, fds[1], nil
 }
 
 // reap waits for the command's end.

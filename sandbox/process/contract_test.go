@@ -1,26 +1,19 @@
 //go:build linux && amd64
 
-package process_test
+package process
 
 import (
 	"fmt"
 	"os"
-	"sync/atomic"
 	"testing"
 
 	"hearth/sandbox"
-	"hearth/sandbox/process"
 	"hearth/sandbox/sandboxtest"
 )
 
-var drivers atomic.Int64
-
-func TestContract(t *testing.T) {
+func contract(t *testing.T, l layout) {
 	open := func(t *testing.T) sandbox.Driver {
-		d, err := process.New(process.Options{
-			StateDir: t.TempDir(),
-			DataID:   fmt.Sprintf("c%d-%d", os.Getpid(), drivers.Add(1)),
-		})
+		d, err := newOn(l, Options{StateDir: t.TempDir(), DataID: fmt.Sprintf("c%d-%d", os.Getpid(), seq.Add(1))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -30,6 +23,28 @@ func TestContract(t *testing.T) {
 		Daemons: true, Outlives: true, Memory: true, Pids: true, Tmp: true,
 		Freeze: true, Network: true, Mounts: true, Command: command,
 	})
+}
+
+func TestContract(t *testing.T) {
+	l, err := detectLayout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	contract(t, l)
+}
+
+// The same on a host without version 2, as far as this one has version 1.
+func TestContractVersion1(t *testing.T) {
+	l, err := detectLayout()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.v2, l.ctl2 = "", nil
+	if err := l.check(); err != nil {
+		t.Logf("this host has no version 1: %v", err)
+		return
+	}
+	contract(t, l)
 }
 
 // command runs the suite's programs with its own shell, but for Fork: bash waits

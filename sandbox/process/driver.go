@@ -106,6 +106,15 @@ var validDataID = regexp.MustCompile(`^[a-z0-9-]{1,32}$`)
 // New removes what an earlier process with the same DataID left and returns a
 // driver. It needs root.
 func New(opts Options) (*Driver, error) {
+	l, err := detectLayout()
+	if err != nil {
+		return nil, err
+	}
+	return newOn(l, opts)
+}
+
+// newOn makes a driver that uses these control group hierarchies.
+func newOn(l layout, opts Options) (*Driver, error) {
 	if !validDataID.MatchString(opts.DataID) {
 		return nil, fmt.Errorf("process: data id %q: must be 1 to 32 of a-z, 0-9 and -", opts.DataID)
 	}
@@ -120,6 +129,7 @@ func New(opts Options) (*Driver, error) {
 		max:       opts.MaxSandboxes,
 		minFreeMB: opts.MinFreeMB,
 		stateDir:  opts.StateDir,
+		layout:    l,
 		name:      "hearth-" + opts.DataID,
 		networks:  opts.Networks,
 		setups:    make(gate, 2*runtime.NumCPU()),
@@ -137,6 +147,7 @@ func New(opts Options) (*Driver, error) {
 	}
 	d.users = usersOf(opts.DataID, d.max+1)
 	if err := d.open(); err != nil {
+		d.networks = nil // they stay the caller's
 		return nil, errors.Join(err, d.release())
 	}
 	return d, nil
@@ -144,9 +155,6 @@ func New(opts Options) (*Driver, error) {
 
 // open makes everything that the sandboxes share.
 func (d *Driver) open() (err error) {
-	if d.layout, err = detectLayout(); err != nil {
-		return err
-	}
 	if err := d.layout.check(); err != nil {
 		return err
 	}
@@ -264,16 +272,6 @@ func resourceLimits(spec sandbox.Spec) []rlimit {
 	}
 }
 
-// scarce marks an error of a machine that has no room with ErrNoCapacity.
-func scarce(err error) error {
-	for _, e := range []unix.Errno{unix.EAGAIN, unix.ENOMEM, unix.ENOSPC, unix.EMFILE, unix.ENFILE, unix.EDQUOT} {
-		if errors.Is(err, e) {
-			return fmt.Errorf("%w: %w", sandbox.ErrNoCapacity, err)
-		}
-	}
-	return err
-}
-
 // admit counts the Create in background, takes a slot, and registers the box.
 func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
 	if err := errors.Join(d.checkMemory(spec.MemoryMB), d.checkDisk(spec.TmpMB)); err != nil {
@@ -296,61 +294,6 @@ func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
 		return err
 	}
 	b.slot = slot
-	return nil
-}
-
-// takeSlotLocked returns a free slot or a new one. Where all are in use but some
-// are being cleaned it waits for one of those, letting go of mu meanwhile.
-func (d *Driver) takeSlotLocked(ctx context.Context) (*slot, error) {
-	for {
-		switch {
-		case d.closed:
-			return nil, sandbox.ErrClosed
-		case len(d.free) > 0:
-			s := d.free[len(d.free)-1]
-			d.free = d.free[:len(d.free)-1]
-			return s, nil
-		case d.made < d.max:
-			d.made++
-			return &slot{uid: d.users.first + d.made}, nil
-		case d.cleaning == 0:
-			return nil, fmt.Errorf("%w: all %d sandboxes are in use", sandbox.ErrNoCapacity, d.max)
-		}
-		changed := d.changed
-		d.mu.Unlock()
-		select {
-		case <-changed:
-			d.mu.Lock()
-		case <-ctx.Done():
-			d.mu.Lock()
-			return nil, ctx.Err()
-		}
-	}
-}
-
-// checkMemory refuses a sandbox whose limit the machine could not serve now.
-func (d *Driver) checkMemory(memoryMB int) error {
-	kb, err := memAvailable()
-	if err != nil {
-		return fmt.Errorf("process: read the free memory: %w", err)
-	}
-	if kb/1024 < int64(memoryMB+d.minFreeMB) {
-		return fmt.Errorf("%w: %d MB of memory are available, a sandbox of %d MB needs %d",
-			sandbox.ErrNoCapacity, kb/1024, memoryMB, memoryMB+d.minFreeMB)
-	}
-	return nil
-}
-
-// checkDisk refuses a sandbox whose /tmp could not be filled now.
-func (d *Driver) checkDisk(tmpMB int) error {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(d.stateDir, &fs); err != nil {
-		return fmt.Errorf("process: read the free disk space: %w", err)
-	}
-	if free := int64(fs.Bavail) * fs.Bsize >> 20; free < int64(tmpMB+d.minFreeMB) {
-		return fmt.Errorf("%w: %d MB of disk are free, a /tmp of %d MB needs %d",
-			sandbox.ErrNoCapacity, free, tmpMB, tmpMB+d.minFreeMB)
-	}
 	return nil
 }
 

@@ -18,10 +18,6 @@ const hostname = "sandbox"
 // namespaces are the ones that each sandbox has of its own, besides the network.
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
-// lowFD is above every descriptor that a spawned process has in the end, so that
-// moving one into place overwrites none that is still to be moved.
-const lowFD = 16
-
 // house makes a sandbox's namespaces and starts its first process in them. It
 // runs on a thread of its own and fills in b.first, b.lifeline and b.mnt.
 func (b *box) house(spec sandbox.Spec) error {
@@ -110,15 +106,8 @@ func (b *box) startFirst() error {
 	return err
 }
 
-// launchFDs are what a command gets: standard input, its output twice, and the
-// socket, if there is one, as descriptor 3. All at or above lowFD.
-type launchFDs struct {
-	in, out int
-	socket  int // -1 for none
-}
-
 // launch starts the command in the sandbox. It runs on a thread of its own.
-func (b *box) launch(cmd sandbox.Command, fds launchFDs) (*proc, error) {
+func (b *box) launch(cmd sandbox.Command, p *plumbing) (*proc, error) {
 	if err := b.slot.group.enter(); err != nil {
 		return nil, err
 	}
@@ -130,13 +119,9 @@ func (b *box) launch(cmd sandbox.Command, fds launchFDs) (*proc, error) {
 	}
 	var s script
 	defer s.release()
-	move := []int{fds.in, fds.out, fds.out}
-	if fds.socket >= 0 {
-		move = append(move, fds.socket)
-	}
-	s.descriptors(move)
+	s.descriptors(p.theirs)
 	s.add("setsid", unix.SYS_SETSID)
-	s.outOfMemoryFirst(len(move))
+	s.outOfMemoryFirst(len(p.theirs))
 	s.limits(b.limits)
 	s.dropPrivileges(b.slot.uid, b.d.caps)
 	dir := cmd.Dir

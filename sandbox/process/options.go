@@ -23,8 +23,8 @@ type Options struct {
 	// MinFreeMB is what the machine must still have, of memory and of disk each,
 	// beyond the new sandbox's own limits, for Create to go ahead; 0 = 128.
 	MinFreeMB int
-	// Networks gives network namespaces with egress. Without it only
-	// sandbox.EgressNone works.
+	// Networks gives network namespaces with egress; a driver that New returned
+	// closes it. Without it only sandbox.EgressNone works.
 	Networks Networks
 }
 

@@ -18,9 +18,18 @@ import (
 )
 
 // Probe says what this host can isolate, for `hearth doctor`. It tries things
-// out, the last of them a whole sandbox of a driver of its own (with
-// opts.StateDir/probe and another DataID than opts'), and leaves nothing.
+// out, the last of them a whole sandbox of a driver of its own, and leaves
+// nothing. Of opts it uses StateDir (where /tmp is tried; empty is a directory of
+// its own in /var/tmp) and Logger.
 func Probe(opts Options) []Finding {
+	if opts.StateDir == "" {
+		dir, err := os.MkdirTemp("/var/tmp", "hearth-probe-")
+		if err != nil {
+			return []Finding{{Name: "state directory", Detail: err.Error(), Fix: "make /var/tmp writable"}}
+		}
+		defer os.Remove(dir) // empty again
+		opts.StateDir = dir
+	}
 	findings := []Finding{probeRoot(), probeKernel()}
 	l, err := detectLayout()
 	if err == nil {

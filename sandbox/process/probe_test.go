@@ -20,6 +20,9 @@ func TestProbe(t *testing.T) {
 			t.Errorf("%s: %s", f.Name, f.Detail)
 		}
 	}
+	if got := Probe(Options{}); len(got) != len(findings) {
+		t.Errorf("%d findings without a state directory, %d with one", len(got), len(findings))
+	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
 	}

@@ -115,7 +115,7 @@ func spawn(s *script, cgroup int) (*proc, error) {
 		return nil, fmt.Errorf("process: clone: %w", syscall.Errno(e))
 	}
 	p := &proc{pid: int(r)}
-	unix.SetNonblock(int(pidfd), true)
+	_ = unix.SetNonblock(int(pidfd), true) // without it the poller refuses, and wait says so
 	p.pidfd = os.NewFile(uintptr(pidfd), "pidfd")
 	if failed.errno != 0 {
 		if _, err := p.wait(); err != nil {

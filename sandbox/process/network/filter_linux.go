@@ -278,7 +278,8 @@ func (b *builder) nameSet(name string, names []string) *nftables.Set {
 		copy(key, n)
 		elements = append(elements, nftables.SetElement{Key: key})
 	}
-	set := &nftables.Set{Table: b.table, Name: name, KeyType: nftables.TypeIFName}
+	set := &nftables.Set{Table: b.table, Name: name, KeyType: nftables.TypeIFName,
+		KeyByteOrder: binaryutil.NativeEndian}
 	b.add(set, elements)
 	return set
 }

@@ -18,6 +18,8 @@ import (
 const (
 	linkWait  = 2 * time.Second
 	linkPause = 200 * time.Microsecond
+	// dnsSockets is how many sockets listenDNS opens.
+	dnsSockets = 2
 )
 
 // Netns is one network namespace, held by its descriptor.
@@ -33,6 +35,9 @@ type Netns struct {
 	address netip.Addr // of the instance
 	dns     *server
 	sockets int // Hearth's own, with nothing else in the namespace
+	// received is how many packets came out of the veth before this tenant. Only
+	// scrub uses it.
+	received uint64
 }
 
 // FD is the namespace's descriptor, for setns. It is the pool's: valid until
@@ -66,6 +71,11 @@ func (p *Pool) newEgress(slot int) (*Netns, error) {
 	n := &Netns{pool: p, egress: true, slot: slot, address: instance}
 	var err error
 	n.fd, err = newNamespace(p.home, func(ns int) error {
+		// Counted first: sockets that are closed stay for a moment.
+		if n.sockets, err = countSockets(); err != nil {
+			return err
+		}
+		n.sockets += dnsSockets
 		if err := loopbackUp(); err != nil {
 			return err
 		}
@@ -87,8 +97,7 @@ func (p *Pool) newEgress(slot int) (*Netns, error) {
 			return err
 		}
 		n.dns = p.resolver.serve(packets, streams)
-		n.sockets, err = countSockets()
-		return err
+		return nil
 	})
 	if err != nil {
 		if n.dns != nil {
@@ -210,6 +219,7 @@ func pointToPoint(a netip.Addr) *net.IPNet {
 func listenDNS() (net.PacketConn, net.Listener, error) {
 	const address = "127.0.0.1:53"
 	var lc net.ListenConfig
+	lc.SetMultipathTCP(false) // Go's default, which would be two sockets in one
 	packets, err := lc.ListenPacket(context.Background(), "udp4", address)
 	if err != nil {
 		return nil, nil, fmt.Errorf("resolver: %w", err)

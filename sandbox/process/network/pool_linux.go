@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 	"golang.org/x/sys/unix"
 
 	"hearth/sandbox"
@@ -38,6 +39,7 @@ type Pool struct {
 	resolver *resolver
 	uplinks  *uplinks
 	filter   *filter
+	flows    flows
 	recycle  chan struct{} // holds one entry for each recycling under way
 	wake     chan struct{} // tells the keeper that a spare was taken
 	stop     chan struct{} // closed by Close
@@ -286,8 +288,12 @@ func (p *Pool) keep(n *Netns) bool {
 	if len(p.ready) >= p.opts.Spares+maxIdle {
 		return false
 	}
-	n.released.Store(false)
-	p.ready = append(p.ready, n)
+	// The next tenant gets a Netns of its own: a late Release of the last one's
+	// must not take it away.
+	next := &Netns{pool: p, fd: n.fd, egress: true, slot: n.slot, link: n.link, address: n.address, dns: n.dns, sockets: n.sockets, received: n.received}
+	delete(p.all, n)
+	p.all[next] = struct{}{}
+	p.ready = append(p.ready, next)
 	return true
 }
 
@@ -313,17 +319,37 @@ func (p *Pool) deleteLink(index int) error {
 	return nil
 }
 
-// deleteLinks deletes all veths of this server.
+// deleteLinks deletes all veths of this server: by their group, which takes as
+// long as one alone does, unless somebody else's link is in that group.
 func (p *Pool) deleteLinks() error {
 	links, err := p.host.LinkList()
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return fmt.Errorf("list links: %w", err)
 	}
-	var errs []error
+	var own []int
+	grouped := true
 	for _, link := range links {
-		if strings.HasPrefix(link.Attrs().Name, p.veths) {
-			errs = append(errs, p.deleteLink(link.Attrs().Index))
+		attrs := link.Attrs()
+		ours, inGroup := strings.HasPrefix(attrs.Name, p.veths), attrs.Group == p.group
+		if ours {
+			own = append(own, attrs.Index)
 		}
+		grouped = grouped && ours == inGroup
+	}
+	if len(own) == 0 {
+		return nil
+	}
+	if grouped {
+		req := nl.NewNetlinkRequest(unix.RTM_DELLINK, unix.NLM_F_ACK)
+		req.AddData(nl.NewIfInfomsg(unix.AF_UNSPEC))
+		req.AddData(nl.NewRtAttr(unix.IFLA_GROUP, nl.Uint32Attr(p.group)))
+		if _, err := req.Execute(unix.NETLINK_ROUTE, 0); err == nil {
+			return nil
+		}
+	}
+	var errs []error
+	for _, index := range own {
+		errs = append(errs, p.deleteLink(index))
 	}
 	return errors.Join(errs...)
 }
@@ -415,7 +441,6 @@ func (p *Pool) tearDown() error {
 		errs = append(errs, unix.Close(n.fd))
 	}
 	for _, n := range all {
-		n.released.Store(true)
 		n.dns.close()
 	}
 	errs = append(errs, p.deleteLinks())

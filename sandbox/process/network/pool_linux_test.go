@@ -74,9 +74,7 @@ func TestOutOfReach(t *testing.T) {
 		metadata + ":80", azure + ":80", private + ":80",
 		"198.19.255.1:80", "100.100.100.200:80", "192.168.255.9:80", "224.0.0.1:80",
 	}
-	for _, a := range hostAddresses(t) {
-		targets = append(targets, fmt.Sprintf("%v:%d", a, port))
-	}
+	targets = append(targets, fmt.Sprintf("%s:%d", hostOther, port))
 	for _, target := range targets {
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
@@ -106,21 +104,6 @@ func TestOutOfReach(t *testing.T) {
 		conn.Close()
 		t.Error("the host reached a server in an instance")
 	}
-}
-
-func hostAddresses(t *testing.T) []netip.Addr {
-	t.Helper()
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_V4)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		t.Fatal(err)
-	}
-	var out []netip.Addr
-	for _, a := range addrs {
-		if addr, ok := netip.AddrFromSlice(a.IP.To4()); ok && !addr.IsLoopback() && a.Label != "" && !strings.HasPrefix(a.Label, "h") {
-			out = append(out, addr)
-		}
-	}
-	return out
 }
 
 // A packet under a source that is not the instance's own goes nowhere; the next
@@ -436,4 +419,109 @@ func TestSubnetUsedUp(t *testing.T) {
 		defer n.Release()
 	}
 	t.Error("three instances in two slots")
+}
+
+func TestProbe(t *testing.T) {
+	w := newWorld(t)
+	before := look(t)
+	for _, c := range Probe(Options{DataID: t.Name(), Upstreams: []netip.AddrPort{w.dns}}) {
+		t.Logf("%+v", c)
+		if !c.OK && c.Name != "other firewalls" {
+			t.Errorf("%s: %s", c.Name, c.Detail)
+		}
+		if c.OK != (c.Fix == "") {
+			t.Errorf("%s: OK is %v and the fix is %q", c.Name, c.OK, c.Fix)
+		}
+	}
+	before.none(t)
+}
+
+// A Release that comes late does not take the namespace from its next tenant.
+func TestLateRelease(t *testing.T) {
+	w := newWorld(t)
+	p := w.pool(nil)
+	n := acquire(t, p, sandbox.EgressInternet)
+	n.Release()
+	var again *Netns
+	eventually(t, "the namespace comes back", func() bool {
+		got := acquire(t, p, sandbox.EgressInternet)
+		if got.FD() == n.FD() {
+			again = got
+			return true
+		}
+		t.Cleanup(got.Release)
+		return false
+	})
+	n.Release()
+	if _, err := again.get(t, "server.example"); err != nil {
+		t.Error(err)
+	}
+	if again.released.Load() {
+		t.Error("the next tenant's namespace was released")
+	}
+	again.Release()
+}
+
+// The host forwards for instances, and has not become a router for others: a
+// packet from the world to a third network is dropped.
+func TestNoRouter(t *testing.T) {
+	w := newWorld(t)
+	const third = "10.231.9.2"
+	ns, err := newNamespace(w.home, func(int) error { return loopbackUp() })
+	w.check(err)
+	defer unix.Close(ns)
+	name := fmt.Sprintf("hy%d", os.Getpid())
+	w.check(netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: name}, PeerName: "up", PeerNamespace: netlink.NsFd(ns)}))
+	link, err := netlink.LinkByName(name)
+	w.check(err)
+	defer func() { w.check(netlink.LinkDel(link)) }()
+	configure := func(link netlink.Link, address string) error {
+		addr, _ := netlink.ParseAddr(address + "/30")
+		return errors.Join(netlink.AddrAdd(link, addr), netlink.LinkSetUp(link))
+	}
+	w.check(configure(link, "10.231.9.1"))
+	route := func(gw string) error {
+		return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(gw)})
+	}
+	w.check(inNamespace(w.home, ns, func() error {
+		up, err := netlink.LinkByName("up")
+		if err != nil {
+			return err
+		}
+		return errors.Join(configure(up, third), route("10.231.9.1"))
+	}))
+	w.check(inNamespace(w.home, w.ns, func() error { return route(hostSide) }))
+	sink := packetsIn(t, w.home, ns, third+":9999")
+	send := func(text string) {
+		t.Helper()
+		w.check(inNamespace(w.home, w.ns, func() error {
+			conn, err := net.Dial("udp4", third+":9999")
+			if err != nil {
+				return err
+			}
+			defer conn.Close()
+			_, err = conn.Write([]byte(text))
+			return err
+		}))
+	}
+	forwarding := conf(fmt.Sprintf("hw%d", os.Getpid()), "forwarding")
+	p := w.pool(nil)
+	if b, _ := os.ReadFile(forwarding); string(b) != "1\n" {
+		t.Fatal("the uplink does not forward: the test tests nothing")
+	}
+	send("where Hearth forwards")
+	w.check(p.Close())
+	w.check(os.WriteFile(forwarding, []byte("1"), 0o644))
+	p = w.pool(func(o *Options) { o.DataID += "/again" })
+	send("where the administrator does")
+	w.check(p.Close())
+	if b, _ := os.ReadFile(forwarding); string(b) != "1\n" {
+		t.Error("Hearth switched off what it had not switched on")
+	}
+	buf := make([]byte, 100)
+	w.check(sink.SetReadDeadline(time.Now().Add(patience)))
+	n, _, err := sink.ReadFrom(buf)
+	if err != nil || string(buf[:n]) != "where the administrator does" {
+		t.Errorf("the third network received %q, %v", buf[:n], err)
+	}
 }

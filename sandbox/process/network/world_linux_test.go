@@ -31,6 +31,7 @@ const (
 	public     = "11.22.33.44"     // routed into the world, as if public
 	metadata   = "169.254.169.254" // likewise
 	azure      = "168.63.129.16"   // likewise
+	hostOther  = "192.0.2.77"      // another address of the host
 	serverName = "server.example."
 	patience   = 10 * time.Second
 )
@@ -87,6 +88,8 @@ func (w *world) join() {
 	w.t.Cleanup(func() { w.check(netlink.LinkDel(link)) })
 	addr, _ := netlink.ParseAddr(hostSide + "/30")
 	w.check(netlink.AddrAdd(link, addr))
+	addr, _ = netlink.ParseAddr(hostOther + "/32")
+	w.check(netlink.AddrAdd(link, addr))
 	w.check(netlink.LinkSetUp(link))
 	w.check(inNamespace(w.home, w.ns, func() error {
 		up, err := netlink.LinkByName("up")
@@ -101,6 +104,7 @@ func (w *world) join() {
 		}
 		return netlink.LinkSetUp(up)
 	}))
+	w.check(netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP(worldSide)}))
 	for _, a := range []string{private, public, metadata, azure} {
 		_, dst, _ := net.ParseCIDR(a + "/32")
 		w.check(netlink.RouteAdd(&netlink.Route{LinkIndex: link.Attrs().Index, Dst: dst, Gw: net.ParseIP(worldSide)}))
@@ -341,8 +345,14 @@ func look(t *testing.T) traces {
 // none fails if anything was left since before.
 func (before traces) none(t *testing.T) {
 	t.Helper()
+	var now traces
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("before %+v, now %+v", before, now)
+		}
+	})
 	eventually(t, "nothing left", func() bool {
-		now := look(t)
+		now = look(t)
 		return now.links == before.links && now.tables == before.tables && now.forwarding == before.forwarding &&
 			now.files <= before.files && now.goroutines <= before.goroutines
 	})
