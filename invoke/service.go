@@ -172,32 +172,17 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 	if failure != nil {
 		out = failureOutcome(failure, version, req.RequestID)
 	}
-	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: faas.Report{
-		RequestID: req.RequestID,
-		Version:   version.ID,
-		Instance:  hold.Instance(),
-		Start:     faas.StartWarm,
-		Status:    status(out, failure, err),
-		ErrorType: out.ErrorType,
-		MemoryMB:  version.Config.MemoryMB,
-		MaxMemory: hold.MaxMemory(),
-		Init:      hold.InitDuration(),
-		Cold:      hold.Cold(),
-		Began:     began,
-		Timeline:  hold.Timeline(),
-	}}
+	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: newReport(req, version, began)}
 	report := &res.Report
-	if report.Cold != "" {
-		report.Start = faas.StartCold
-	}
-	report.Duration = ended.Sub(handed)
+	report.Status = status(out, failure, err)
+	report.ErrorType = out.ErrorType
+	took := ended.Sub(handed)
 	if failure != nil && failure.Kind == pool.FailedTimeout {
 		// The time that the kill took is Hearth's own.
-		report.Duration = min(report.Duration, version.Config.Timeout())
+		took = min(took, version.Config.Timeout())
 	}
-	report.Billed = billed(report.Duration + report.Init)
-	report.Timeline.Handler = report.Duration
-	report.Timeline.Settle = ended.Sub(handed) - report.Duration
+	measure(report, hold, took)
+	report.Timeline.Settle = ended.Sub(handed) - took
 	tail := hold.Settle(report, req.LogTail)
 	report.Timeline.Settle += time.Since(ended)
 	if req.LogTail {
@@ -208,6 +193,32 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 		return nil, err
 	}
 	return res, nil
+}
+
+// newReport is the report of an invocation as far as the request says it.
+func newReport(req *Request, version *faas.Version, began time.Time) faas.Report {
+	return faas.Report{
+		RequestID: req.RequestID,
+		Version:   version.ID,
+		Start:     faas.StartWarm,
+		MemoryMB:  version.Config.MemoryMB,
+		Began:     began,
+	}
+}
+
+// measure fills in what the instance says of the invocation, whose handler took
+// so long.
+func measure(r *faas.Report, hold *pool.Hold, took time.Duration) {
+	r.Instance = hold.Instance()
+	if r.Cold = hold.Cold(); r.Cold != "" {
+		r.Start = faas.StartCold
+	}
+	r.Duration = took
+	r.Init = hold.InitDuration()
+	r.Billed = billed(r.Duration + r.Init)
+	r.MaxMemory = hold.MaxMemory()
+	r.Timeline = hold.Timeline()
+	r.Timeline.Handler = took
 }
 
 // billed rounds up to whole milliseconds. As Lambda bills since August 2025, what
@@ -265,18 +276,13 @@ func (s *Service) unheld(req *Request, version *faas.Version, began time.Time, e
 		return nil, err
 	}
 	out := failureOutcome(failure, version, req.RequestID)
-	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: faas.Report{
-		RequestID: req.RequestID,
-		Version:   version.ID,
-		Start:     faas.StartCold,
-		Cold:      faas.ColdRecycle,
-		Status:    status(out, failure, nil),
-		ErrorType: out.ErrorType,
-		MemoryMB:  version.Config.MemoryMB,
-		Began:     began,
-		Timeline:  faas.Timeline{Queue: time.Since(began)},
-	}}
-	s.recent.add(&res.Report)
+	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: newReport(req, version, began)}
+	report := &res.Report
+	report.Start, report.Cold = faas.StartCold, faas.ColdRecycle
+	report.Status = status(out, failure, nil)
+	report.ErrorType = out.ErrorType
+	report.Timeline.Queue = time.Since(began)
+	s.recent.add(report)
 	return res, nil
 }
 

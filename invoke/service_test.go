@@ -313,3 +313,37 @@ func TestRecentIsBounded(t *testing.T) {
 		}
 	})
 }
+
+// anyone resolves every function to a version of its own.
+type anyone struct{}
+
+func (anyone) Resolve(id faas.FunctionID, _ string) (*faas.Version, error) {
+	v := version(faas.StateActive)
+	v.ID.Function = id
+	return v, nil
+}
+
+func TestRecentForgetsTheFunctionsThatWereCalledLongestAgo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ps := pool.New(pool.Options{Starter: pooltest.New(nil), KeepAlive: pool.FixedKeepAlive(time.Millisecond)})
+		s := invoke.New(invoke.Options{Resolver: anyone{}, Pools: ps})
+		for i := range 1025 {
+			req := request("{}")
+			req.Function.Name = fmt.Sprint("f", i)
+			if _, err := s.Invoke(t.Context(), req); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for i, want := range map[int]int{0: 0, 1: 1, 1024: 1} {
+			other := id
+			other.Name = fmt.Sprint("f", i)
+			if got := len(s.Recent(other)); got != want {
+				t.Errorf("f%d: %d reports, want %d", i, got, want)
+			}
+		}
+		if err := ps.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -287,3 +287,54 @@ func TestDrainCutsOffAtItsEnd(t *testing.T) {
 		}
 	})
 }
+
+func TestCutOffKillsWhatDrains(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{Handle: pooltest.Sleep(time.Hour)}
+	})
+	bubble(t, pool.Options{Starter: fake}, func(t *testing.T, ps *pool.Pools) {
+		v := version("f", "1", 2)
+		v.Config.TimeoutSeconds = 900
+		codes := make(chan error, 2)
+		for range 2 {
+			go func() { _, err := call(ps, v); codes <- err }()
+			time.Sleep(time.Minute)
+		}
+		time.Sleep(13*time.Minute + time.Second) // the first is over its limit, the second keeps the instance
+		if failureOf(t, <-codes) != pool.FailedTimeout || fake.Running() != 1 {
+			t.Error("the first was to time out alone")
+		}
+		began := time.Now()
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := ps.Drain(ctx); err == nil {
+			t.Error("no word of the call that was cut off")
+		}
+		if err := <-codes; err == nil || time.Since(began) != 0 {
+			t.Errorf("cut off with %v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestPanicInDeliveryRecycles(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{Handle: func(context.Context, *faas.Event) (faas.Outcome, error) { panic("a fault of ours") }}
+	})
+	bubble(t, pool.Options{Starter: fake}, func(t *testing.T, ps *pool.Pools) {
+		v := version("f", "1", 1)
+		h := must(t, ps, v)
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic was swallowed")
+				}
+			}()
+			defer h.Release()
+			_, _ = h.Deliver(event("r"))
+		}()
+		synctest.Wait()
+		if s := ps.Function(v.ID.Function); s.Idle != 0 || fake.Running() != 0 {
+			t.Errorf("an instance in an unknown state is kept: %+v", s)
+		}
+	})
+}

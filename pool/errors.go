@@ -13,6 +13,7 @@ var (
 	// errInitLimit and errInvokeLimit are the causes of contexts whose time is up.
 	errInitLimit   = errors.New("pool: init took too long")
 	errInvokeLimit = errors.New("pool: the invocation took too long")
+	errUnwound     = errors.New("pool: the invocation was unwound")
 	errKilled      = errors.New("pool: the pools were closed")
 )
 

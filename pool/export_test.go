@@ -12,14 +12,18 @@ func (ps *Pools) Check(quiet bool) error {
 	if n := ps.illegal.Load(); n > 0 {
 		return fmt.Errorf("%d illegal moves", n)
 	}
-	instances := 0
+	instances, idle := 0, 0
 	for _, p := range ps.list() {
 		if err := p.check(quiet); err != nil {
 			return fmt.Errorf("%s %s: %w", p.version.ID, p.version.Revision, err)
 		}
 		p.mu.Lock()
 		instances += len(p.all)
+		idle += len(p.idle)
 		p.mu.Unlock()
+	}
+	if n := ps.idle.Load(); n != int64(idle) {
+		return fmt.Errorf("idle is %d, counted %d", n, idle)
 	}
 	ps.governor.mu.Lock()
 	defer ps.governor.mu.Unlock()

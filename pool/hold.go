@@ -11,16 +11,18 @@ import (
 // Hold is one invocation's place on an instance, from Acquire to Release. It
 // belongs to one goroutine.
 type Hold struct {
-	inst     *instance
-	grant    grant
-	waited   time.Duration
-	released bool
+	inst      *instance
+	grant     grant
+	waited    time.Duration
+	delivered bool // the event was handed over and no answer is here yet
+	released  bool
 }
 
 // Instance returns the instance's id.
 func (h *Hold) Instance() string { return h.inst.id }
 
-// Cold says why the invocation had to wait for a new instance; "" where it had not.
+// Cold says why the invocation had to wait for a new instance; "" where it had
+// not. With several invocations per instance all that waited for one are cold.
 func (h *Hold) Cold() faas.ColdReason { return h.grant.cold }
 
 // InitDuration is how long the instance's init took, for the invocation that the
@@ -69,7 +71,9 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 	timeout := h.inst.pool.version.Config.Timeout()
 	ctx, cancel := context.WithTimeoutCause(context.Background(), timeout, errInvokeLimit)
 	event.Deadline, _ = ctx.Deadline()
+	h.delivered = true
 	out, err := h.inst.runtime.Invoke(ctx, event)
+	h.delivered = false
 	cancel()
 	if err == nil {
 		return out, nil
@@ -90,6 +94,9 @@ func (h *Hold) Release() {
 		return
 	}
 	h.released = true
+	if h.delivered { // Deliver panicked; its caller's defer runs
+		h.inst.pool.recycle(h.inst, errUnwound)
+	}
 	h.inst.pool.release(h.inst, h.grant.failed != nil)
 }
 

@@ -21,7 +21,6 @@ type instance struct {
 	reaped    bool          // somebody kills it, or has
 	runtime   Runtime       // nil until it was started
 	parts     faas.Timeline // of its start; complete once Ready
-	began     uint64        // when its start began, as a number in order
 
 	stopped chan struct{} // closed when life is Stopped
 }

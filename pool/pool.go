@@ -63,6 +63,7 @@ func (p *pool) takeLocked() (*instance, error) {
 			inst.lease = lease
 			p.idle[last] = nil
 			p.idle = p.idle[:last]
+			p.pools.idle.Add(-1)
 			p.holdLocked(inst)
 			return inst, nil
 		}
@@ -260,7 +261,15 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 	p.busy = without(p.busy, inst)
 	inst.idleSince = time.Now()
 	p.idle = append(p.idle, inst)
+	p.pools.idle.Add(1)
 	return false
+}
+
+// unrestLocked takes an instance from the idle stack, if it is there.
+func (p *pool) unrestLocked(inst *instance) {
+	before := len(p.idle)
+	p.idle = without(p.idle, inst)
+	p.pools.idle.Add(int64(len(p.idle) - before))
 }
 
 // condemnLocked takes an instance out of service. It reports whether the caller
@@ -271,7 +280,9 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 	}
 	if inst.state.life == Ready {
 		p.ready--
-		p.idle = without(p.idle, inst)
+		if inst.state.idle() {
+			p.unrestLocked(inst)
+		}
 		p.busy = without(p.busy, inst)
 	}
 	inst.must(inst.state.drain(cause))

@@ -46,6 +46,7 @@ type Pools struct {
 	work   sync.WaitGroup // every goroutine of the pools
 
 	byRevision sync.Map     // key → *pool
+	idle       atomic.Int64 // idle instances of all pools, so that a full machine refuses without a search
 	illegal    atomic.Int64 // illegal moves seen: faults of this package
 
 	mu      sync.Mutex // guards making and removing pools
@@ -164,7 +165,7 @@ func (ps *Pools) list() []*pool {
 // evict takes the oldest idle instance of any function out of service, to make
 // room. The channel is closed when it is gone; nil where none is idle.
 func (ps *Pools) evict() <-chan struct{} {
-	for {
+	for ps.idle.Load() > 0 {
 		var oldest *pool
 		var since time.Time
 		for _, p := range ps.list() {
@@ -179,6 +180,7 @@ func (ps *Pools) evict() <-chan struct{} {
 			return inst.stopped
 		}
 	}
+	return nil
 }
 
 func (p *pool) oldestIdle() (since time.Time, ok bool) {

@@ -63,16 +63,16 @@ func (s *start) run() {
 	defer close(s.ended)
 	p := s.pool
 	inst, err := s.attempt(p.initTimeout())
-	if s.failed(inst, err) {
+	if s.again(inst, err) {
 		inst.reap()
 		inst, err = s.attempt(p.version.Config.Timeout())
 	}
 	s.finish(inst, err)
 }
 
-// failed takes the instance of a first attempt out of service, if another is to
+// again takes the instance of a failed first attempt out of service, if another is to
 // be made.
-func (s *start) failed(inst *instance, err error) (again bool) {
+func (s *start) again(inst *instance, err error) bool {
 	var failure *Failure
 	if !errors.As(err, &failure) || failure.Kind == FailedInit {
 		return false
