@@ -28,7 +28,7 @@ const (
 var allowed = map[string][]string{
 	"faas":              {},
 	"engine":            {"engine"},
-	"sandbox":           {"sandbox"},
+	"sandbox":           {"sandbox", "internal/sockpair"},
 	"logs":              {"faas"},
 	"code":              {"faas", "engine"},
 	"runtimeapi":        {"faas"},
