@@ -243,6 +243,17 @@ func TestInvoke(t *testing.T) {
 	}
 }
 
+func TestRegionsServed(t *testing.T) {
+	a := newAPI(&backend{version: existing()})
+	a.Regions = []string{"us-east-1", "eu-west-1"}
+	decode[Description](t, send(a, "GET", "functions/f", ""), 200)
+	decode[Description](t, send(a, "GET", "functions/f?region=eu-west-1", ""), 200)
+	out := decode[Error](t, send(a, "GET", "functions/f?region=mars-1", ""), 400)
+	if out.Error.Subject != "region" || !strings.Contains(out.Error.Message, "us-east-1, eu-west-1") {
+		t.Errorf("the error is %+v", out.Error)
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	out := decode[Description](t, send(newAPI(&backend{version: existing()}), "GET", "functions/f", ""), 200)
 	if out.Name != "f" || out.Instances.Idle != 2 || len(out.Versions) != 1 || len(out.Aliases) != 1 || out.Recent == nil {

@@ -203,11 +203,12 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
 	s.front = newFront(
 		lambda.New(lambda.Options{
-			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"], Logger: s.log,
+			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"],
+			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		native.New(native.Options{
 			Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
-			Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"],
+			Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 			Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 		}),
 		hostsOf(v["listen"]))
