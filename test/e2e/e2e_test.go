@@ -247,7 +247,7 @@ func TestRestart(t *testing.T) {
 	l := languages[1]
 	f := &life{t: t, ctx: ctx, client: newGoClient(t, s), name: "lasting", lang: l}
 	f.create(l.runtime(t, s))
-	running := descendants(s.cmd.Process.Pid)
+	running := s.Processes()
 	if len(running) == 0 {
 		t.Error("the instance has no process")
 	}

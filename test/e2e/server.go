@@ -3,15 +3,11 @@ package e2e
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -143,7 +139,7 @@ func (s *Server) Stop(t testing.TB) {
 		return
 	default:
 	}
-	processes := descendants(s.cmd.Process.Pid)
+	processes := s.Processes()
 	_ = s.cmd.Process.Signal(syscall.SIGTERM) // it may have ended meanwhile
 	select {
 	case <-s.exited:
@@ -205,122 +201,4 @@ func (w *tail) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return string(w.text)
-}
-
-// process is one process, told from a later one with the same id by its start.
-type process struct {
-	pid   int
-	state string // R, S, Z …
-	start string // in clock ticks since boot, from /proc/PID/stat
-	name  string
-}
-
-// descendants lists the living processes below pid.
-func descendants(pid int) []process {
-	children := map[int][]process{}
-	entries, _ := os.ReadDir("/proc")
-	for _, e := range entries {
-		id, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		if p, parent, ok := stat(id); ok {
-			children[parent] = append(children[parent], p)
-		}
-	}
-	var found []process
-	for next := []int{pid}; len(next) > 0; next = next[1:] {
-		for _, p := range children[next[0]] {
-			found = append(found, p)
-			next = append(next, p.pid)
-		}
-	}
-	return found
-}
-
-// stat reads /proc/PID/stat: "pid (name) state ppid …", the start being field 22.
-func stat(pid int) (p process, parent int, ok bool) {
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return p, 0, false
-	}
-	open, shut := strings.IndexByte(string(raw), '('), strings.LastIndexByte(string(raw), ')')
-	if open < 0 || shut < open {
-		return p, 0, false
-	}
-	fields := strings.Fields(string(raw[shut+1:]))
-	if len(fields) < 20 {
-		return p, 0, false
-	}
-	parent, err = strconv.Atoi(fields[1])
-	return process{pid: pid, state: fields[0], start: fields[19], name: string(raw[open+1 : shut])}, parent, err == nil
-}
-
-// leftovers lists what the stopped server should have taken with it: its
-// processes, and what carries the id of its data directory (cgroups, links) or
-// its path (mounts).
-func (s *Server) leftovers(processes []process) []string {
-	left := orphans(processes)
-	mounts, _ := os.ReadFile("/proc/self/mountinfo")
-	for line := range strings.Lines(string(mounts)) {
-		if strings.Contains(line, s.Data) {
-			left = append(left, "mount "+strings.TrimSpace(line))
-		}
-	}
-	id := s.dataID()
-	if id == "" {
-		return append(left, "a data directory without hearth.json")
-	}
-	_ = filepath.WalkDir("/sys/fs/cgroup", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() && strings.Contains(d.Name(), id) {
-			left = append(left, "cgroup "+path)
-		}
-		return nil // groups of others come and go meanwhile
-	})
-	links, _ := net.Interfaces()
-	for _, link := range links {
-		if strings.Contains(link.Name, id) {
-			left = append(left, "link "+link.Name)
-		}
-	}
-	return left
-}
-
-// dyingTimeout bounds how long a killed process may take to be gone. The last step
-// is not the server's: the machine's init waits for what was left to it, and the
-// first process of a pid namespace stays until its children were waited for.
-const dyingTimeout = 10 * time.Second
-
-// orphans names those of the processes that live on.
-func orphans(processes []process) []string {
-	deadline := time.After(dyingTimeout)
-	again := time.NewTicker(20 * time.Millisecond)
-	defer again.Stop()
-	for {
-		var left []string
-		for _, p := range processes {
-			if now, _, ok := stat(p.pid); ok && now.start == p.start && now.state != "Z" {
-				left = append(left, fmt.Sprintf("process %d (%s) in state %s", p.pid, p.name, now.state))
-			}
-		}
-		if len(left) == 0 {
-			return nil
-		}
-		select {
-		case <-deadline:
-			return left
-		case <-again.C:
-		}
-	}
-}
-
-// dataID is the id of the data directory, which is part of every name that the
-// server gives to a thing outside it.
-func (s *Server) dataID() string {
-	var identity struct{ ID string }
-	raw, err := os.ReadFile(filepath.Join(s.Data, "hearth.json"))
-	if err != nil || json.Unmarshal(raw, &identity) != nil {
-		return ""
-	}
-	return identity.ID
 }
