@@ -4,6 +4,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"hearth/faas"
@@ -20,8 +22,9 @@ type Options struct {
 	Logs      Logs
 	Runtimes  Runtimes
 	Account   string
-	Region    string // of requests that name none
-	Isolation string // the server's default, for Status
+	Region    string   // of requests that name none
+	Regions   []string // those served; empty is any
+	Isolation string   // the server's default, for Status
 	Version   string
 	Logger    *slog.Logger
 	Now       func() time.Time
@@ -62,10 +65,23 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTT
 // route registers a handler whose error becomes the answer.
 func (a *API) route(pattern string, handle func(http.ResponseWriter, *http.Request) error) {
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := handle(w, r); err != nil {
+		err := a.served(r)
+		if err == nil {
+			err = handle(w, r)
+		}
+		if err != nil {
 			writeError(w, a.Logger, err)
 		}
 	})
+}
+
+// served refuses a region that this server does not serve.
+func (a *API) served(r *http.Request) error {
+	region := a.scope(r).Region
+	if len(a.Regions) == 0 || slices.Contains(a.Regions, region) {
+		return nil
+	}
+	return faas.Errorf(faas.CodeInvalid, "region", "this server serves %s, not %q", strings.Join(a.Regions, ", "), region)
 }
 
 // scope is where a request's functions live.

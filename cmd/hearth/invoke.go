@@ -75,7 +75,7 @@ func printTimeline(w io.Writer, r *faas.Report) {
 		start += " (" + string(r.Cold) + ")"
 	}
 	fmt.Fprintf(w, "%s  %s  billed %d ms  %d of %d MB\n", r.RequestID, start,
-		r.Billed.Milliseconds(), r.MaxMemory>>20, r.MemoryMB)
+		r.Billed.Milliseconds(), (r.MaxMemory+1<<20-1)>>20, r.MemoryMB)
 	parts := []struct {
 		name string
 		d    time.Duration
@@ -93,7 +93,7 @@ func printTimeline(w io.Writer, r *faas.Report) {
 			continue
 		}
 		bar := strings.Repeat("█", int(40*p.d/longest))
-		fmt.Fprintf(w, "  %-8s %9.3f ms  %s\n", p.name, milliseconds(p.d), bar)
+		fmt.Fprintln(w, strings.TrimRight(fmt.Sprintf("  %-8s %9.3f ms  %s", p.name, milliseconds(p.d), bar), " "))
 	}
 	fmt.Fprintf(w, "  %-8s %9.3f ms\n", "total", milliseconds(total))
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -82,21 +83,20 @@ func (t *terminal) printLines(from io.Reader, raw bool) error {
 	return lines.Err()
 }
 
-// printLine prints one line for people; control characters of the function do
-// not reach the terminal.
+// printLine prints one line for people. Runtimes write a message of several
+// lines as one, with carriage returns between: here they are lines again. Other
+// control characters of the function do not reach the terminal.
 func printLine(w io.Writer, line logs.Line) {
-	fmt.Fprintf(w, "%s %s %s\n", line.Time.Local().Format("15:04:05.000"), version8(line), printable(line.Text))
+	text := strings.ReplaceAll(printable(strings.TrimRight(line.Text, "\r")), "\r", "\n    ")
+	fmt.Fprintf(w, "%s %s/%.8s %s\n", line.Time.Local().Format("15:04:05.000"), line.Version, line.Instance, text)
 }
 
-func version8(line logs.Line) string {
-	return fmt.Sprintf("%s/%.8s", line.Version, line.Instance)
-}
-
-// printable replaces what could move a terminal's cursor or change its state.
+// printable replaces what could move a terminal's cursor or change its state,
+// but for tabs and carriage returns.
 func printable(s string) string {
 	clean := []rune(s)
 	for i, r := range clean {
-		if r < ' ' && r != '\t' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+		if r < ' ' && r != '\t' && r != '\r' || r == 0x7f || r >= 0x80 && r < 0xa0 {
 			clean[i] = '·'
 		}
 	}

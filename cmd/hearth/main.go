@@ -16,6 +16,8 @@ import (
 	"os/signal"
 	"runtime"
 	"syscall"
+
+	"hearth/faas"
 )
 
 // The main thread belongs to main: a goroutine that locked itself to it for a
@@ -54,9 +56,19 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		exit = &exitError{code: exitFailure, err: err}
 	}
 	if exit.err != nil {
-		fmt.Fprintln(stderr, "hearth: "+exit.err.Error())
+		fmt.Fprintln(stderr, "hearth: "+words(exit.err))
 	}
 	return exit.code
+}
+
+// words is what a person reads of an error: of Hearth's own, the sentence
+// without its code.
+func words(err error) string {
+	var e *faas.Error
+	if errors.As(err, &e) && e.Message != "" && e.Error() == err.Error() {
+		return e.Message
+	}
+	return err.Error()
 }
 
 // exitError carries an exit code; a nil err says that all was told already.

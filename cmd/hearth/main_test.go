@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"regexp"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -26,6 +30,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		RequireExplicitExec: true,
 		Setup: func(env *testscript.Env) error {
+			env.Values[backgroundKey{}] = new(background)
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("PATH", env.Getenv("PATH")+":/usr/sbin:/sbin")
 			return nil
@@ -36,42 +41,96 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// startServer runs "hearth ARGS…" until the script ends, and sets HEARTH_SERVER
-// to where it is ready. It is stopped by SIGTERM and must exit with 0.
+// background is the server of a script: what it says on standard error, line by line.
+type background struct {
+	said chan string
+	stop func() error
+}
+
+type backgroundKey struct{}
+
+// startServer runs "hearth ARGS…" until the script ends, or until "server stop"
+// or "server kill", and sets HEARTH_SERVER to where it is ready. When stopped by
+// SIGTERM it must exit with 0. "server says PATTERN" waits for a line of it.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: server up|serve ARGS…")
+		ts.Fatalf("usage: server up|serve ARGS… | stop | kill | says PATTERN")
 	}
+	holder := ts.Value(backgroundKey{}).(*background)
+	switch args[0] {
+	case "stop":
+		ts.Check(holder.stop())
+	case "kill":
+		ts.Check(syscall.Kill(serverPid(ts), syscall.SIGKILL))
+		_ = holder.stop() // its exit status is the signal's
+	case "says":
+		pattern := regexp.MustCompile(args[1])
+		deadline := time.After(30 * time.Second)
+		for {
+			select {
+			case line, open := <-holder.said:
+				if !open {
+					ts.Fatalf("the server ended and did not say %q", args[1])
+				}
+				if pattern.MatchString(line) {
+					return
+				}
+			case <-deadline:
+				ts.Fatalf("the server did not say %q", args[1])
+			}
+		}
+	default:
+		runBackground(ts, holder, args)
+	}
+}
+
+func serverPid(ts *testscript.TestScript) int {
+	pid, err := strconv.Atoi(ts.Getenv("SERVER_PID"))
+	ts.Check(err)
+	return pid
+}
+
+func runBackground(ts *testscript.TestScript, holder *background, args []string) {
 	path, err := exec.LookPath("hearth")
 	ts.Check(err)
 	cmd := exec.Command(path, append(args, "--listen", "127.0.0.1:0", "--data", ts.Getenv("WORK")+"/data")...)
 	cmd.Dir = ts.Getenv("WORK")
-	cmd.Stderr = os.Stderr
-	cmd.Env = []string{"PATH=" + ts.Getenv("PATH"), "HOME=" + ts.Getenv("WORK"), "TESTSCRIPT_COMMAND=" + os.Getenv("TESTSCRIPT_COMMAND")}
+	cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("WORK"), "HEARTH_SERVER=", "HEARTH_CONFIG=")
 	stdout, err := cmd.StdoutPipe()
 	ts.Check(err)
+	stderr, err := cmd.StderrPipe()
+	ts.Check(err)
 	ts.Check(cmd.Start())
-	lines := bufio.NewScanner(stdout)
-	drained := make(chan struct{})
-	ts.Defer(func() {
+	holder.said = make(chan string, 10_000)
+	var readers sync.WaitGroup
+	holder.stop = sync.OnceValue(func() error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		<-drained
-		if err := cmd.Wait(); err != nil {
-			ts.Fatalf("the server did not stop as it should: %v", err)
+		readers.Wait()
+		return cmd.Wait()
+	})
+	ts.Defer(func() { _ = holder.stop() })
+	readers.Go(func() {
+		defer close(holder.said)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			holder.said <- lines.Text()
 		}
 	})
-	for lines.Scan() {
-		url, ready := strings.CutPrefix(lines.Text(), "hearth: ready on ")
-		if ready {
-			ts.Setenv("HEARTH_SERVER", url)
-			go func() {
-				defer close(drained)
-				for lines.Scan() {
-				}
-			}()
-			return
+	ready := make(chan string, 1)
+	readers.Go(func() {
+		defer close(ready)
+		for lines := bufio.NewScanner(stdout); lines.Scan(); {
+			if url, ok := strings.CutPrefix(lines.Text(), "hearth: ready on "); ok {
+				ready <- url
+			}
 		}
+	})
+	url, ok := <-ready
+	if !ok {
+		for line := range holder.said {
+			ts.Logf("server: %s", line)
+		}
+		ts.Fatalf("the server ended before it was ready")
 	}
-	close(drained)
-	ts.Fatalf("the server ended before it was ready: %v", lines.Err())
+	ts.Setenv("HEARTH_SERVER", url)
+	ts.Setenv("SERVER_PID", strconv.Itoa(cmd.Process.Pid))
 }

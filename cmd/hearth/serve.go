@@ -18,6 +18,9 @@ requests it prints one line: hearth: ready on http://ADDR`,
 		if err := checkAuth(v); err != nil {
 			return err
 		}
+		if v["regions"] == "" {
+			v["regions"] = v["region"]
+		}
 		dir, err := dataDir(v, "serve")
 		if err != nil {
 			return err

@@ -120,24 +120,29 @@ func (s *server) opened(what string, close func(context.Context) error) {
 }
 
 // openServer opens the parts of the server; on an error nothing stays open.
-func openServer(ctx context.Context, t *terminal, v values, dir string) (s *server, err error) {
+func openServer(ctx context.Context, t *terminal, v values, dir string) (*server, error) {
 	log, err := newLogger(t.err, v)
 	if err != nil {
 		return nil, err
 	}
-	s = &server{log: log}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
+	s := &server{log: log}
+	if err := s.open(ctx, t, v, dir); err != nil {
+		if closing := s.close(); closing != nil {
+			err = errors.Join(err, closing)
 		}
-	}()
-	if err = s.openStores(ctx, v, dir); err != nil {
 		return nil, err
 	}
-	if err = s.openServices(ctx, t, v); err != nil {
-		return nil, err
+	return s, nil
+}
+
+func (s *server) open(ctx context.Context, t *terminal, v values, dir string) error {
+	if err := s.openStores(ctx, v, dir); err != nil {
+		return err
 	}
-	return s, s.listen(v)
+	if err := s.openServices(ctx, t, v); err != nil {
+		return err
+	}
+	return s.listen(v)
 }
 
 func (s *server) openStores(ctx context.Context, v values, dir string) (err error) {
@@ -198,11 +203,12 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
 	s.front = newFront(
 		lambda.New(lambda.Options{
-			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"], Logger: s.log,
+			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"],
+			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		native.New(native.Options{
 			Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
-			Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"],
+			Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 			Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 		}),
 		hostsOf(v["listen"]))

@@ -37,6 +37,7 @@ var settings = []setting{
 	{"data", "", text, "data directory (default: $XDG_DATA_HOME/hearth for up, /var/lib/hearth for serve)", "up serve runtimes doctor"},
 	{"account", "000000000000", text, "account id, 12 digits", "up serve"},
 	{"region", "us-east-1", text, "region of requests that name none", "up serve *"},
+	{"regions", "", text, "regions served, comma-separated (default: any for up, that of --region for serve)", "up serve"},
 	{"namespace", "default", text, "namespace of functions", "*"},
 	{"auth", "on", text, "verification of requests: on, or off (loopback only)", "serve"},
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},

@@ -85,7 +85,7 @@ func deployPath(ctx context.Context, t *terminal, c *client, path string) string
 		_, err = deployManifest(ctx, t, c, m, false)
 	}
 	if err != nil {
-		fmt.Fprintf(t.err, "✗ %s: %v\n", path, err)
+		fmt.Fprintf(t.err, "✗ %s: %s\n", path, words(err))
 		return ""
 	}
 	fmt.Fprintf(t.err, "✓ %s  %s\n", m.Name, m.Runtime)

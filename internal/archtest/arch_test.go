@@ -27,7 +27,7 @@ const (
 // longest matching prefix counts.
 var allowed = map[string][]string{
 	"faas":              {},
-	"engine":            {"engine"},
+	"engine":            {"engine", "faas"},
 	"sandbox":           {"sandbox", "internal/sockpair"},
 	"logs":              {"faas"},
 	"code":              {"faas", "engine"},

@@ -97,6 +97,9 @@ func (b *box) Listen(ctx context.Context, network, address string) (net.Listener
 		}
 		// Addresses are literals here: nothing is resolved, on any other thread.
 		var config net.ListenConfig
+		// MPTCP, which Go listens with by default, makes a second socket that
+		// would keep the namespace from being recycled.
+		config.SetMultipathTCP(false)
 		ln, err = config.Listen(ctx, network, address)
 		return err
 	})

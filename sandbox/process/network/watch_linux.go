@@ -43,7 +43,9 @@ func (p *Pool) startWatch() error {
 func (p *Pool) listen(s *nl.NetlinkSocket, changed chan<- struct{}, types ...uint16) {
 	for {
 		messages, _, err := s.Receive()
-		if errors.Is(err, os.ErrClosed) {
+		// A Receive that waits while the socket is closed returns EAGAIN, not the
+		// closing's own error.
+		if errors.Is(err, os.ErrClosed) || errors.Is(err, unix.EAGAIN) {
 			return
 		}
 		if err != nil && !errors.Is(err, unix.ENOBUFS) {
