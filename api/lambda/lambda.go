@@ -25,7 +25,7 @@ type Options struct {
 	// Region is where a request without a credential scope goes,
 	// faas.DefaultRegion where empty.
 	Region string
-	// Regions are those that the server serves; nil is any.
+	// Regions are those that the server serves; empty is any.
 	Regions []string
 	// BaseURL, such as https://hearth.example, begins the links that answers
 	// carry; empty takes the scheme and host that the request came to.
@@ -219,7 +219,7 @@ func (h *Handler) scope(r *http.Request) (faas.Scope, error) {
 	if region == "" {
 		region = h.region
 	}
-	if h.regions != nil && !slices.Contains(h.regions, region) {
+	if len(h.regions) > 0 && !slices.Contains(h.regions, region) {
 		return faas.Scope{}, &apiError{wire: wireRegion, message: "Credential should be scoped to a valid region, not '" + region + "'. "}
 	}
 	return faas.Scope{Account: h.account, Region: region, Namespace: faas.DefaultNamespace}, nil
