@@ -44,7 +44,13 @@ type stage struct {
 // the test ends the server stops and may leave nothing on the machine.
 func newStage(t *testing.T, args ...string) *stage {
 	t.Helper()
-	s := &stage{Server: e2e.Start(t, args...)}
+	s := &stage{}
+	t.Cleanup(func() { // after the server has stopped
+		if s.Server != nil && strings.Contains(s.Log(), "level=ERROR") {
+			t.Errorf("the server met errors that were not the functions' own:\n%s", s.Log())
+		}
+	})
+	s.Server = e2e.Start(t, args...)
 	s.api = api{s.URL}
 	s.languages = []language{
 		{name: "node", runtime: s.newest(t, "nodejs"), handler: "index.handler"},
