@@ -199,7 +199,7 @@ func (st *Stream) read() {
 			got, took = st.readOnceLocked(fd)
 			return got != readAll || took > 0
 		})
-		if err != nil && !errors.Is(err, os.ErrClosed) {
+		if err != nil && !isClosed(st.stop) {
 			st.store.log.Error("cannot read an instance's output", "function", st.src.Function.String(),
 				"instance", st.src.Instance, "error", err)
 		}

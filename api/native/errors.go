@@ -51,6 +51,7 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 		log.Error("request failed", "error", err)
 		e = &faas.Error{Code: faas.CodeInternal, Message: "internal error; the server's log has the details"}
 	}
+	e = inOurNames(e)
 	code, known := status[e.Code]
 	if !known {
 		code = http.StatusInternalServerError

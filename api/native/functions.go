@@ -2,7 +2,6 @@ package native
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -105,9 +104,9 @@ func (a *API) deploy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var req DeployRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return faas.Errorf(faas.CodeInvalidBody, "body", "the deployment is not the JSON it should be: %w", err)
+	req, err := decodeDeploy(body)
+	if err != nil {
+		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), settleWait)
 	defer cancel()
@@ -116,14 +115,14 @@ func (a *API) deploy(w http.ResponseWriter, r *http.Request) error {
 	created := faas.IsCode(err, faas.CodeNotFound)
 	switch {
 	case created:
-		err = a.create(ctx, id, &req)
+		err = a.create(ctx, id, req)
 	case err == nil:
-		err = a.update(ctx, id, &req)
+		err = a.update(ctx, id, req)
 	}
 	if err != nil {
 		return err
 	}
-	return a.deployed(ctx, w, id, &req, created)
+	return a.deployed(ctx, w, id, req, created)
 }
 
 func (a *API) create(ctx context.Context, id faas.FunctionID, req *DeployRequest) error {

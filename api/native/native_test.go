@@ -181,6 +181,7 @@ func TestDeployTellsOfFailure(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	throttled := faas.Errorf(faas.CodeThrottled, "reserved", "no more")
+	wrongMemory := faas.FieldErrors{{Field: "memorySize", Value: "1", Constraint: "must be more"}}.Err()
 	for _, test := range []struct {
 		name, method, path, body string
 		backend                  *backend
@@ -189,7 +190,12 @@ func TestRefusals(t *testing.T) {
 		subject                  string
 	}{
 		{"no JSON", "PUT", "functions/f", "{", &backend{}, 400, faas.CodeInvalidBody, "body"},
-		{"wrong type", "PUT", "functions/f", `{"memoryMB":"much"}`, &backend{}, 400, faas.CodeInvalidBody, "body"},
+		{"wrong type", "PUT", "functions/f", `{"memoryMB":"much"}`, &backend{}, 400, faas.CodeInvalidBody, "memoryMB"},
+		{"no such field", "PUT", "functions/f", `{"memory":512}`, &backend{}, 400, faas.CodeInvalidBody, "memory"},
+		{"not base64", "PUT", "functions/f", `{"zip":"!"}`, &backend{}, 400, faas.CodeInvalidBody, "zip"},
+		{"zero", "PUT", "functions/f", `{"zip":"UEs=","timeoutSeconds":0}`, &backend{}, 400, faas.CodeInvalid, "timeoutSeconds"},
+		{"two documents", "PUT", "functions/f", `{"zip":"UEs="}{}`, &backend{}, 400, faas.CodeInvalidBody, "body"},
+		{"another's name", "PUT", "functions/f", `{"memoryMB":1}`, &backend{version: existing(), err: wrongMemory}, 400, faas.CodeInvalid, "memoryMB"},
 		{"no code", "PUT", "functions/f", "{}", &backend{}, 400, faas.CodeInvalid, "zip"},
 		{"not there", "GET", "functions/f", "", &backend{}, 404, faas.CodeNotFound, "f"},
 		{"bad page", "GET", "functions?max=0", "", &backend{version: existing()}, 400, faas.CodeInvalid, "max"},

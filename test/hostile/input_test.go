@@ -24,9 +24,20 @@ func lambdaFunction(l language, name string) map[string]any {
 	}
 }
 
-// TestWrongFields: every wrong field is named, by both APIs, and nothing is made.
-func TestWrongFields(t *testing.T) {
+// TestInput: what bad requests and bad packages get.
+func TestInput(t *testing.T) {
 	s := newStage(t)
+	t.Run("wrong fields", s.wrongFields)
+	t.Run("wrong code", s.wrongCode)
+	t.Run("wrong events", s.wrongEvents)
+	t.Run("bad custom runtime", s.badCustomRuntime)
+	t.Run("create together", s.createTogether)
+	t.Run("update during update", s.updateDuringUpdate)
+	t.Run("data directory in use", s.dataDirectoryInUse)
+}
+
+// wrongFields: every wrong field is named, by both APIs, and nothing is made.
+func (s *stage) wrongFields(t *testing.T) {
 	t.Run("lambda", func(t *testing.T) { s.wrongLambdaFields(t) })
 	t.Run("native", func(t *testing.T) { s.wrongNativeFields(t) })
 	t.Run("all at once", func(t *testing.T) {
@@ -65,7 +76,7 @@ func (s *stage) wrongLambdaFields(t *testing.T) {
 		{"EphemeralStorage", map[string]any{"Size": 1}, "ValidationException", "'ephemeralStorage.size' failed to satisfy constraint: Member must have value greater than or equal to 512"},
 		{"Environment", map[string]any{"Variables": map[string]string{"1": "secret"}}, "ValidationException", "at 'environment.variables' failed to satisfy constraint"},
 		{"Environment", map[string]any{"Variables": map[string]string{"AWS_REGION": "secret"}}, "InvalidParameterValueException", "AWS_REGION"},
-		{"Runtime", "cobol85", "InvalidParameterValueException", "'runtime'"},
+		{"Runtime", "cobol85", "InvalidParameterValueException", `there is no runtime "cobol85"; use one of `},
 		{"Code", map[string]any{}, "InvalidParameterValueException", "ZipFile"},
 		{"Code", map[string]any{"ZipFile": []byte("no zip")}, "InvalidParameterValueException",
 			"Could not unzip uploaded file. Please check your file, then try to upload again."},
@@ -121,7 +132,7 @@ func (s *stage) wrongNativeFields(t *testing.T) {
 		{"isolation", "strong", "invalid"},
 		{"environment", map[string]string{"AWS_REGION": "secret"}, "invalid"},
 		{"logging", map[string]string{"format": "XML"}, "invalid"},
-		{"runtime", "cobol85", "runtime"},
+		{"runtime", "cobol85", "invalid"},
 		{"memory", 512, "invalid-body"}, // no such field
 		{"zip", []byte("no zip"), "invalid-zip"},
 		{"zip", "not base64!", "invalid-body"},
@@ -142,9 +153,8 @@ func (s *stage) wrongNativeFields(t *testing.T) {
 	}
 }
 
-// TestWrongCode: packages that are zips and still no functions.
-func TestWrongCode(t *testing.T) {
-	s := newStage(t)
+// wrongCode: packages that are zips and still no functions.
+func (s *stage) wrongCode(t *testing.T) {
 	node, python := s.languages[0], s.languages[1]
 	broken := func(l language, more settings) settings { return l.settings.with(more) }
 	missing := exited("Runtime.InvalidEntrypoint", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]")
@@ -183,9 +193,8 @@ func TestWrongCode(t *testing.T) {
 	}
 }
 
-// TestWrongEvents: what no function gets to see.
-func TestWrongEvents(t *testing.T) {
-	s := newStage(t)
+// wrongEvents: what no function gets to see.
+func (s *stage) wrongEvents(t *testing.T) {
 	path := functionsPath + "/" + s.neighbours[0].name + "/invocations"
 	for _, c := range []struct {
 		name, path string
@@ -206,10 +215,9 @@ func TestWrongEvents(t *testing.T) {
 	}
 }
 
-// TestBadCustomRuntime: a bootstrap that answers with no JSON, for a request that
+// badCustomRuntime: a bootstrap that answers with no JSON, for a request that
 // is not its own, and not at all.
-func TestBadCustomRuntime(t *testing.T) {
-	s := newStage(t)
+func (s *stage) badCustomRuntime(t *testing.T) {
 	s.undisturbed(t, func() {
 		s.deploy(t, "custom", settings{"runtime": "provided.al2023", "handler": "none", "memoryMB": 512, "timeoutSeconds": 10,
 			"egress": "none", "zip": packDir(t, "shell", nil)})
@@ -232,9 +240,8 @@ func TestBadCustomRuntime(t *testing.T) {
 	})
 }
 
-// TestCreateTogether: of many creations of one name exactly one succeeds.
-func TestCreateTogether(t *testing.T) {
-	s := newStage(t)
+// createTogether: of many creations of one name exactly one succeeds.
+func (s *stage) createTogether(t *testing.T) {
 	const tries = 8
 	replies := make([]reply, tries)
 	var all sync.WaitGroup
@@ -268,10 +275,9 @@ func TestCreateTogether(t *testing.T) {
 	}
 }
 
-// TestUpdateDuringUpdate: the second is refused while the first initialises its
+// updateDuringUpdate: the second is refused while the first initialises its
 // instance, and what the first set is there at the end.
-func TestUpdateDuringUpdate(t *testing.T) {
-	s := newStage(t)
+func (s *stage) updateDuringUpdate(t *testing.T) {
 	l := s.languages[1]
 	code := pack(t, map[string]string{"app.py": "import os, time\ntime.sleep(float(os.environ.get('INIT', '0')))\n" +
 		"def handler(event, context):\n    return os.environ.get('NAME', '')\n"})
@@ -311,9 +317,8 @@ func (s *stage) updated(t *testing.T, path string) {
 	})
 }
 
-// TestDataDirectoryInUse: a second server is told who holds it.
-func TestDataDirectoryInUse(t *testing.T) {
-	s := newStage(t)
+// dataDirectoryInUse: a second server is told who holds it.
+func (s *stage) dataDirectoryInUse(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	_, err := s.Run(ctx, t, "up", "--listen", "127.0.0.1:0")

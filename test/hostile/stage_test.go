@@ -44,25 +44,40 @@ type stage struct {
 // the test ends the server stops and may leave nothing on the machine.
 func newStage(t *testing.T, args ...string) *stage {
 	t.Helper()
-	s := &stage{Server: e2e.Start(t, args...)}
-	s.api = api{s.URL}
-	s.languages = []language{
-		{name: "node", runtime: s.newest(t, "nodejs"), handler: "index.handler"},
-		{name: "python", runtime: s.newest(t, "python"), handler: "app.handler"},
-	}
-	for i := range s.languages {
-		l := &s.languages[i]
-		l.settings = settings{
-			"runtime": l.runtime, "handler": l.handler, "memoryMB": 1769, "timeoutSeconds": 20, "egress": "none",
-			"zip": packDir(t, l.name, nil),
+	s := &stage{}
+	t.Cleanup(func() { // after the server has stopped
+		if s.Server != nil && strings.Contains(s.Log(), "level=ERROR") {
+			t.Errorf("the server met errors that were not the functions' own:\n%s", s.Log())
 		}
-		s.neighbours = append(s.neighbours, s.settle(t, *l))
+	})
+	s.Server = e2e.Start(t, args...)
+	s.api = api{s.URL}
+	s.languages = languages(t, s.Server)
+	for _, l := range s.languages {
+		s.neighbours = append(s.neighbours, s.settle(t, l))
 	}
 	return s
 }
 
+// languages are the managed runtimes, each the newest that this machine has.
+func languages(t *testing.T, s *e2e.Server) []language {
+	t.Helper()
+	found := []language{
+		{name: "node", runtime: newest(t, s, "nodejs"), handler: "index.handler"},
+		{name: "python", runtime: newest(t, s, "python"), handler: "app.handler"},
+	}
+	for i := range found {
+		l := &found[i]
+		l.settings = settings{
+			"runtime": l.runtime, "handler": l.handler, "memoryMB": 1769, "timeoutSeconds": 20, "egress": "none",
+			"zip": packDir(t, l.name, nil),
+		}
+	}
+	return found
+}
+
 // newest is the newest runtime of a family that this machine has.
-func (s *stage) newest(t *testing.T, family string) string {
+func newest(t *testing.T, s *e2e.Server, family string) string {
 	t.Helper()
 	out, err := s.Run(context.Background(), t, "runtimes", "--output", "json")
 	if err != nil {
