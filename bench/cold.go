@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"hearth/bench/load"
@@ -97,11 +98,25 @@ var errWarm = errors.New("a call that had to be cold was not")
 
 // coldStart makes the first call of a function and fetches Hearth's own account of
 // it.
-func (s *session) coldStart(ctx context.Context, name string) (start ColdStart, err error) {
+func (s *session) coldStart(ctx context.Context, name string) (ColdStart, error) {
+	latency, err := s.firstCall(ctx, name)
+	if err != nil {
+		return ColdStart{}, err
+	}
+	return s.account(ctx, name, latency)
+}
+
+func (s *session) firstCall(ctx context.Context, name string) (time.Duration, error) {
 	r, err := load.Count(ctx, s.server.warmTarget(name), 1, 1)
 	if err != nil {
-		return start, err
+		return 0, err
 	}
+	return r.Samples[0].Latency(), nil
+}
+
+// account fetches the timeline of the only call of a function, which has to have
+// been a cold one.
+func (s *session) account(ctx context.Context, name string, latency time.Duration) (start ColdStart, err error) {
 	d, err := s.server.describe(ctx, name)
 	if err != nil {
 		return start, err
@@ -109,39 +124,28 @@ func (s *session) coldStart(ctx context.Context, name string) (start ColdStart, 
 	if len(d.Recent) != 1 || d.Recent[0].Cold != faas.ColdFirst {
 		return start, fmt.Errorf("%s: %w", name, errWarm)
 	}
-	return ColdStart{Latency: r.Samples[0].Latency(), Timeline: d.Recent[0].Timeline}, nil
+	return ColdStart{Latency: latency, Timeline: d.Recent[0].Timeline}, nil
 }
 
 // coldBurst makes the first calls of all the functions at once.
 func (s *session) coldBurst(ctx context.Context, names []string) (b ColdBurst, err error) {
-	type ended struct {
-		result *load.Result
-		err    error
-	}
-	done := make(chan ended, len(names))
+	latencies, failures := make([]time.Duration, len(names)), make([]error, len(names))
+	var calls sync.WaitGroup
 	began := time.Now()
-	for _, name := range names {
-		target := s.server.warmTarget(name)
-		go func() {
-			r, err := load.Count(ctx, target, 1, 1)
-			done <- ended{r, err}
-		}()
+	for i, name := range names {
+		calls.Go(func() { latencies[i], failures[i] = s.firstCall(ctx, name) })
 	}
-	var latencies []time.Duration
-	for range names {
-		e := <-done
-		if e.err != nil {
-			err = errors.Join(err, e.err)
-			continue
-		}
-		latencies = append(latencies, e.result.Latencies()...)
-	}
+	calls.Wait()
 	b.Elapsed = time.Since(began)
-	if err != nil {
+	if err := errors.Join(failures...); err != nil {
 		return b, err
 	}
-	for _, latency := range latencies {
-		b.Starts = append(b.Starts, ColdStart{Latency: latency})
+	for i, name := range names {
+		start, err := s.account(ctx, name, latencies[i])
+		if err != nil {
+			return b, err
+		}
+		b.Starts = append(b.Starts, start)
 	}
 	return b, nil
 }

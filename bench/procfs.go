@@ -8,28 +8,15 @@ import (
 	"time"
 )
 
-// tick is the unit of the times in /proc/PID/stat; USER_HZ is 100 on Linux.
-const tick = 10 * time.Millisecond
-
 // tree is what a process and its descendants are at one moment.
 type tree struct {
 	processes int
-	cpu       time.Duration // of those that live; a resolution of 10 ms
+	cpu       time.Duration // of those that live
 }
 
 // treeOf reads /proc; on systems without it the tree is empty.
-func treeOf(root int) tree {
-	type process struct {
-		cpu      time.Duration
-		children []int
-	}
-	all := map[int]*process{}
-	of := func(pid int) *process {
-		if all[pid] == nil {
-			all[pid] = &process{cpu: -1}
-		}
-		return all[pid]
-	}
+func treeOf(root int) (t tree) {
+	children := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
 	for _, path := range stats {
 		raw, err := os.ReadFile(path)
@@ -37,34 +24,29 @@ func treeOf(root int) tree {
 			continue // it has ended
 		}
 		pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		parent, cpu, ok := parseStat(string(raw))
-		if ok {
-			of(pid).cpu = cpu
-			of(parent).children = append(of(parent).children, pid)
+		if parent, ok := parentOf(string(raw)); ok {
+			children[parent] = append(children[parent], pid)
 		}
 	}
-	var t tree
 	for next := []int{root}; len(next) > 0; next = next[1:] {
-		if p := all[next[0]]; p != nil && p.cpu >= 0 {
+		if cpu, ok := processorTime(next[0]); ok {
 			t.processes++
-			t.cpu += p.cpu
-			next = append(next, p.children...)
+			t.cpu += cpu
 		}
+		next = append(next, children[next[0]]...)
 	}
 	return t
 }
 
-// parseStat reads /proc/PID/stat: "pid (name) state ppid …", user and system time
-// being fields 14 and 15. A name may hold anything, parentheses too.
-func parseStat(s string) (parent int, cpu time.Duration, ok bool) {
-	fields := strings.Fields(s[strings.LastIndexByte(s, ')')+1:])
-	if len(fields) < 13 {
-		return 0, 0, false
+// parentOf reads /proc/PID/stat: "pid (name) state ppid …". A name may hold
+// anything, parentheses too.
+func parentOf(stat string) (pid int, ok bool) {
+	fields := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:])
+	if len(fields) < 2 {
+		return 0, false
 	}
-	parent, err := strconv.Atoi(fields[1])
-	user, errUser := strconv.ParseInt(fields[11], 10, 64)
-	system, errSystem := strconv.ParseInt(fields[12], 10, 64)
-	return parent, time.Duration(user+system) * tick, err == nil && errUser == nil && errSystem == nil
+	pid, err := strconv.Atoi(fields[1])
+	return pid, err == nil
 }
 
 // Machine is where a run was made.

@@ -44,7 +44,7 @@ func startServer(ctx context.Context, binary, isolation string) (*server, error)
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(data))
 	}
-	s := &server{child: c, data: data, http: &http.Client{Timeout: controlTimeout}}
+	s := &server{child: c, data: data, http: httpClient()}
 	url, ok := strings.CutPrefix(c.first, readyPrefix)
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("the server said %q instead of its address", c.first), s.stop())
@@ -52,6 +52,8 @@ func startServer(ctx context.Context, binary, isolation string) (*server, error)
 	s.url = url
 	return s, nil
 }
+
+func httpClient() *http.Client { return &http.Client{Timeout: controlTimeout} }
 
 // stop ends the server and removes its data.
 func (s *server) stop() error {
