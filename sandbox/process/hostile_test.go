@@ -131,6 +131,13 @@ var hostiles = map[string]func(args []string){
 		}
 		fmt.Println(sent >> 20)
 	},
+	"limit-cores": func([]string) {
+		for _, limit := range []unix.Rlimit{{}, {Max: 1}} {
+			err := unix.Setrlimit(unix.RLIMIT_CORE, &limit)
+			var now unix.Rlimit
+			fmt.Println(err, unix.Getrlimit(unix.RLIMIT_CORE, &now), now)
+		}
+	},
 	"idle": func([]string) {
 		fmt.Println("ready")
 		unix.Pause()
@@ -200,6 +207,10 @@ var forbidden = []call{
 	{"socket alg", unix.SYS_SOCKET, [5]uintptr{unix.AF_ALG, unix.SOCK_SEQPACKET}, unix.EAFNOSUPPORT},
 	{"socket netfilter", unix.SYS_SOCKET, [5]uintptr{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}, unix.EAFNOSUPPORT},
 	{"socket raw ip", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET, unix.SOCK_RAW, 1}, unix.EPERM},
+	{"socket sctp", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP}, unix.EPROTONOSUPPORT},
+	{"socket dccp", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET, unix.SOCK_DCCP, 33}, unix.EPERM},
+	{"socket l2tp", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET6, unix.SOCK_DGRAM, 115}, unix.EPROTONOSUPPORT},
+	{"io_setup", unix.SYS_IO_SETUP, [5]uintptr{1 << 16}, unix.ENOSYS},
 	{"socketpair tipc", unix.SYS_SOCKETPAIR, [5]uintptr{unix.AF_TIPC, unix.SOCK_STREAM}, unix.EAFNOSUPPORT},
 	{"ioctl TIOCSTI", unix.SYS_IOCTL, [5]uintptr{0, unix.TIOCSTI}, unix.EPERM},
 }
@@ -374,6 +385,15 @@ func TestNeighbours(t *testing.T) {
 	}
 	if strings.Contains(out, fmt.Sprint(sb.(*box).slot.uid)) {
 		t.Errorf("two sandboxes run as one user: %q", out)
+	}
+}
+
+// A crash must not run the host's core_pattern, which a limit of 0 does not keep
+// it from; nor may the function go back to 0.
+func TestNoCores(t *testing.T) {
+	lines, _ := play(t, newDriver(t), testSpec(), "limit-cores")
+	if want := []string{"<nil> <nil> {1 1}", "<nil> <nil> {1 1}"}; !slices.Equal(lines, want) {
+		t.Errorf("%q, want %q", lines, want)
 	}
 }
 
