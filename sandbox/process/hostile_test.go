@@ -112,32 +112,10 @@ var hostiles = map[string]func(args []string){
 			fmt.Println(a, err)
 		}
 	},
-	"hoard-tcp": func([]string) {
-		// Sends to itself and reads nothing: the bytes stay in the kernel.
-		ln, err := net.Listen("tcp4", "127.0.0.1:0")
-		if err != nil {
-			fmt.Println(err)
-			return
-		}
-		sent, chunk := 0, make([]byte, 1<<20)
-		for range 64 {
-			conn, err := net.DialTimeout("tcp4", ln.Addr().String(), time.Second)
-			for err == nil {
-				conn.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
-				var n int
-				n, err = conn.Write(chunk)
-				sent += n
-			}
-		}
-		fmt.Println(sent >> 20)
-	},
-	"limit-cores": func([]string) {
-		for _, limit := range []unix.Rlimit{{}, {Max: 1}} {
-			err := unix.Setrlimit(unix.RLIMIT_CORE, &limit)
-			var now unix.Rlimit
-			fmt.Println(err, unix.Getrlimit(unix.RLIMIT_CORE, &now), now)
-		}
-	},
+	"hoard-tcp":   hoardTCP,
+	"limit-cores": limitCores,
+	"litter":      litter,
+	"pump":        pump,
 	"idle": func([]string) {
 		fmt.Println("ready")
 		unix.Pause()
@@ -388,15 +366,6 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// A crash must not run the host's core_pattern, which a limit of 0 does not keep
-// it from; nor may the function go back to 0.
-func TestNoCores(t *testing.T) {
-	lines, _ := play(t, newDriver(t), testSpec(), "limit-cores")
-	if want := []string{"<nil> <nil> {1 1}", "<nil> <nil> {1 1}"}; !slices.Equal(lines, want) {
-		t.Errorf("%q, want %q", lines, want)
-	}
-}
-
 func TestFileLimit(t *testing.T) {
 	lines, _ := play(t, newDriver(t), testSpec(), "files")
 	if !strings.Contains(lines[0], "too many open files") || !strings.HasPrefix(lines[0], "10") {
@@ -427,18 +396,6 @@ func TestOOMOfAChild(t *testing.T) {
 	spec := testSpec()
 	if out, exit := run(t, d, spec, "/bin/sh", "-c", "head -c 80000000 /dev/zero | tail -c 80000000 | wc -c"); exit.OOM || strings.TrimSpace(out) != "80000000" {
 		t.Errorf("after an OOM: exit %+v, output %q", exit, out)
-	}
-}
-
-// What lies unread in sockets is the sandbox's memory, not the machine's.
-func TestSocketBuffersAreMemory(t *testing.T) {
-	spec := testSpec()
-	spec.MemoryMB = 64
-	lines, exit := play(t, newDriver(t), spec, "hoard-tcp")
-	var mb int
-	fmt.Sscan(lines[0], &mb)
-	if !exit.OOM && (mb == 0 || mb > 2*spec.MemoryMB) { // each socket has a little beyond the limit
-		t.Errorf("%q MB are in socket buffers of a sandbox of %d MB; exit %+v", lines, spec.MemoryMB, exit)
 	}
 }
 
