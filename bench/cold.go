@@ -39,6 +39,7 @@ func (s *session) coldRound(ctx context.Context, l *running, round int) error {
 	if err != nil {
 		return err
 	}
+	before := treeOf(s.server.child.pid()).processes
 	cold := s.report.cold(l.name)
 	for _, name := range names[:s.Plan.Cold] {
 		start, err := s.coldStart(ctx, name)
@@ -65,7 +66,7 @@ func (s *session) coldRound(ctx context.Context, l *running, round int) error {
 	cold.Bursts = append(cold.Bursts, burst)
 	s.say("  %-6s cold starts: last %v, burst of %d in %v", l.name,
 		cold.Starts[len(cold.Starts)-1].Latency, s.Plan.Burst, burst.Elapsed)
-	return s.removeMany(ctx, names)
+	return s.removeMany(ctx, names, before)
 }
 
 // deployMany creates the functions of a round and waits until the server has
@@ -81,16 +82,16 @@ func (s *session) deployMany(ctx context.Context, l *running, round int) ([]stri
 	return names, pause(ctx, s.Plan.ColdPause)
 }
 
-// removeMany deletes functions and waits until their instances are gone.
-func (s *session) removeMany(ctx context.Context, names []string) error {
-	before := treeOf(s.server.child.pid()).processes
+// removeMany deletes functions and waits until the server has no more processes
+// than before they were called.
+func (s *session) removeMany(ctx context.Context, names []string, before int) error {
 	for _, name := range names {
 		if err := s.server.remove(ctx, name); err != nil {
 			return err
 		}
 	}
 	return until(ctx, func() (bool, error) {
-		return treeOf(s.server.child.pid()).processes <= max(s.base, before-len(names)), nil
+		return treeOf(s.server.child.pid()).processes <= before, nil
 	})
 }
 
