@@ -71,6 +71,9 @@ func checkRow(t *testing.T, p Plan, row *Row) {
 				t.Errorf("%s, %s, %v: %+v", row.Runtime, row.Shape, side(which), c)
 			}
 		}
+		if c := pair[hearth]; c.Handler <= 0 || c.Handler > c.Latency.Max {
+			t.Errorf("%s, %s: the handler took %v of at most %v", row.Runtime, row.Shape, c.Handler, c.Latency.Max)
+		}
 		if n := pair[hearth].Instances; n < 1 || n > row.Shape.Connections && row.Shape.Rate == 0 {
 			t.Errorf("%s, %s: %d instances", row.Runtime, row.Shape, n)
 		}

@@ -104,7 +104,7 @@ func (s *session) coldStart(ctx context.Context, name string) (ColdStart, error)
 	if err != nil {
 		return ColdStart{}, err
 	}
-	return s.account(ctx, name, latency)
+	return s.timed(ctx, name, latency)
 }
 
 func (s *session) firstCall(ctx context.Context, name string) (time.Duration, error) {
@@ -115,9 +115,9 @@ func (s *session) firstCall(ctx context.Context, name string) (time.Duration, er
 	return r.Samples[0].Latency(), nil
 }
 
-// account fetches the timeline of the only call of a function, which has to have
+// timed fetches the timeline of the only call of a function, which has to have
 // been a cold one.
-func (s *session) account(ctx context.Context, name string, latency time.Duration) (start ColdStart, err error) {
+func (s *session) timed(ctx context.Context, name string, latency time.Duration) (start ColdStart, err error) {
 	d, err := s.server.describe(ctx, name)
 	if err != nil {
 		return start, err
@@ -142,7 +142,7 @@ func (s *session) coldBurst(ctx context.Context, names []string) (b ColdBurst, e
 		return b, err
 	}
 	for i, name := range names {
-		start, err := s.account(ctx, name, latencies[i])
+		start, err := s.timed(ctx, name, latencies[i])
 		if err != nil {
 			return b, err
 		}

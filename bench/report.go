@@ -151,6 +151,12 @@ func (s Side) Rate() load.Spread { return s.over(func(c Cell) float64 { return c
 // CPU is processor time for each request, in nanoseconds.
 func (s Side) CPU() load.Spread { return s.over(func(c Cell) float64 { return float64(c.CPU) }) }
 
+// Handler and Settle are Hearth's own account, in nanoseconds.
+func (s Side) Handler() load.Spread {
+	return s.over(func(c Cell) float64 { return float64(c.Handler) })
+}
+func (s Side) Settle() load.Spread { return s.over(func(c Cell) float64 { return float64(c.Settle) }) }
+
 // Samples is how many requests all rounds had.
 func (s Side) Samples() (n int) {
 	for _, p := range s.row.Pairs {
