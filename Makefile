@@ -72,7 +72,6 @@ long: deps-test bin/hearth examples
 	CGO_ENABLED=1 HEARTH_LONG=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 3h ./...
 
 bench: deps-demo bin/hearth
-	@$(MAKE) --no-print-directory examples
 	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench
 
 clean:
