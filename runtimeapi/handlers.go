@@ -173,7 +173,8 @@ func writeEventHeader(h http.Header, e *faas.Event) {
 // serveInitError takes the runtime's report that init failed: once, and only
 // before its first poll.
 func (s *Server) serveInitError(w http.ResponseWriter, r *http.Request) {
-	if !s.beginPost(func() bool { return !s.isReady }) {
+	// Before the first poll no other post is read but one of these.
+	if !s.beginPost(func() bool { return !s.isReady && s.posting == 0 }) {
 		refuse(w, http.StatusForbidden, "InvalidStateTransition", "init/error is only allowed once, and before the first next")
 		return
 	}

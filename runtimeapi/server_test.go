@@ -103,6 +103,30 @@ func invoke(ctx context.Context, s *Server, id, payload string) chan result {
 	return done
 }
 
+// Before init has ended anybody inside may report that it failed; only one
+// report is read at a time, or a hundred unfinished ones would hold their bodies
+// in Hearth's memory.
+func TestServerReadsOneInitError(t *testing.T) {
+	_, c := newServer(t, ServerOptions{})
+	body, first := io.Pipe()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		resp, got := c.do("POST", runtimePrefix+"init/error", nil, body)
+		if resp.StatusCode != http.StatusAccepted {
+			t.Errorf("the first report: %d %s", resp.StatusCode, got)
+		}
+	}()
+	// The pipe gives its bytes away when the request is sent; what is sent beyond
+	// the sockets' buffers is seen by a handler that reads.
+	if _, err := first.Write(make([]byte, 6<<20)); err != nil {
+		t.Fatal(err)
+	}
+	c.post(runtimePrefix+"init/error", `{}`, http.StatusForbidden)
+	first.Close()
+	<-done
+}
+
 func TestServerInvoke(t *testing.T) {
 	s, c := newServer(t, ServerOptions{})
 	e := event("one", `{"a":1}`)

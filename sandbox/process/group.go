@@ -125,7 +125,12 @@ func (g *group) limit(memoryMB, pids int) error {
 		// The limit with swap may not be below the one without.
 		err = errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
 			put(g.memory.dir, "memory.limit_in_bytes", bytes),
-			optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)))
+			optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
+			// Version 1 counts the buffers of TCP sockets only from the first time
+			// that they have a limit; without, one sandbox can use up the whole
+			// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
+			// may be above this limit: theirs stays in force then.
+			optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
 	}
 	if err = errors.Join(err, put(g.pids.dir, "pids.max", strconv.Itoa(pids))); err != nil {
 		return fmt.Errorf("process: set limits: %w", err)
@@ -324,7 +329,7 @@ func (g *group) forgetMemory() error {
 	return errors.Join(err, put(g.memory.dir, "memory.max_usage_in_bytes", "0"))
 }
 
-// busy drops the error of pages that cannot be given back now.
+// busy drops the error of memory that cannot be given back now.
 func busy(err error) error {
 	if errors.Is(err, unix.EBUSY) || errors.Is(err, unix.EINTR) {
 		return nil

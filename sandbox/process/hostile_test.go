@@ -112,6 +112,10 @@ var hostiles = map[string]func(args []string){
 			fmt.Println(a, err)
 		}
 	},
+	"hoard-tcp":   hoardTCP,
+	"limit-cores": limitCores,
+	"litter":      litter,
+	"pump":        pump,
 	"idle": func([]string) {
 		fmt.Println("ready")
 		unix.Pause()
@@ -181,6 +185,10 @@ var forbidden = []call{
 	{"socket alg", unix.SYS_SOCKET, [5]uintptr{unix.AF_ALG, unix.SOCK_SEQPACKET}, unix.EAFNOSUPPORT},
 	{"socket netfilter", unix.SYS_SOCKET, [5]uintptr{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER}, unix.EAFNOSUPPORT},
 	{"socket raw ip", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET, unix.SOCK_RAW, 1}, unix.EPERM},
+	{"socket sctp", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP}, unix.EPROTONOSUPPORT},
+	{"socket dccp", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET, unix.SOCK_DCCP, 33}, unix.EPERM},
+	{"socket l2tp", unix.SYS_SOCKET, [5]uintptr{unix.AF_INET6, unix.SOCK_DGRAM, 115}, unix.EPROTONOSUPPORT},
+	{"io_setup", unix.SYS_IO_SETUP, [5]uintptr{1 << 16}, unix.ENOSYS},
 	{"socketpair tipc", unix.SYS_SOCKETPAIR, [5]uintptr{unix.AF_TIPC, unix.SOCK_STREAM}, unix.EAFNOSUPPORT},
 	{"ioctl TIOCSTI", unix.SYS_IOCTL, [5]uintptr{0, unix.TIOCSTI}, unix.EPERM},
 }

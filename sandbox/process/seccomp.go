@@ -18,7 +18,13 @@ const (
 	// that does not have the new one.
 	retAbsent = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 	retFamily = unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)
+	retProto  = unix.SECCOMP_RET_ERRNO | uint32(unix.EPROTONOSUPPORT)
+	// retPretend does nothing and says that it was done.
+	retPretend = unix.SECCOMP_RET_ERRNO
 )
+
+// sockTypeMask is SOCK_TYPE_MASK of linux/net.h: the rest are flags.
+const sockTypeMask = 0xf
 
 // newNamespaces are the flags by which clone makes a namespace.
 const newNamespaces = unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
@@ -29,6 +35,7 @@ const (
 	dataNr   = 0
 	dataArch = 4
 	dataArg0 = 16
+	dataArg1 = 24
 	dataArg2 = 32
 )
 
@@ -53,15 +60,28 @@ var argumentRules = map[uint32][]unix.SockFilter{
 		ret(retDenied), ret(retAllow),
 	},
 	// AF_NETLINK only for routes (getifaddrs); no packet, vsock or exotic families.
+	// Of the internet's protocols those that programs use: asking for another one
+	// makes the kernel load its module (SCTP, DCCP, L2TP, SMC).
 	unix.SYS_SOCKET: {
 		load(dataArg0),
-		jump(unix.BPF_JEQ, unix.AF_UNIX, 6, 0),
-		jump(unix.BPF_JEQ, unix.AF_INET, 5, 0),
-		jump(unix.BPF_JEQ, unix.AF_INET6, 4, 0),
-		jump(unix.BPF_JEQ, unix.AF_NETLINK, 0, 2),
+		jump(unix.BPF_JEQ, unix.AF_UNIX, 19, 0),
+		jump(unix.BPF_JEQ, unix.AF_INET, 4, 0),
+		jump(unix.BPF_JEQ, unix.AF_INET6, 3, 0),
+		jump(unix.BPF_JEQ, unix.AF_NETLINK, 0, 15),
 		load(dataArg2),
-		jump(unix.BPF_JEQ, unix.NETLINK_ROUTE, 1, 0),
-		ret(retFamily), ret(retAllow),
+		jump(unix.BPF_JEQ, unix.NETLINK_ROUTE, 14, 13),
+		load(dataArg1),
+		stmt(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, sockTypeMask),
+		jump(unix.BPF_JEQ, unix.SOCK_STREAM, 1, 0),
+		jump(unix.BPF_JEQ, unix.SOCK_DGRAM, 0, 8),
+		load(dataArg2),
+		jump(unix.BPF_JEQ, unix.IPPROTO_IP, 8, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_TCP, 7, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_UDP, 6, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_ICMP, 5, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_ICMPV6, 4, 0),
+		jump(unix.BPF_JEQ, unix.IPPROTO_MPTCP, 3, 0),
+		ret(retProto), ret(retDenied), ret(retFamily), ret(retAllow),
 	},
 	unix.SYS_SOCKETPAIR: {
 		load(dataArg0),
@@ -74,6 +94,22 @@ var argumentRules = map[uint32][]unix.SockFilter{
 		jump(unix.BPF_JEQ, unix.TIOCSTI, 1, 0),
 		jump(unix.BPF_JEQ, unix.TIOCLINUX, 0, 1),
 		ret(retDenied), ret(retAllow),
+	},
+	// The limit on core files stays what resourceLimits made it. Programs that set
+	// it turn core files off, which they are.
+	unix.SYS_SETRLIMIT: {
+		load(dataArg0),
+		jump(unix.BPF_JEQ, unix.RLIMIT_CORE, 0, 1),
+		ret(retPretend), ret(retAllow),
+	},
+	unix.SYS_PRLIMIT64: {
+		load(dataArg1),
+		jump(unix.BPF_JEQ, unix.RLIMIT_CORE, 0, 5),
+		load(dataArg2),
+		jump(unix.BPF_JEQ, 0, 0, 2),
+		load(dataArg2 + 4),
+		jump(unix.BPF_JEQ, 0, 1, 0), // no new limit: a question
+		ret(retPretend), ret(retAllow),
 	},
 	// The default and the query; not the flags that turn off address randomisation.
 	unix.SYS_PERSONALITY: {
@@ -109,6 +145,8 @@ func spans() []span {
 		switch {
 		case nr > lastKnownCall || slices.Contains(absentCalls, nr):
 			v.action = retAbsent
+		case slices.Contains(pretendedCalls, nr):
+			v.action = retPretend
 		case ruled:
 			v = verdict{action: nr, rule: true}
 		case slices.Contains(allowedCalls, nr):

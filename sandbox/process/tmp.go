@@ -48,6 +48,7 @@ type tmpPool struct {
 type image struct {
 	sizeMB int
 	dev    string   // the loop device; "" for a tmpfs, which is used once
+	file   *os.File // behind the loop device
 	root   *os.File // a mount of it that no sandbox sees, to clean it through
 	next   int      // a detached mount for the next sandbox, or -1
 	inodes uint64   // free in the empty file system
@@ -224,7 +225,7 @@ func (p *tmpPool) template(sizeMB int) (string, error) {
 }
 
 // makeDisk makes an image. One caller at a time.
-func (p *tmpPool) makeDisk(sizeMB int) (img *image, err error) {
+func (p *tmpPool) makeDisk(sizeMB int) (_ *image, err error) {
 	template, err := p.template(sizeMB)
 	if err != nil {
 		return nil, err
@@ -233,7 +234,12 @@ func (p *tmpPool) makeDisk(sizeMB int) (img *image, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer file.Close()
+	img := &image{sizeMB: sizeMB, file: file, next: -1}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, img.close())
+		}
+	}()
 	if err := os.Remove(file.Name()); err != nil {
 		return nil, err
 	}
@@ -245,12 +251,7 @@ func (p *tmpPool) makeDisk(sizeMB int) (img *image, err error) {
 		return nil, err
 	}
 	defer loop.Close() // the mount holds it from here on
-	img = &image{sizeMB: sizeMB, dev: loop.Name(), next: -1}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, img.close())
-		}
-	}()
+	img.dev = loop.Name()
 	if err := img.openRoot(); err != nil {
 		return nil, err
 	}
@@ -333,6 +334,9 @@ func (img *image) clean() error {
 	if img.inodes-fs.Ffree > tmpMostFiles || (img.blocks-fs.Bfree)*uint64(fs.Bsize) > tmpMostBytes {
 		return errTooFull
 	}
+	if err := img.checkGrowth(); err != nil {
+		return err
+	}
 	if _, err := img.root.Seek(0, io.SeekStart); err != nil {
 		return err
 	}
@@ -354,6 +358,23 @@ func (img *image) clean() error {
 	if img.next < 0 {
 		img.next, err = img.mount()
 		return err
+	}
+	return nil
+}
+
+// rootSize is the size of an ext4 directory that never had many entries.
+const rootSize = 4096
+
+// checkGrowth refuses an image that deleting its files does not make small again:
+// blocks of the file behind it stay taken on the host's disk, and the root
+// directory keeps its length, which the next sandbox would pay for, and see.
+func (img *image) checkGrowth() error {
+	var file, root unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(img.file.Fd()), &file), unix.Fstat(int(img.root.Fd()), &root)); err != nil {
+		return err
+	}
+	if file.Blocks*512 > tmpMostBytes || root.Size > rootSize {
+		return errTooFull
 	}
 	return nil
 }
@@ -384,9 +405,11 @@ func (img *image) close() error {
 	if img.next >= 0 {
 		errs = append(errs, unix.Close(img.next))
 	}
-	if img.root != nil {
-		errs = append(errs, img.root.Close())
+	for _, f := range []*os.File{img.root, img.file} {
+		if f != nil {
+			errs = append(errs, f.Close())
+		}
 	}
-	img.next, img.root = -1, nil
+	img.next, img.root, img.file = -1, nil, nil
 	return errors.Join(errs...)
 }

@@ -1,0 +1,135 @@
+//go:build linux && amd64
+
+package process
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Hostile programs that reach for what the machine has only once, and what must
+// come of them.
+
+func hoardTCP([]string) {
+	// Sends to itself and reads nothing: the bytes stay in the kernel.
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	sent, chunk := 0, make([]byte, 1<<20)
+	for range 64 {
+		conn, err := net.DialTimeout("tcp4", ln.Addr().String(), time.Second)
+		for err == nil {
+			conn.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+			var n int
+			n, err = conn.Write(chunk)
+			sent += n
+		}
+	}
+	fmt.Println(sent >> 20)
+}
+
+// What lies unread in sockets is the sandbox's memory, not the machine's.
+func TestSocketBuffersAreMemory(t *testing.T) {
+	spec := testSpec()
+	spec.MemoryMB = 64
+	lines, exit := play(t, newDriver(t), spec, "hoard-tcp")
+	var mb int
+	fmt.Sscan(lines[0], &mb)
+	if !exit.OOM && (mb == 0 || mb > 2*spec.MemoryMB) { // each socket has a little beyond the limit
+		t.Errorf("%q MB are in socket buffers of a sandbox of %d MB; exit %+v", lines, spec.MemoryMB, exit)
+	}
+}
+
+func limitCores([]string) {
+	for _, limit := range []unix.Rlimit{{}, {Max: 1}} {
+		err := unix.Setrlimit(unix.RLIMIT_CORE, &limit)
+		var now unix.Rlimit
+		fmt.Println(err, unix.Getrlimit(unix.RLIMIT_CORE, &now), now)
+	}
+}
+
+// A crash must not run the host's core_pattern, which a limit of 0 does not keep
+// it from; nor may the function go back to 0.
+func TestNoCores(t *testing.T) {
+	lines, _ := play(t, newDriver(t), testSpec(), "limit-cores")
+	if want := []string{"<nil> <nil> {1 1}", "<nil> <nil> {1 1}"}; !slices.Equal(lines, want) {
+		t.Errorf("%q, want %q", lines, want)
+	}
+}
+
+// litter leaves nothing but room in the root directory.
+func litter([]string) {
+	var names []string
+	for i := range 4000 {
+		name := fmt.Sprintf("/tmp/%0200d", i)
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			fmt.Println(err)
+			return
+		}
+		names = append(names, name)
+	}
+	for _, name := range names {
+		os.Remove(name)
+	}
+}
+
+// pump leaves nothing but room in the file behind the file system.
+func pump([]string) {
+	f, err := os.Create("/tmp/large")
+	if err == nil {
+		_, err = f.Write(make([]byte, 100<<20))
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	fmt.Println(err, os.Remove("/tmp/large"))
+}
+
+// What a sandbox made grow does not shrink when it deletes everything: the next
+// one does not get that /tmp.
+func TestTmpThatGrewIsDropped(t *testing.T) {
+	for _, name := range []string{"litter", "pump"} {
+		d := newDriver(t, func(o *Options) { o.MaxSandboxes = 1 })
+		spec := testSpec()
+		spec.MemoryMB = 512
+		if lines, exit := play(t, d, spec, name); exit.Code != 0 {
+			t.Fatalf("%s: exit %+v: %q", name, exit, lines)
+		}
+		d.background.Wait() // it is cleaned
+		d.tmp.mu.Lock()     // nothing idle is closed meanwhile
+		for _, img := range d.tmp.idle {
+			var dir, file unix.Stat_t
+			if err := errors.Join(unix.Fstat(int(img.root.Fd()), &dir), unix.Fstat(int(img.file.Fd()), &file)); err != nil {
+				t.Error(err)
+			}
+			if dir.Size != rootSize || file.Blocks*512 > tmpMostBytes {
+				t.Errorf("after %s: a /tmp of %d bytes on a file of %d MB is kept", name, dir.Size, file.Blocks*512>>20)
+			}
+		}
+		d.tmp.mu.Unlock()
+	}
+}
+
+// A /tmp that cannot be mounted is an error, and nothing of it stays.
+func TestTmpThatCannotBeMounted(t *testing.T) {
+	d := newDriver(t)
+	if err := os.WriteFile(filepath.Join(d.tmp.dir, "template-7"), make([]byte, 7<<20), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	spec := testSpec()
+	spec.TmpMB = 7
+	if _, err := d.Create(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "mount /dev/loop") {
+		t.Errorf("%v, want the mount's error", err)
+	}
+}
