@@ -63,10 +63,15 @@ func (s *stage) outOfReach(t *testing.T, l language) {
 		if len(listener) != 1 {
 			t.Fatalf("the listener's addresses are %v", listener)
 		}
+		// It listens: at its own address it finds itself.
+		itself := net.JoinHostPort(listener[0], fmt.Sprint(neighbourPort))
+		if how := result[map[string]string](t, s.mustInvoke(t, "listener", do("connect", "targets", []string{itself})))[itself]; how != "connected" {
+			t.Errorf("the listener does not reach itself: %q", how)
+		}
 		targets := []string{
 			"127.0.0.1:" + hearth, "127.0.0.1:" + port,
 			private + ":80", "169.254.169.254:80", "100.100.100.200:80", "168.63.129.16:80",
-			net.JoinHostPort(listener[0], fmt.Sprint(neighbourPort)),
+			itself,
 		}
 		for _, address := range hostAddresses(t) {
 			targets = append(targets, net.JoinHostPort(address, port))
