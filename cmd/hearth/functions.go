@@ -47,9 +47,10 @@ func printFunctions(t *terminal, functions []native.Function) {
 
 func describeCommand(t *terminal) *cobra.Command {
 	return command(&cobra.Command{
-		Use:     "describe NAME",
-		Short:   "Show everything about a function: settings, versions, instances, its last calls",
-		Example: "  hearth describe thumbnail",
+		Use:               "describe NAME",
+		ValidArgsFunction: completeFunctions,
+		Short:             "Show everything about a function: settings, versions, instances, its last calls",
+		Example:           "  hearth describe thumbnail",
 	}, true, names(1, "one function's NAME"), func(cmd *cobra.Command, args []string, v values) error {
 		var d native.Description
 		if err := newClient(v).do(cmd.Context(), http.MethodGet, "functions/"+url.PathEscape(args[0]), nil, nil, &d); err != nil {
@@ -107,10 +108,11 @@ func printDescription(t *terminal, d *native.Description) {
 func deleteCommand(t *terminal) *cobra.Command {
 	var qualifier string
 	cmd := command(&cobra.Command{
-		Use:     "delete NAME",
-		Short:   "Delete a function, or one version of it",
-		Long:    "Deletes a function with its versions, aliases and logs. Calls in flight end first.",
-		Example: "  hearth delete thumbnail\n  hearth delete thumbnail --qualifier 3",
+		Use:               "delete NAME",
+		ValidArgsFunction: completeFunctions,
+		Short:             "Delete a function, or one version of it",
+		Long:              "Deletes a function with its versions and aliases. Calls in flight end first; what it\nwrote can be read until the retention of logs ends.",
+		Example:           "  hearth delete thumbnail\n  hearth delete thumbnail --qualifier 3",
 	}, true, names(1, "one function's NAME"), func(cmd *cobra.Command, args []string, v values) error {
 		q := url.Values{}
 		if qualifier != "" {

@@ -16,8 +16,9 @@ func invokeCommand(t *terminal) *cobra.Command {
 	var payload, qualifier string
 	var tail, timeline bool
 	cmd := command(&cobra.Command{
-		Use:   "invoke NAME",
-		Short: "Run a function and print what it returned",
+		Use:               "invoke NAME",
+		ValidArgsFunction: completeFunctions,
+		Short:             "Run a function and print what it returned",
 		Long: `Runs a function and prints its result on standard output. Exit code 3 says that
 the function returned an error; its document is the output then.`,
 		Example: `  hearth invoke hello -p '{"name":"Ada"}'

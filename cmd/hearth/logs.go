@@ -24,8 +24,9 @@ func logsCommand(t *terminal) *cobra.Command {
 	var follow bool
 	var tail int
 	cmd := command(&cobra.Command{
-		Use:   "logs NAME",
-		Short: "Show what a function wrote",
+		Use:               "logs NAME",
+		ValidArgsFunction: completeFunctions,
+		Short:             "Show what a function wrote",
 		Example: `  hearth logs thumbnail --since 10m
   hearth logs thumbnail --request-id 0b9c… 
   hearth logs thumbnail --follow`,

@@ -1,11 +1,18 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"net/http"
+	"net/url"
 	"os"
 	"runtime/debug"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"hearth/api/native"
 )
 
 // version is set by the linker: -X main.version=…
@@ -74,6 +81,33 @@ func command(cmd *cobra.Command, remote bool, args cobra.PositionalArgs, run fun
 	}
 	return cmd
 }
+
+// completeFunctions offers the names of the server's functions to the shell.
+func completeFunctions(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	v, err := resolve(cmd.Flags(), os.Getenv)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	var page native.FunctionPage
+	if err := newClient(v).do(ctx, http.MethodGet, "functions", url.Values{"max": {"1000"}}, nil, &page); err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var found []cobra.Completion
+	for _, f := range page.Functions {
+		if strings.HasPrefix(f.Name, prefix) {
+			found = append(found, f.Name)
+		}
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completionTimeout bounds what a press of the tab key waits for.
+const completionTimeout = time.Second
 
 func names(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {

@@ -47,10 +47,13 @@ func newTemplate(dir string, users idRange) (*template, error) {
 		}
 		return nil
 	})
-	if err != nil && t.ns != nil {
-		t.ns.Close()
+	if err != nil {
+		if t.ns != nil {
+			t.ns.Close()
+		}
+		return nil, err
 	}
-	return t, err
+	return t, nil
 }
 
 func (t *template) close() error { return t.ns.Close() }
@@ -58,7 +61,7 @@ func (t *template) close() error { return t.ns.Close() }
 func buildRoot(dir string, users idRange) error {
 	// Private: what is mounted here must not show up on the host.
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return err
+		return fmt.Errorf("make its mounts private (in a chroot, whose root is no mount, this is not possible): %w", err)
 	}
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID, "mode=0755,size=16m"); err != nil {
 		return err
