@@ -172,7 +172,7 @@ func (b *box) claimStart() (chan struct{}, error) {
 }
 
 func (b *box) start(cmd sandbox.Command) error {
-	p, err := plumb(cmd.Socket)
+	p, err := plumb(cmd.Socket, b.slot.uid)
 	defer p.closeTheirs()
 	if err != nil {
 		return errors.Join(err, p.closeOurs())
