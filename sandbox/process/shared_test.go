@@ -73,6 +73,26 @@ func TestNoCores(t *testing.T) {
 	}
 }
 
+// All sandboxes together leave the machine a part of its process ids: without any
+// a Hearth that needs a thread ends.
+func TestPidsOfAllTogether(t *testing.T) {
+	d := newDriver(t)
+	mount, _, _ := d.layout.controller("pids")
+	got, err := number(filepath.Join(mount, d.name), "pids.max")
+	if err != nil {
+		t.Fatalf("no limit for all together: %v", err)
+	}
+	for _, name := range []string{"pid_max", "threads-max"} {
+		most, err := number("/proc/sys/kernel", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got < 1024 || got > most*3/4 {
+			t.Errorf("%d processes and threads for all, where %s is %d", got, name, most)
+		}
+	}
+}
+
 // litter leaves nothing but room in the root directory.
 func litter([]string) {
 	var names []string
