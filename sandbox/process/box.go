@@ -69,12 +69,7 @@ func (b *box) ID() string { return b.id }
 
 // watch starts the goroutines that see the sandbox's ends. They end by its death.
 func (b *box) watch() {
-	b.watchers.Go(func() {
-		if _, err := b.first.wait(); err != nil {
-			b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
-		}
-		close(b.firstGone)
-	})
+	b.watchers.Go(b.awaitFirst)
 	b.watchers.Go(func() {
 		if b.oom.wait(b.slot.group) {
 			b.mu.Lock()
@@ -83,6 +78,14 @@ func (b *box) watch() {
 			b.kill()
 		}
 	})
+}
+
+// awaitFirst reaps the first process.
+func (b *box) awaitFirst() {
+	if _, err := b.first.wait(); err != nil {
+		b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
+	}
+	close(b.firstGone)
 }
 
 // Listen implements sandbox.Sandbox.
@@ -172,7 +175,7 @@ func (b *box) claimStart() (chan struct{}, error) {
 }
 
 func (b *box) start(cmd sandbox.Command) error {
-	p, err := plumb(cmd.Socket)
+	p, err := plumb(cmd.Socket, b.slot.uid)
 	defer p.closeTheirs()
 	if err != nil {
 		return errors.Join(err, p.closeOurs())

@@ -145,6 +145,25 @@ func (l layout) prepare(name string) error {
 	return nil
 }
 
+// limitAll keeps a quarter of the machine's process ids and threads from the
+// sandboxes of a driver together: each may have a thousand, and where there are
+// none left, Hearth ends at the next thread that it needs.
+func (l layout) limitAll(name string) error {
+	most := int64(1 << 22) // PID_MAX_LIMIT of linux/threads.h
+	for _, limit := range []string{"pid_max", "threads-max"} {
+		n, err := number("/proc/sys/kernel", limit)
+		if err != nil {
+			return fmt.Errorf("process: read the machine's limit of processes: %w", err)
+		}
+		most = min(most, n)
+	}
+	mount, _, _ := l.controller("pids")
+	if err := put(filepath.Join(mount, name), "pids.max", strconv.FormatInt(most*3/4, 10)); err != nil {
+		return fmt.Errorf("process: limit the processes of all sandboxes: %w", err)
+	}
+	return nil
+}
+
 // put writes a control file.
 func put(dir, name, value string) error {
 	path := dir + "/" + name
