@@ -303,6 +303,20 @@ func (b *box) Usage() (sandbox.Usage, error) {
 	return u, err
 }
 
+// MemoryPeak implements sandbox.Sandbox.
+func (b *box) MemoryPeak() (int64, error) {
+	var peak int64
+	err := b.alive(func() (err error) {
+		peak, err = b.slot.group.memoryPeak()
+		return err
+	})
+	if errors.Is(err, sandbox.ErrDestroyed) {
+		last, err := b.Usage()
+		return last.MemoryPeak, err
+	}
+	return peak, err
+}
+
 func (b *box) usage() (sandbox.Usage, error) {
 	u, err := b.slot.group.usage()
 	u.CPU -= b.cpu0

@@ -184,12 +184,22 @@ func put(dir, name, value string) error {
 }
 
 // number reads a control file that holds one number.
+//
+// It is read at the end of every invocation: package os would register the file
+// with the poller first, which costs more than the reading.
 func number(dir, name string) (int64, error) {
-	b, err := os.ReadFile(dir + "/" + name)
+	path := dir + "/" + name
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, err
+		return 0, &os.PathError{Op: "open", Path: path, Err: err}
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
+	defer unix.Close(fd)
+	var digits [24]byte
+	n, err := unix.Read(fd, digits[:])
+	if err != nil {
+		return 0, &os.PathError{Op: "read", Path: path, Err: err}
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }
 
 // field reads one value of a control file of "name value" lines; 0 where it has
