@@ -359,6 +359,9 @@ func (b *box) Destroy(cause string) error {
 // end kills everything and waits until it is dead.
 func (b *box) end(listeners []net.Listener) error {
 	killErr := b.kill()
+	// Dying takes CPU time, and a crowd that forked for ever has many to die: out of
+	// their quota they would take seconds. Recycling the group sets it again.
+	killErr = errors.Join(killErr, b.slot.group.setCPU(0))
 	b.lifeline.Close()
 	for _, ln := range listeners {
 		ln.Close()

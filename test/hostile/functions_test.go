@@ -44,7 +44,7 @@ const (
 )
 
 var rows = []row{
-	{name: "forks for ever", event: do("forkForever"), settings: settings{"timeoutSeconds": 2}, want: timedOut(2), error: true, tree: 200},
+	{name: "forks for ever", event: do("forkForever"), settings: settings{"timeoutSeconds": 2}, want: timedOut(2), error: true, tree: 100},
 	{name: "spins", event: do("spin"), settings: settings{"timeoutSeconds": 1}, want: timedOut(1), error: true, tree: 2},
 	{name: "fills the memory", event: do("fillMemory"), settings: settings{"memoryMB": 256}, error: true,
 		want: exited("Runtime.OutOfMemory", "Runtime exited with error: signal: killed")},
@@ -285,7 +285,7 @@ func (s *stage) hangUp(t *testing.T, name string) {
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
-		if r, err := s.callAs(ctx, http.MethodPost, functionsPath+"/"+name+"/invocations", do("slow", "ms", 500)); err == nil {
+		if r, err := s.callAs(ctx, http.MethodPost, functionsPath+"/"+name+"/invocations", do("slow", "ms", 1500)); err == nil {
 			t.Errorf("a caller who hung up got %v", r)
 		}
 	}()
