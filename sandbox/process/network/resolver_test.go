@@ -214,13 +214,9 @@ func TestBadQueries(t *testing.T) {
 	}
 }
 
-// Queries that other instances hold, to name servers of theirs that never answer,
-// keep nobody from asking.
-func TestOwnShare(t *testing.T) {
-	r := resolverFor(nil, upstream(t, honest))
-	for range cap(r.forwards) {
-		r.forwards <- struct{}{}
-	}
+// listenBoth opens what a server serves on, which closes them.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
 	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -229,6 +225,17 @@ func TestOwnShare(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return packets, streams
+}
+
+// Queries that other instances hold, to name servers of theirs that never answer,
+// keep nobody from asking.
+func TestOwnShare(t *testing.T) {
+	r := resolverFor(nil, upstream(t, honest))
+	for range cap(r.forwards) {
+		r.forwards <- struct{}{}
+	}
+	packets, streams := listenBoth(t)
 	s := r.serve(packets, streams)
 	defer s.close()
 	conn, err := net.Dial("udp4", packets.LocalAddr().String())
@@ -257,14 +264,7 @@ func TestServerReset(t *testing.T) {
 		}
 		return honest(q)
 	})
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, streams := listenBoth(t)
 	s := resolverFor(nil, mute).serve(packets, streams)
 	defer s.close()
 	conn, err := net.Dial("udp4", packets.LocalAddr().String())
