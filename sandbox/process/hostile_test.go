@@ -116,6 +116,7 @@ var hostiles = map[string]func(args []string){
 	"limit-cores": limitCores,
 	"litter":      litter,
 	"pump":        pump,
+	"sibling":     sibling,
 	"idle": func([]string) {
 		fmt.Println("ready")
 		unix.Pause()

@@ -56,9 +56,12 @@ func ret(action uint32) unix.SockFilter { return stmt(unix.BPF_RET|unix.BPF_K, a
 // argumentRules are the calls whose verdict depends on an argument: complete
 // programs that return on every path.
 var argumentRules = map[uint32][]unix.SockFilter{
+	// No namespaces, and no children for the caller's parent: that is Hearth, who
+	// would have to reap what it does not know of, and until then a pid namespace
+	// does not end.
 	unix.SYS_CLONE: {
 		load(dataArg0),
-		jump(unix.BPF_JSET, newNamespaces, 0, 1),
+		jump(unix.BPF_JSET, newNamespaces|unix.CLONE_PARENT, 0, 1),
 		ret(retDenied), ret(retAllow),
 	},
 	// AF_NETLINK only for routes (getifaddrs); no packet, vsock or exotic families.

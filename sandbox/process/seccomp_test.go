@@ -95,6 +95,8 @@ func TestArgumentRules(t *testing.T) {
 		want uint32
 	}{
 		{"a new thread", unix.SYS_CLONE, [6]uint64{unix.CLONE_THREAD | unix.CLONE_VM}, retAllow},
+		{"a process", unix.SYS_CLONE, [6]uint64{uint64(unix.SIGCHLD)}, retAllow},
+		{"a sibling", unix.SYS_CLONE, [6]uint64{unix.CLONE_PARENT | uint64(unix.SIGCHLD)}, retDenied},
 		{"a routing socket", unix.SYS_SOCKET, [6]uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, retAllow},
 		{"an audit socket", unix.SYS_SOCKET, [6]uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, retFamily},
 		{"unix", unix.SYS_SOCKET, [6]uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET | flags}, retAllow},

@@ -93,6 +93,24 @@ func TestPidsOfAllTogether(t *testing.T) {
 	}
 }
 
+// sibling makes a process that is its parent's child, that is Hearth's, who does
+// not know of it.
+func sibling([]string) {
+	pid, _, e := unix.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if e == 0 && pid == 0 {
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
+	fmt.Println(int(e))
+}
+
+// A zombie that only Hearth could reap would keep the pid namespace from ending.
+func TestNoChildrenOfHearth(t *testing.T) {
+	lines, _ := play(t, newDriver(t), testSpec(), "sibling")
+	if want := fmt.Sprint(int(unix.EPERM)); lines[0] != want {
+		t.Errorf("clone with CLONE_PARENT: errno %s, want %s", lines[0], want)
+	}
+}
+
 // litter leaves nothing but room in the root directory.
 func litter([]string) {
 	var names []string
