@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"hearth/api/native"
 	"hearth/faas"
 	"hearth/logs"
 )
@@ -87,15 +88,16 @@ type developer struct {
 func (d *developer) deploy(ctx context.Context, path string) {
 	began := time.Now()
 	m, err := readManifest(path)
+	var deployed *native.Deployed
 	if err == nil {
-		_, err = deployManifest(ctx, d.t, d.client, m, false)
+		deployed, err = deployManifest(ctx, d.t, d.client, m, false)
 	}
 	switch {
 	case ctx.Err() != nil: // stopping; nobody asks about this one any more
 	case err != nil:
 		fmt.Fprintf(d.t.err, "✗ %s: %s\n", path, words(err))
 	default:
-		fmt.Fprintf(d.t.err, "✓ %s  %s\n", m.Name, m.Runtime)
+		fmt.Fprintf(d.t.err, "✓ %s  %s\n", m.Name, deployed.Version.Config.Runtime)
 		d.follow(ctx, m.Name, began)
 	}
 }
