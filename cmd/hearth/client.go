@@ -27,7 +27,11 @@ func newClient(v values) *client {
 	q := url.Values{}
 	q.Set("region", v["region"])
 	q.Set("namespace", v["namespace"])
-	return &client{base: strings.TrimRight(v["server"], "/"), query: q, http: &http.Client{}}
+	base := strings.TrimRight(v["server"], "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base // HOST:PORT, as --listen takes it
+	}
+	return &client{base: base, query: q, http: &http.Client{}}
 }
 
 // do sends one request and decodes the answer into out, where that is not nil.
@@ -88,6 +92,11 @@ func (c *client) refusal(response *http.Response) error {
 		code = exitThrottled
 	}
 	return &exitError{code, errors.New(e.Message)}
+}
+
+// deployed reports whether there is such a function; an error says no.
+func (c *client) deployed(ctx context.Context, name string) bool {
+	return c.do(ctx, http.MethodGet, "functions/"+url.PathEscape(name), nil, nil, nil) == nil
 }
 
 func (c *client) deploy(ctx context.Context, name string, req *native.DeployRequest) (*native.Deployed, error) {
