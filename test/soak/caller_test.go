@@ -91,7 +91,8 @@ func (c *crowd) run(ctx context.Context, seed uint64) {
 
 // once makes one call; false is that it was refused, or ended without an answer.
 func (c *crowd) once(rng *rand.Rand) bool {
-	f := c.functions[rng.IntN(len(c.functions))]
+	// Some are called more than others, so that instances are reused as well as evicted.
+	f := c.functions[min(rng.IntN(len(c.functions)), rng.IntN(len(c.functions)), rng.IntN(len(c.functions)))]
 	in := &invocation{crowd: c, f: f, qualifier: f.history.pick(rng), event: choose(rng, f.wild)}
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	abandon := rng.IntN(50) == 0

@@ -15,6 +15,8 @@ type deployer struct {
 	api  *api
 	rng  *rand.Rand
 	done map[string]int // changes by kind
+	// slowest is how long a change took at most.
+	slowest time.Duration
 }
 
 const lambdaFunctions = "/2015-03-31/functions/"
@@ -30,10 +32,12 @@ func (d *deployer) run(ctx context.Context, functions []*function) error {
 		}
 		f := functions[d.rng.IntN(len(functions))]
 		kind, change := d.choose(f)
+		began := time.Now()
 		if err := change(f); err != nil {
 			return fmt.Errorf("%s %s: %w", kind, f.name, err)
 		}
 		d.done[kind]++
+		d.slowest = max(d.slowest, time.Since(began))
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,48 +20,46 @@ import (
 // language makes the packages of one runtime.
 type language struct {
 	name, runtime, handler string
-	files                  func(code string) map[string][]byte
+	files                  func(code string) map[string]string
 }
 
-// languages are the newest runtimes of the machine and a custom one, which is
-// built into dir.
-func languages(t *testing.T, s *e2e.Server, dir string) []language {
+// languages are the newest runtimes of the machine and a custom one.
+func languages(t *testing.T, s *e2e.Server) []language {
 	t.Helper()
-	node, python := read(t, "testdata/node/index.mjs"), read(t, "testdata/python/app.py")
-	bootstrap := filepath.Join(dir, "bootstrap")
-	build(t, bootstrap, "0", "-ldflags=-s -w", "./testdata/provided")
-	binary := read(t, bootstrap)
-	with := func(source []byte, code string) []byte { return bytes.Replace(source, []byte("CODE"), []byte(code), 1) }
+	node, python, bootstrap := read(t, "node/index.mjs"), read(t, "python/app.py"), read(t, "provided/bootstrap")
+	with := func(source, code string) string { return strings.Replace(source, "CODE", code, 1) }
 	return []language{
-		{"node", newest(t, s, "nodejs"), "index.handler", func(code string) map[string][]byte {
-			return map[string][]byte{"index.mjs": with(node, code)}
+		{"node", newest(t, s, "nodejs"), "index.handler", func(code string) map[string]string {
+			return map[string]string{"index.mjs": with(node, code)}
 		}},
-		{"python", newest(t, s, "python"), "app.handler", func(code string) map[string][]byte {
-			return map[string][]byte{"app.py": with(python, code)}
+		{"python", newest(t, s, "python"), "app.handler", func(code string) map[string]string {
+			return map[string]string{"app.py": with(python, code)}
 		}},
-		{"provided", "provided.al2023", "bootstrap", func(code string) map[string][]byte {
-			return map[string][]byte{"bootstrap": binary, "code": []byte(code)}
+		{"provided", "provided.al2023", "bootstrap", func(code string) map[string]string {
+			return map[string]string{"app.py": with(python, code), "bootstrap": bootstrap}
 		}},
 	}
 }
 
-func read(t *testing.T, path string) []byte {
+func read(t *testing.T, path string) string {
 	t.Helper()
-	content, err := os.ReadFile(path)
+	content, err := os.ReadFile(filepath.Join("testdata", path))
 	if err != nil {
 		t.Fatal(err)
 	}
-	return content
+	return string(content)
 }
 
-// build builds a Go program.
-func build(t *testing.T, path, cgo string, args ...string) {
+// raceBinary builds the binary with the race detector, into dir.
+func raceBinary(t *testing.T, dir string) string {
 	t.Helper()
-	cmd := exec.Command("go", append([]string{"build", "-o", path}, args...)...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED="+cgo)
+	path := filepath.Join(dir, "hearth")
+	cmd := exec.Command("go", "build", "-race", "-o", path, "hearth/cmd/hearth")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=1")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("go build %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("build the binary: %v\n%s", err, out)
 	}
+	return path
 }
 
 // newest is the newest runtime of a family that this machine has.
@@ -87,7 +86,7 @@ func newest(t *testing.T, s *e2e.Server, family string) string {
 }
 
 // pack makes a zip of executable files.
-func pack(files map[string][]byte) ([]byte, error) {
+func pack(files map[string]string) ([]byte, error) {
 	var out bytes.Buffer
 	w := zip.NewWriter(&out)
 	for name, content := range files {
@@ -97,7 +96,7 @@ func pack(files map[string][]byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := io.Copy(f, bytes.NewReader(content)); err != nil {
+		if _, err := io.Copy(f, strings.NewReader(content)); err != nil {
 			return nil, err
 		}
 	}
@@ -123,15 +122,15 @@ func (f *function) timeoutSeconds() int {
 	return 30
 }
 
-// functions are two of each language: a calm one and a wild one.
-func functions(languages []language) []*function {
+// functions are two of each language, a calm one and a wild one, in any order.
+func functions(languages []language, rng *rand.Rand) []*function {
 	var all []*function
 	for _, l := range languages {
-		for _, wild := range []bool{false, true} {
-			name := map[bool]string{false: "calm-", true: "wild-"}[wild] + l.name
-			all = append(all, &function{name: name, lang: l, wild: wild, history: newHistory()})
-		}
+		all = append(all,
+			&function{name: "calm-" + l.name, lang: l, history: newHistory()},
+			&function{name: "wild-" + l.name, lang: l, wild: true, history: newHistory()})
 	}
+	rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 	return all
 }
 

@@ -151,7 +151,7 @@ func (h *history) version(number string) *thing {
 func (h *history) pick(rng *rand.Rand) (qualifier string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	switch rng.IntN(4) {
+	switch rng.IntN(6) {
 	case 0:
 		return "live"
 	case 1:

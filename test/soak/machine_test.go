@@ -3,6 +3,7 @@ package soak
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -82,7 +83,17 @@ type watchedLog struct {
 	mu   sync.Mutex
 	rest []byte // of a line that has not ended
 	bad  bytes.Buffer
-	more int // lines to keep after a bad one
+	more int            // lines to keep after a bad one
+	warn map[string]int // warnings by message
+}
+
+var warning = regexp.MustCompile(`level=WARN msg=("[^"]*"|\S+)`)
+
+// warnings are the messages of the server's warnings, and how often each came.
+func (w *watchedLog) warnings() map[string]int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.warn)
 }
 
 // after is how many lines after a bad one are kept: a race's two stacks.
@@ -96,6 +107,9 @@ func (w *watchedLog) Write(p []byte) (int, error) {
 		line, rest, whole := bytes.Cut(w.rest, []byte("\n"))
 		if !whole {
 			return len(p), nil
+		}
+		if m := warning.FindSubmatch(line); m != nil {
+			w.warn[string(m[1])]++
 		}
 		switch {
 		case bytes.Contains(line, []byte("DATA RACE")), bytes.Contains(line, []byte("level=ERROR")), bytes.HasPrefix(line, []byte("panic")), bytes.HasPrefix(line, []byte("fatal")):

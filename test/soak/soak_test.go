@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,16 +37,19 @@ const (
 )
 
 func TestSoak(t *testing.T) {
-	seed := seed(t)
-	s := newScene(t)
+	seed, duration := seed(t), duration(t)
+	s := newScene(t, seed)
 	s.deployAll(t, seed)
 
 	// A first, short load makes what is made once.
-	s.load(t, seed, duration()/10)
+	s.load(t, seed, duration/10)
 	before := s.rest(t)
-	s.load(t, seed+1, duration())
+	s.load(t, seed+1, duration)
 	after := s.rest(t)
-	t.Logf("%v; after %d instances %v; %v; %v", before, s.crowd.roster.size(), after, s.crowd.tally, s.deployer.done)
+	t.Logf("%v; after %d instances %v, grown %v", before, s.crowd.roster.size(), after, after.grown(before, 0))
+	t.Logf("calls %v", s.crowd.tally)
+	t.Logf("warnings %v", s.log.warnings())
+	t.Logf("changes %v, the slowest took %v", s.deployer.done, s.deployer.slowest)
 	for _, grown := range after.grown(before, slackFiles) {
 		t.Errorf("open descriptors: %s", grown)
 	}
@@ -57,7 +59,7 @@ func TestSoak(t *testing.T) {
 	if after.rss > before.rss+slackMB<<10 {
 		t.Errorf("%d MB, were %d", after.rss>>10, before.rss>>10)
 	}
-	for _, what := range []string{"echo", "sleep", "log", "throw Thrown", "exit Runtime.ExitError", "hang Sandbox.Timedout"} {
+	for _, what := range []string{"echo", "sleep", "log", "throw RuntimeError", "exit Runtime.ExitError", "hang Sandbox.Timedout"} {
 		if s.crowd.tally[what] == 0 && !t.Failed() {
 			t.Errorf("no call ended with %q: the load was none", what)
 		}
@@ -78,7 +80,16 @@ func seed(t *testing.T) uint64 {
 	return seed
 }
 
-func duration() time.Duration {
+// duration is how long the load lasts: HEARTH_SOAK (as 90s) where it is set.
+func duration(t *testing.T) time.Duration {
+	t.Helper()
+	if text := os.Getenv("HEARTH_SOAK"); text != "" {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			t.Fatalf("HEARTH_SOAK: %v", err)
+		}
+		return d
+	}
 	if os.Getenv("HEARTH_LONG") != "" {
 		return longRun
 	}
@@ -96,13 +107,10 @@ type scene struct {
 	stopping  context.CancelFunc
 }
 
-func newScene(t *testing.T) *scene {
+func newScene(t *testing.T, seed uint64) *scene {
 	t.Helper()
-	dir := t.TempDir()
-	binary := filepath.Join(dir, "hearth")
-	build(t, binary, "1", "-race", "hearth/cmd/hearth")
-	s := &scene{log: &watchedLog{}}
-	s.Server = e2e.OpenBinary(t, binary, s.log, t.TempDir(),
+	s := &scene{log: &watchedLog{warn: map[string]int{}}}
+	s.Server = e2e.OpenBinary(t, raceBinary(t, t.TempDir()), s.log, t.TempDir(),
 		"--max-instances", strconv.Itoa(maxInstances), "--keep-alive", keepAlive.String())
 	t.Cleanup(func() {
 		s.Stop(t)
@@ -111,7 +119,7 @@ func newScene(t *testing.T) *scene {
 		}
 	})
 	s.api = newAPI(s.URL)
-	s.functions = functions(languages(t, s.Server, dir))
+	s.functions = functions(languages(t, s.Server), rand.New(rand.NewPCG(seed, 0)))
 	stopping, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	s.stopping = cancel
