@@ -41,20 +41,25 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// background is the server of a script: what it says on standard error, line by line.
+// background is the server of a script: what it says, line by line.
 type background struct {
-	said chan string
-	stop func() error
+	said    chan string
+	printed chan string // on standard output
+	stop    func() error
 }
 
 type backgroundKey struct{}
 
+// patience is how long a script waits for a line of its server.
+const patience = 30 * time.Second
+
 // startServer runs "hearth ARGS…" until the script ends, or until "server stop"
 // or "server kill", and sets HEARTH_SERVER to where it is ready. When stopped by
-// SIGTERM it must exit with 0. "server says PATTERN" waits for a line of it.
+// SIGTERM it must exit with 0. "server says PATTERN" waits for a line
+// on its standard error, "server prints PATTERN" for one on its standard output.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: server up|serve ARGS… | stop | kill | says PATTERN")
+		ts.Fatalf("usage: server up|serve ARGS… | stop | kill | says PATTERN | prints PATTERN")
 	}
 	holder := ts.Value(backgroundKey{}).(*background)
 	switch args[0] {
@@ -64,23 +69,30 @@ func startServer(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(syscall.Kill(serverPid(ts), syscall.SIGKILL))
 		_ = holder.stop() // its exit status is the signal's
 	case "says":
-		pattern := regexp.MustCompile(args[1])
-		deadline := time.After(30 * time.Second)
-		for {
-			select {
-			case line, open := <-holder.said:
-				if !open {
-					ts.Fatalf("the server ended and did not say %q", args[1])
-				}
-				if pattern.MatchString(line) {
-					return
-				}
-			case <-deadline:
-				ts.Fatalf("the server did not say %q", args[1])
-			}
-		}
+		await(ts, holder.said, args[1])
+	case "prints":
+		await(ts, holder.printed, args[1])
 	default:
 		runBackground(ts, holder, args)
+	}
+}
+
+// await takes lines until one matches.
+func await(ts *testscript.TestScript, lines <-chan string, pattern string) {
+	wanted := regexp.MustCompile(pattern)
+	deadline := time.After(patience)
+	for {
+		select {
+		case line, open := <-lines:
+			if !open {
+				ts.Fatalf("the server ended and did not say %q", pattern)
+			}
+			if wanted.MatchString(line) {
+				return
+			}
+		case <-deadline:
+			ts.Fatalf("the server did not say %q", pattern)
+		}
 	}
 }
 
@@ -101,7 +113,7 @@ func runBackground(ts *testscript.TestScript, holder *background, args []string)
 	stderr, err := cmd.StderrPipe()
 	ts.Check(err)
 	ts.Check(cmd.Start())
-	holder.said = make(chan string, 10_000)
+	holder.said, holder.printed = make(chan string, 10_000), make(chan string, 10_000)
 	var readers sync.WaitGroup
 	holder.stop = sync.OnceValue(func() error {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
@@ -118,10 +130,12 @@ func runBackground(ts *testscript.TestScript, holder *background, args []string)
 	ready := make(chan string, 1)
 	readers.Go(func() {
 		defer close(ready)
+		defer close(holder.printed)
 		for lines := bufio.NewScanner(stdout); lines.Scan(); {
 			if url, ok := strings.CutPrefix(lines.Text(), "hearth: ready on "); ok {
 				ready <- url
 			}
+			holder.printed <- lines.Text()
 		}
 	})
 	url, ok := <-ready

@@ -2,24 +2,16 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
-	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
-	"github.com/fsnotify/fsnotify"
 	"github.com/spf13/cobra"
 
+	"hearth/api/native"
 	"hearth/faas"
 	"hearth/logs"
 )
-
-// quiet is how long a directory must be left alone before what changed in it is
-// deployed: editors and build tools write in bursts.
-const quiet = 150 * time.Millisecond
 
 func upCommand(t *terminal) *cobra.Command {
 	return command(&cobra.Command{
@@ -57,39 +49,68 @@ changes, and shows what they write.`,
 // until ctx ends. A deployment that fails is told and does not end the server.
 func develop(ctx context.Context, t *terminal, s *server, v values, paths []string) error {
 	v = v.with("server", s.url(), "region", v["region"], "namespace", faas.DefaultNamespace)
-	c := newClient(v)
-	show := &lineWriter{t: t}
-	var following sync.WaitGroup
-	defer following.Wait()
-	for _, path := range paths {
-		name := deployPath(ctx, t, c, path)
-		if name == "" {
-			continue
-		}
-		id := faas.FunctionID{Scope: faas.Scope{Account: v["account"], Region: v["region"], Namespace: faas.DefaultNamespace}, Name: name}
-		following.Go(func() {
-			_ = s.logs.Follow(ctx, logs.Query{Function: id, Since: time.Now()}, show.line) // ends with ctx
-		})
+	d := &developer{
+		t: t, client: newClient(v), logs: s.logs, show: &lineWriter{t: t}, followed: map[string]bool{},
+		scope: faas.Scope{Account: v["account"], Region: v["region"], Namespace: faas.DefaultNamespace},
 	}
+	defer d.following.Wait()
 	if len(paths) == 0 {
 		<-ctx.Done()
 		return nil
 	}
-	return watch(ctx, paths, func(path string) { deployPath(ctx, t, c, path) })
+	// Watching begins first: what is saved during the first deployments counts.
+	files, err := newTreeWatcher(paths)
+	if err != nil {
+		return err
+	}
+	defer files.close()
+	for _, path := range paths {
+		d.deploy(ctx, path)
+	}
+	return files.watch(ctx, func(path string) { d.deploy(ctx, path) })
 }
 
-// deployPath deploys one function and tells how it went; "" where it failed.
-func deployPath(ctx context.Context, t *terminal, c *client, path string) string {
+// developer deploys the functions of one developer server; it is used by one
+// goroutine.
+type developer struct {
+	t      *terminal
+	client *client
+	logs   *logs.Store
+	scope  faas.Scope
+	show   *lineWriter
+
+	followed  map[string]bool // by name: whose logs are shown
+	following sync.WaitGroup
+}
+
+// deploy deploys one function and tells how it went. From the first success its
+// logs are shown, also where a changed manifest gave it another name.
+func (d *developer) deploy(ctx context.Context, path string) {
+	began := time.Now()
 	m, err := readManifest(path)
+	var deployed *native.Deployed
 	if err == nil {
-		_, err = deployManifest(ctx, t, c, m, false)
+		deployed, err = deployManifest(ctx, d.t, d.client, m, false)
 	}
-	if err != nil {
-		fmt.Fprintf(t.err, "✗ %s: %s\n", path, words(err))
-		return ""
+	switch {
+	case ctx.Err() != nil: // stopping; nobody asks about this one any more
+	case err != nil:
+		fmt.Fprintf(d.t.err, "✗ %s: %s\n", path, words(err))
+	default:
+		fmt.Fprintf(d.t.err, "✓ %s  %s\n", m.Name, deployed.Version.Config.Runtime)
+		d.follow(ctx, m.Name, began)
 	}
-	fmt.Fprintf(t.err, "✓ %s  %s\n", m.Name, m.Runtime)
-	return m.Name
+}
+
+func (d *developer) follow(ctx context.Context, name string, since time.Time) {
+	if d.followed[name] {
+		return
+	}
+	d.followed[name] = true
+	id := faas.FunctionID{Scope: d.scope, Name: name}
+	d.following.Go(func() {
+		_ = d.logs.Follow(ctx, logs.Query{Function: id, Since: since}, d.show.line) // ends with ctx
+	})
 }
 
 // lineWriter prints log lines of several functions, one at a time.
@@ -104,77 +125,6 @@ func (w *lineWriter) line(line logs.Line) error {
 	fmt.Fprintf(w.t.out, "%s ", line.Function.Name)
 	printLine(w.t.out, line)
 	return nil
-}
-
-// watch calls changed for each path below which something was written, once a
-// burst of writes is over, until ctx ends.
-func watch(ctx context.Context, paths []string, changed func(path string)) error {
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		return fmt.Errorf("files cannot be watched: %w", err)
-	}
-	defer watcher.Close()
-	for _, path := range paths {
-		if err := watchTree(watcher, path); err != nil {
-			return err
-		}
-	}
-	due := map[string]bool{}
-	timer := time.NewTimer(time.Hour)
-	defer timer.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case event := <-watcher.Events:
-			if event.Has(fsnotify.Create) {
-				_ = watchTree(watcher, event.Name) // a new directory; gone again is no matter
-			}
-			if path := owner(paths, event.Name); path != "" && !event.Has(fsnotify.Chmod) {
-				due[path] = true
-				timer.Reset(quiet)
-			}
-		case <-timer.C:
-			for path := range due {
-				changed(path)
-			}
-			clear(due)
-		}
-	}
-}
-
-// watchTree watches a directory and those below it. Dependencies are not
-// watched: there are thousands, and an install touches the function's own files.
-func watchTree(watcher *fsnotify.Watcher, root string) error {
-	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		if path == root && !d.IsDir() {
-			// Editors replace a file: its directory is what sees that.
-			return watcher.Add(filepath.Dir(path))
-		}
-		if !d.IsDir() {
-			return nil
-		}
-		if name := d.Name(); path != root && (name == "node_modules" || strings.HasPrefix(name, ".")) {
-			return filepath.SkipDir
-		}
-		return watcher.Add(path)
-	})
-}
-
-// owner returns the path that a changed file belongs to.
-func owner(paths []string, file string) string {
-	for _, path := range paths {
-		if rel, err := filepath.Rel(path, file); err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
-			return path
-		}
-	}
-	return ""
 }
 
 // with returns a copy of the values with these names and values set.
