@@ -27,7 +27,11 @@ func newClient(v values) *client {
 	q := url.Values{}
 	q.Set("region", v["region"])
 	q.Set("namespace", v["namespace"])
-	return &client{base: strings.TrimRight(v["server"], "/"), query: q, http: &http.Client{}}
+	base := strings.TrimRight(v["server"], "/")
+	if !strings.Contains(base, "://") {
+		base = "http://" + base // HOST:PORT, as --listen takes it
+	}
+	return &client{base: base, query: q, http: &http.Client{}}
 }
 
 // do sends one request and decodes the answer into out, where that is not nil.
@@ -41,6 +45,9 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 		return nil
 	}
 	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		if ctx.Err() != nil {
+			return c.noAnswer(ctx, err)
+		}
 		return fmt.Errorf("the answer of %s cannot be understood (is it a Hearth server?): %w", c.base, err)
 	}
 	return nil
@@ -63,13 +70,28 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		return nil, fmt.Errorf("no server answers at %s: start one with 'hearth up', or name yours with --server", c.base)
 	}
 	if err != nil {
-		return nil, err
+		return nil, c.noAnswer(ctx, err)
 	}
 	if response.StatusCode < 300 {
 		return response, nil
 	}
 	defer response.Body.Close()
 	return nil, c.refusal(response)
+}
+
+// noAnswer says in a person's words why a request got no answer.
+func (c *client) noAnswer(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted; what the server was asked for may still happen")
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the URL, which is long and says nothing new
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("the server at %s ended before it answered; see its log", c.base)
+	}
+	return fmt.Errorf("no answer from %s: %w", c.base, err)
 }
 
 // refusal turns an error answer into the error and exit code of a command.
@@ -88,6 +110,11 @@ func (c *client) refusal(response *http.Response) error {
 		code = exitThrottled
 	}
 	return &exitError{code, errors.New(e.Message)}
+}
+
+// deployed reports whether there is such a function; an error says no.
+func (c *client) deployed(ctx context.Context, name string) bool {
+	return c.do(ctx, http.MethodGet, "functions/"+url.PathEscape(name), nil, nil, nil) == nil
 }
 
 func (c *client) deploy(ctx context.Context, name string, req *native.DeployRequest) (*native.Deployed, error) {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"hearth/api/native"
 	"hearth/code"
@@ -49,6 +50,9 @@ func deployCommand(t *terminal) *cobra.Command {
 	}, true, names(1, "one PATH"), func(cmd *cobra.Command, args []string, v values) error {
 		m, err := readManifest(args[0])
 		if err != nil {
+			return err
+		}
+		if err := checkNumbers(cmd.Flags(), "memory", "timeout", "ephemeral", "instance-concurrency"); err != nil {
 			return err
 		}
 		if err := f.override(m); err != nil {
@@ -98,6 +102,17 @@ func (f *deployFlags) override(m *manifest) error {
 	return nil
 }
 
+// checkNumbers refuses a number below 1 in those flags that were said: zero is
+// how a setting is left as it is, and would pass for success.
+func checkNumbers(flags *pflag.FlagSet, names ...string) error {
+	for _, name := range names {
+		if n, err := flags.GetInt(name); err != nil || flags.Changed(name) && n < 1 {
+			return usageError("--%s must be a number from 1, not %d", name, n)
+		}
+	}
+	return nil
+}
+
 func over[T comparable](to *T, from T) {
 	var zero T
 	if from != zero {
@@ -111,15 +126,15 @@ func deployManifest(ctx context.Context, t *terminal, c *client, m *manifest, pu
 	if err := c.do(ctx, http.MethodGet, "runtimes", nil, nil, &catalogue); err != nil {
 		return nil, err
 	}
-	if err := m.settle(catalogue); err != nil {
-		return nil, err
+	if err := m.settle(catalogue); err != nil && (m.Runtime != "" || !c.deployed(ctx, m.Name)) {
+		return nil, err // a function that is there keeps the runtime that it has
 	}
 	t.progress("packing %s", m.codePath())
 	zip, err := code.Pack(m.codePath())
 	if err != nil {
 		return nil, err
 	}
-	t.progress("uploading %s (%s, %s)", m.Name, size(int64(len(zip))), m.Runtime)
+	t.progress("uploading %s (%s)", m.Name, strings.TrimSuffix(size(int64(len(zip)))+", "+m.Runtime, ", "))
 	req := m.request(zip)
 	req.Publish = publish
 	return c.deploy(ctx, m.Name, req)

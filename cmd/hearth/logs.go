@@ -31,6 +31,9 @@ func logsCommand(t *terminal) *cobra.Command {
   hearth logs thumbnail --request-id 0b9c… 
   hearth logs thumbnail --follow`,
 	}, true, names(1, "one function's NAME"), func(cmd *cobra.Command, args []string, v values) error {
+		if err := checkNumbers(cmd.Flags(), "tail"); err != nil {
+			return err
+		}
 		q := url.Values{"function": {args[0]}}
 		for name, value := range map[string]string{
 			"requestId": requestID, "since": since, "until": until, "contains": contains, "version": qualifier,

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 	"syscall"
 
 	"hearth/faas"
@@ -53,12 +54,23 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	var exit *exitError
 	if !errors.As(err, &exit) {
-		exit = &exitError{code: exitFailure, err: err}
+		// A command's own errors have their code (failure): this one is of the
+		// command line itself, such as an unknown command.
+		exit = &exitError{exitUsage, errors.New(strings.TrimSpace(err.Error()) + "; see 'hearth --help'")}
 	}
 	if exit.err != nil {
 		fmt.Fprintln(stderr, "hearth: "+words(exit.err))
 	}
 	return exit.code
+}
+
+// failure gives the error of a command that has no exit code the general one.
+func failure(err error) error {
+	var exit *exitError
+	if err == nil || errors.As(err, &exit) {
+		return err
+	}
+	return &exitError{exitFailure, err}
 }
 
 // words is what a person reads of an error: of Hearth's own, the sentence

@@ -127,12 +127,15 @@ func optional[T comparable](v T) *T {
 	return &v
 }
 
-// settle replaces "nodejs" and "python" by the newest installed runtime of the
-// family.
+// settle fills in what only the server's catalogue can tell: "nodejs" and "python"
+// become the newest installed runtime of the family.
 func (m *manifest) settle(catalogue []native.Runtime) error {
 	if m.Runtime == "" {
-		return usageError("%s: no runtime is named and none of %s is there: add a %s or say --runtime",
-			m.dir, conventionFiles(), manifestName)
+		return usageError("no runtime is named and %s has none of %s: add a %s or say --runtime",
+			m.codePath(), conventionFiles(), manifestName)
+	}
+	if m.Handler == "" && strings.HasPrefix(m.Runtime, "provided.") {
+		m.Handler = "bootstrap" // a package's entry in these runtimes, whatever the handler says
 	}
 	if strings.ContainsAny(m.Runtime, "0123456789") {
 		return nil
@@ -144,7 +147,7 @@ func (m *manifest) settle(catalogue []native.Runtime) error {
 		}
 	}
 	if newest == "" {
-		return fmt.Errorf("%s: no %s runtime is installed on the server; 'hearth runtimes' tells how to get one", m.dir, m.Runtime)
+		return fmt.Errorf("no %s runtime is installed on the server; 'hearth runtimes' tells how to get one", m.Runtime)
 	}
 	m.Runtime = newest
 	return nil

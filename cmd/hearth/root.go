@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func command(cmd *cobra.Command, remote bool, args cobra.PositionalArgs, run fun
 		if out, ok := v["output"]; ok && out != "text" && out != "json" {
 			return usageError("--output must be text or json, not %q", out)
 		}
-		return run(c, a, v)
+		return failure(run(c, a, v))
 	}
 	return cmd
 }
@@ -111,7 +112,7 @@ const completionTimeout = time.Second
 
 func names(n int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
-		if len(args) == n {
+		if len(args) == n && !slices.Contains(args, "") {
 			return nil
 		}
 		return fmt.Errorf("this command takes %s", what)
