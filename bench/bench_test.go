@@ -71,6 +71,9 @@ func checkRow(t *testing.T, p Plan, row *Row) {
 				t.Errorf("%s, %s, %v: %+v", row.Runtime, row.Shape, side(which), c)
 			}
 		}
+		if c := pair[hearth]; c.Handler <= 0 || c.Handler > c.Latency.Max {
+			t.Errorf("%s, %s: the handler took %v of at most %v", row.Runtime, row.Shape, c.Handler, c.Latency.Max)
+		}
 		if n := pair[hearth].Instances; n < 1 || n > row.Shape.Connections && row.Shape.Rate == 0 {
 			t.Errorf("%s, %s: %d instances", row.Runtime, row.Shape, n)
 		}
@@ -105,7 +108,7 @@ func checkFiles(t *testing.T, out string, r *Report) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| node | Hearth |", "| python | bare |", "| go | Hearth |", "isolation of Hearth | process", "cgroups", "payload"} {
+	for _, want := range []string{"| node | Hearth |", "| python | bare |", "| go | Hearth |", "isolation of Hearth | process", "cgroups", "payload", "trial"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("RESULTS.md has no %q", want)
 		}
@@ -255,6 +258,16 @@ func TestColdParts(t *testing.T) {
 	}
 	if got["sandbox"] != 10 || got["runtime"] != 20 || got["init"] != 30 || got["HTTP and client"] != 35 {
 		t.Errorf("parts %v", got)
+	}
+}
+
+func TestProcessorTicks(t *testing.T) {
+	idle, all := processorTicks("cpu  10 1 5 100 4 2 1 7 50 0")
+	if idle != 104 || all != 130 {
+		t.Errorf("idle %d of %d", idle, all)
+	}
+	if idle, all := processorTicks(unknown); idle != 0 || all != 0 {
+		t.Errorf("of nothing: idle %d of %d", idle, all)
 	}
 }
 

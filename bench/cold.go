@@ -39,6 +39,7 @@ func (s *session) coldRound(ctx context.Context, l *running, round int) error {
 	if err != nil {
 		return err
 	}
+	before := treeOf(s.server.child.pid()).processes
 	cold := s.report.cold(l.name)
 	for _, name := range names[:s.Plan.Cold] {
 		start, err := s.coldStart(ctx, name)
@@ -65,7 +66,7 @@ func (s *session) coldRound(ctx context.Context, l *running, round int) error {
 	cold.Bursts = append(cold.Bursts, burst)
 	s.say("  %-6s cold starts: last %v, burst of %d in %v", l.name,
 		cold.Starts[len(cold.Starts)-1].Latency, s.Plan.Burst, burst.Elapsed)
-	return s.removeMany(ctx, names)
+	return s.removeMany(ctx, names, before)
 }
 
 // deployMany creates the functions of a round and waits until the server has
@@ -81,16 +82,16 @@ func (s *session) deployMany(ctx context.Context, l *running, round int) ([]stri
 	return names, pause(ctx, s.Plan.ColdPause)
 }
 
-// removeMany deletes functions and waits until their instances are gone.
-func (s *session) removeMany(ctx context.Context, names []string) error {
-	before := treeOf(s.server.child.pid()).processes
+// removeMany deletes functions and waits until the server has no more processes
+// than before they were called.
+func (s *session) removeMany(ctx context.Context, names []string, before int) error {
 	for _, name := range names {
 		if err := s.server.remove(ctx, name); err != nil {
 			return err
 		}
 	}
 	return until(ctx, func() (bool, error) {
-		return treeOf(s.server.child.pid()).processes <= max(s.base, before-len(names)), nil
+		return treeOf(s.server.child.pid()).processes <= before, nil
 	})
 }
 
@@ -103,7 +104,7 @@ func (s *session) coldStart(ctx context.Context, name string) (ColdStart, error)
 	if err != nil {
 		return ColdStart{}, err
 	}
-	return s.account(ctx, name, latency)
+	return s.timed(ctx, name, latency)
 }
 
 func (s *session) firstCall(ctx context.Context, name string) (time.Duration, error) {
@@ -114,9 +115,9 @@ func (s *session) firstCall(ctx context.Context, name string) (time.Duration, er
 	return r.Samples[0].Latency(), nil
 }
 
-// account fetches the timeline of the only call of a function, which has to have
+// timed fetches the timeline of the only call of a function, which has to have
 // been a cold one.
-func (s *session) account(ctx context.Context, name string, latency time.Duration) (start ColdStart, err error) {
+func (s *session) timed(ctx context.Context, name string, latency time.Duration) (start ColdStart, err error) {
 	d, err := s.server.describe(ctx, name)
 	if err != nil {
 		return start, err
@@ -141,7 +142,7 @@ func (s *session) coldBurst(ctx context.Context, names []string) (b ColdBurst, e
 		return b, err
 	}
 	for i, name := range names {
-		start, err := s.account(ctx, name, latencies[i])
+		start, err := s.timed(ctx, name, latencies[i])
 		if err != nil {
 			return b, err
 		}

@@ -22,6 +22,8 @@ type Plan struct {
 	// ColdPause is the time between two cold starts, in which the server may get
 	// ready for the next one.
 	ColdPause time.Duration `json:"coldPause"`
+	// Probe is how long the machine is watched before a round, for what others do.
+	Probe time.Duration `json:"probe"`
 }
 
 // Shape is one form of load.
@@ -47,11 +49,11 @@ var shapes = []Shape{{Connections: 1}, {Connections: 16}, {Connections: 16, Rate
 // Full is the plan of make bench: some five minutes.
 func Full() Plan {
 	return Plan{Rounds: 5, Duration: 2 * time.Second, WarmUp: 200, Shapes: shapes,
-		Cold: 10, Burst: 8, ColdPause: 150 * time.Millisecond}
+		Cold: 10, Burst: 8, ColdPause: 150 * time.Millisecond, Probe: time.Second}
 }
 
 // Quick is a plan that tries the harness itself; its numbers mean little.
 func Quick() Plan {
 	return Plan{Rounds: 1, Duration: 200 * time.Millisecond, WarmUp: 5, Shapes: shapes,
-		Cold: 2, Burst: 2, ColdPause: 20 * time.Millisecond}
+		Cold: 2, Burst: 2, ColdPause: 20 * time.Millisecond, Probe: 100 * time.Millisecond}
 }

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -109,4 +110,35 @@ func firstLine(path string) string {
 func loadAverage() string {
 	first, _, _ := strings.Cut(firstLine("/proc/loadavg"), " ")
 	return first
+}
+
+// busyShare is the share of all processors that is in use while the benchmark
+// rests: what others do to it. 0 on systems without /proc/stat.
+func busyShare(ctx context.Context, d time.Duration) (float64, error) {
+	idleBefore, allBefore := processorTicks(firstLine("/proc/stat"))
+	if err := pause(ctx, d); err != nil {
+		return 0, err
+	}
+	idle, all := processorTicks(firstLine("/proc/stat"))
+	if all <= allBefore {
+		return 0, nil
+	}
+	return 1 - float64(idle-idleBefore)/float64(all-allBefore), nil
+}
+
+// processorTicks reads "cpu user nice system idle iowait irq softirq steal …";
+// waiting for a disk is idle, and what the hypervisor took is not.
+func processorTicks(line string) (idle, all int64) {
+	fields := strings.Fields(line)
+	for i, text := range fields {
+		if i == 0 || i > 8 {
+			continue // the name; guest time is in user time already
+		}
+		n, _ := strconv.ParseInt(text, 10, 64)
+		all += n
+		if i == 4 || i == 5 {
+			idle += n
+		}
+	}
+	return idle, all
 }

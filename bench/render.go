@@ -16,16 +16,17 @@ import (
 var resultsText string
 
 var resultsTemplate = template.Must(template.New("results").Funcs(template.FuncMap{
-	"us":     func(s load.Spread) string { return spread(s, 1e3, 0) },
-	"rate":   func(s load.Spread) string { return spread(s, 1, 0) },
-	"times":  func(s load.Spread) string { return spread(s, 1, 2) },
-	"share":  func(s load.Spread) string { return spread(s, 0.01, 0) + " %" },
-	"number": func(f float64) string { return fmt.Sprintf("%.2f", f) },
-	"ms":     func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1e3) },
-	"join":   strings.Join,
-	"event":  func() string { return string(event) },
-	"bytes":  func() string { return fmt.Sprintf("%d bytes in, %d out", len(event), len(knownAnswers[0])) },
-	"memory": func() int { return memoryMB },
+	"us":      func(s load.Spread) string { return spread(s, 1e3, 0) },
+	"rate":    func(s load.Spread) string { return spread(s, 1, 0) },
+	"times":   func(s load.Spread) string { return spread(s, 1, 2) },
+	"share":   func(s load.Spread) string { return spread(s, 0.01, 0) + " %" },
+	"percent": func(f float64) string { return fmt.Sprintf("%.0f %%", 100*f) },
+	"number":  func(f float64) string { return fmt.Sprintf("%.2f", f) },
+	"ms":      func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1e3) },
+	"join":    strings.Join,
+	"event":   func() string { return string(event) },
+	"bytes":   func() string { return fmt.Sprintf("%d bytes in, %d out", len(event), len(knownAnswers[0])) },
+	"memory":  func() int { return memoryMB },
 }).Parse(resultsText))
 
 // spread writes a median and, where there is more than one value, the ends.

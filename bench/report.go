@@ -18,6 +18,7 @@ type Report struct {
 	Runtimes  []Runtime `json:"runtimes"`
 	Plan      Plan      `json:"plan"`
 	Loads     []string  `json:"loads"` // load average before each round
+	Busy      []float64 `json:"busy"`  // share of the processors in use before each round, by others
 	Rows      []*Row    `json:"rows"`
 	Colds     []*Cold   `json:"colds"`
 }
@@ -56,6 +57,22 @@ func (r *Report) cold(runtime string) *Cold {
 	r.Colds = append(r.Colds, c)
 	return c
 }
+
+// A run with fewer rounds, or with others so busy beside it, is marked as one not
+// to be quoted.
+const (
+	enoughRounds = 5
+	quietShare   = 0.1
+)
+
+// Trial says that the run was too short to mean anything.
+func (r *Report) Trial() bool { return r.Plan.Rounds < enoughRounds }
+
+// Disturbed says that something else used the processors.
+func (r *Report) Disturbed() bool { return r.Busiest() > quietShare }
+
+// Busiest is the largest share of the processors that others used.
+func (r *Report) Busiest() float64 { return load.SpreadOf(slices.Clone(r.Busy)).Max }
 
 // Of returns the rows of a shape.
 func (r *Report) Of(s Shape) (rows []*Row) {
@@ -133,6 +150,12 @@ func (s Side) Rate() load.Spread { return s.over(func(c Cell) float64 { return c
 
 // CPU is processor time for each request, in nanoseconds.
 func (s Side) CPU() load.Spread { return s.over(func(c Cell) float64 { return float64(c.CPU) }) }
+
+// Handler and Settle are Hearth's own account, in nanoseconds.
+func (s Side) Handler() load.Spread {
+	return s.over(func(c Cell) float64 { return float64(c.Handler) })
+}
+func (s Side) Settle() load.Spread { return s.over(func(c Cell) float64 { return float64(c.Settle) }) }
 
 // Samples is how many requests all rounds had.
 func (s Side) Samples() (n int) {

@@ -50,7 +50,6 @@ type session struct {
 	languages []*running
 	raw       *rawWriter
 	report    *Report
-	base      int // processes of the server without any instance
 }
 
 // Run measures the plan and writes the results. It starts servers on loopback and
@@ -95,7 +94,6 @@ func (s *session) start(ctx context.Context, work string) (err error) {
 		return err
 	}
 	s.report.Version, s.report.Isolation = status.Version, status.Isolation
-	s.base = treeOf(s.server.child.pid()).processes
 	languages, err := prepare(ctx, s.server, s.Source, work)
 	if err != nil {
 		return err
@@ -128,15 +126,21 @@ func (s *session) stop() (err error) {
 
 // round measures every row once.
 func (s *session) round(ctx context.Context, round int) error {
-	s.report.Loads = append(s.report.Loads, loadAverage())
-	s.say("round %d of %d, load average %s", round, s.Plan.Rounds, loadAverage())
+	load := loadAverage()
+	busy, err := busyShare(ctx, s.Plan.Probe)
+	if err != nil {
+		return err
+	}
+	s.report.Loads, s.report.Busy = append(s.report.Loads, load), append(s.report.Busy, busy)
+	s.say("round %d of %d: load average %s, processors busy at rest %.0f %%", round, s.Plan.Rounds, load, 100*busy)
 	for _, l := range s.languages {
 		for i, shape := range s.Plan.Shapes {
 			pair, err := s.warmPair(ctx, l, shape, round, side((round+i)%2))
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", l.name, shape, err)
 			}
-			s.report.row(l.name, shape).Pairs = append(s.report.row(l.name, shape).Pairs, pair)
+			row := s.report.row(l.name, shape)
+			row.Pairs = append(row.Pairs, pair)
 			s.say("  %-6s %-36s bare p50 %v, Hearth p50 %v", l.name, shape, pair[bareServer].Latency.P50, pair[hearth].Latency.P50)
 		}
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"hearth/api/native"
 	"hearth/bench/load"
+	"hearth/faas"
 )
 
 // settleTimeout bounds the wait for a server to come to rest between two
@@ -25,6 +27,11 @@ type Cell struct {
 	// started while it was measured. Both are 0 for a bare server.
 	Instances int `json:"instances"`
 	Starts    int `json:"starts"`
+	// Handler and Settle are Hearth's own account of its last calls, at most 32:
+	// from the hand-over to the instance to its answer, and from there until the
+	// answer is sent. Both are 0 for a bare server.
+	Handler time.Duration `json:"handler"`
+	Settle  time.Duration `json:"settle"`
 }
 
 // Pair is a row in one round, by side.
@@ -55,11 +62,11 @@ func (s *session) warmCell(ctx context.Context, l *running, shape Shape, which s
 	pid := l.bare.pid()
 	if which == hearth {
 		pid = s.server.child.pid()
-		n, err := s.rest(ctx, l.warm)
+		d, err := s.rest(ctx, l.warm)
 		if err != nil {
 			return nil, cell, err
 		}
-		cell.Instances = n
+		cell.Instances = d.Instances.Idle
 	}
 	before := treeOf(pid)
 	r, err := shape.run(ctx, target, s.Plan.Duration, seed)
@@ -70,13 +77,26 @@ func (s *session) warmCell(ctx context.Context, l *running, shape Shape, which s
 	cell.Latency, cell.Late, cell.Rate = load.Summarize(r.Latencies()), load.Summarize(r.Lateness()), r.Rate()
 	cell.CPU = max(0, after.cpu-before.cpu) / time.Duration(len(r.Samples))
 	if which == hearth {
-		n, err := s.rest(ctx, l.warm)
+		d, err := s.rest(ctx, l.warm)
 		if err != nil {
 			return nil, cell, err
 		}
-		cell.Instances, cell.Starts = n, n-cell.Instances
+		cell.Starts = d.Instances.Idle - cell.Instances
+		cell.Instances = d.Instances.Idle
+		cell.Handler, cell.Settle = account(d.Recent)
 	}
 	return r, cell, nil
+}
+
+// account is the medians of what the reports of warm calls say.
+func account(reports []faas.Report) (handler, settle time.Duration) {
+	var handlers, settles []time.Duration
+	for _, r := range reports {
+		if r.Start == faas.StartWarm {
+			handlers, settles = append(handlers, r.Timeline.Handler), append(settles, r.Timeline.Settle)
+		}
+	}
+	return load.Summarize(handlers).P50, load.Summarize(settles).P50
 }
 
 func (s Shape) run(ctx context.Context, t load.Target, d time.Duration, seed uint64) (*load.Result, error) {
@@ -86,21 +106,16 @@ func (s Shape) run(ctx context.Context, t load.Target, d time.Duration, seed uin
 	return load.Open(ctx, t, s.Connections, load.Poisson(s.Rate, d, seed))
 }
 
-// rest waits until all instances of a function are idle, and returns how many
-// there are.
-func (s *session) rest(ctx context.Context, name string) (instances int, err error) {
+// rest waits until all instances of a function are idle, and describes it.
+func (s *session) rest(ctx context.Context, name string) (d *native.Description, err error) {
 	err = until(ctx, func() (bool, error) {
-		d, err := s.server.describe(ctx, name)
-		if err != nil {
-			return false, err
-		}
-		instances = d.Instances.Idle
-		return d.Instances.Starting == 0 && d.Instances.Busy == 0, nil
+		d, err = s.server.describe(ctx, name)
+		return err == nil && d.Instances.Starting == 0 && d.Instances.Busy == 0, err
 	})
-	return instances, err
+	return d, err
 }
 
-// until asks again and again whether something has come to be.
+// until asks again and again whether something has come to be, for a bounded time.
 func until(ctx context.Context, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()

@@ -72,7 +72,7 @@ func New(o Options) *Service {
 // event was delivered the invocation runs to its end, whatever becomes of the
 // caller, and Invoke returns then.
 func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
-	if err := check(req); err != nil {
+	if err := Validate(req); err != nil {
 		return nil, err
 	}
 	version, err := s.resolver.Resolve(req.Function, req.Qualifier)
@@ -99,8 +99,9 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	return s.run(req, version, hold, began)
 }
 
-// check refuses a request that no version could serve.
-func check(req *Request) error {
+// Validate refuses a request that no version could serve: an unknown type, a
+// payload or client context that is too large or is not JSON. Invoke calls it.
+func Validate(req *Request) error {
 	switch req.Type {
 	case RequestResponse, DryRun, "":
 	case Event:

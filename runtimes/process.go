@@ -136,11 +136,11 @@ func (p *process) Thaw() error { return harmless(p.box.Thaw()) }
 
 // MaxMemory implements pool.Runtime.
 func (p *process) MaxMemory() int64 {
-	usage, err := p.box.Usage()
+	peak, err := p.box.MemoryPeak()
 	if err != nil && !errors.Is(err, sandbox.ErrDestroyed) {
 		p.log.Warn("the memory use of a sandbox is not known", "sandbox", p.box.ID(), "err", err)
 	}
-	return usage.MemoryPeak
+	return peak
 }
 
 // Parts implements pool.Runtime.

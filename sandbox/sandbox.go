@@ -106,6 +106,9 @@ type Sandbox interface {
 	Signal(sig syscall.Signal) error
 	// Usage returns what the sandbox used so far; the last figures after its end.
 	Usage() (Usage, error)
+	// MemoryPeak is Usage's figure of that name alone, cheap enough for the end of
+	// every invocation.
+	MemoryPeak() (int64, error)
 	// Done is closed when the started process has ended, or when the group was
 	// out of memory (which ends the sandbox whatever process the kernel chose).
 	// Before Destroy other processes of the sandbox may still run.

@@ -403,6 +403,9 @@ func (f *fakeInvoker) Invoke(_ context.Context, req *invoke.Request) (*invoke.Re
 	if f.err != nil {
 		return nil, f.err
 	}
+	if err := invoke.Validate(req); err != nil {
+		return nil, err
+	}
 	if f.registry == nil {
 		return &invoke.Result{Outcome: faas.Outcome{Payload: req.Payload}, ExecutedVersion: faas.Latest}, nil
 	}

@@ -16,6 +16,20 @@ import (
 // (deadlines work); the second blocks, as programs expect of an inherited
 // descriptor. The caller closes both.
 func New() (net.Conn, *os.File, error) {
+	conn, theirs, err := pair()
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	guarded, err := guard(conn)
+	if err != nil {
+		conn.Close()
+		theirs.Close()
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return guarded, theirs, nil
+}
+
+func pair() (net.Conn, *os.File, error) {
 	// Darwin has no SOCK_CLOEXEC, so the fork lock keeps a concurrent fork from
 	// inheriting the pair.
 	syscall.ForkLock.RLock()
@@ -26,14 +40,14 @@ func New() (net.Conn, *os.File, error) {
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
+		return nil, nil, err
 	}
 	ours, theirs := os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket")
 	defer ours.Close() // FileConn duplicates it
 	conn, err := net.FileConn(ours)
 	if err != nil {
 		theirs.Close()
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
+		return nil, nil, err
 	}
 	return conn, theirs, nil
 }

@@ -188,6 +188,12 @@ func (s *Sandbox) SetUsage(u sandbox.Usage) {
 	s.usage = u
 }
 
+// MemoryPeak is Usage's figure of that name.
+func (s *Sandbox) MemoryPeak() (int64, error) {
+	usage, err := s.Usage()
+	return usage.MemoryPeak, err
+}
+
 // Usage returns what SetUsage was given last.
 func (s *Sandbox) Usage() (sandbox.Usage, error) {
 	s.mu.Lock()

@@ -229,6 +229,12 @@ func (s *Sandbox) Signal(sig syscall.Signal) error {
 	return nil
 }
 
+// MemoryPeak is Usage's figure of that name.
+func (s *Sandbox) MemoryPeak() (int64, error) {
+	usage, err := s.Usage()
+	return usage.MemoryPeak, err
+}
+
 // Usage counts the started process; at its end also the children it waited for. MemoryPeak and Memory are
 // its resident set, known while it runs only on linux.
 func (s *Sandbox) Usage() (sandbox.Usage, error) {

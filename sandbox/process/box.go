@@ -69,12 +69,7 @@ func (b *box) ID() string { return b.id }
 
 // watch starts the goroutines that see the sandbox's ends. They end by its death.
 func (b *box) watch() {
-	b.watchers.Go(func() {
-		if _, err := b.first.wait(); err != nil {
-			b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
-		}
-		close(b.firstGone)
-	})
+	b.watchers.Go(b.awaitFirst)
 	b.watchers.Go(func() {
 		if b.oom.wait(b.slot.group) {
 			b.mu.Lock()
@@ -83,6 +78,14 @@ func (b *box) watch() {
 			b.kill()
 		}
 	})
+}
+
+// awaitFirst reaps the first process.
+func (b *box) awaitFirst() {
+	if _, err := b.first.wait(); err != nil {
+		b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
+	}
+	close(b.firstGone)
 }
 
 // Listen implements sandbox.Sandbox.
@@ -172,7 +175,7 @@ func (b *box) claimStart() (chan struct{}, error) {
 }
 
 func (b *box) start(cmd sandbox.Command) error {
-	p, err := plumb(cmd.Socket)
+	p, err := plumb(cmd.Socket, b.slot.uid)
 	defer p.closeTheirs()
 	if err != nil {
 		return errors.Join(err, p.closeOurs())
@@ -300,6 +303,20 @@ func (b *box) Usage() (sandbox.Usage, error) {
 	return u, err
 }
 
+// MemoryPeak implements sandbox.Sandbox.
+func (b *box) MemoryPeak() (int64, error) {
+	var peak int64
+	err := b.alive(func() (err error) {
+		peak, err = b.slot.group.memoryPeak()
+		return err
+	})
+	if errors.Is(err, sandbox.ErrDestroyed) {
+		last, err := b.Usage()
+		return last.MemoryPeak, err
+	}
+	return peak, err
+}
+
 func (b *box) usage() (sandbox.Usage, error) {
 	u, err := b.slot.group.usage()
 	u.CPU -= b.cpu0
@@ -342,6 +359,9 @@ func (b *box) Destroy(cause string) error {
 // end kills everything and waits until it is dead.
 func (b *box) end(listeners []net.Listener) error {
 	killErr := b.kill()
+	// Dying takes CPU time, and a crowd that forked for ever has many to die: out of
+	// their quota they would take seconds. Recycling the group sets it again.
+	killErr = errors.Join(killErr, b.slot.group.setCPU(0))
 	b.lifeline.Close()
 	for _, ln := range listeners {
 		ln.Close()

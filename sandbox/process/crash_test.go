@@ -4,6 +4,7 @@ package process
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -22,7 +24,9 @@ import (
 
 func isNoCapacity(err error) bool { return errors.Is(err, sandbox.ErrNoCapacity) }
 
-const crashID = "crash-test"
+// crashID names what the crash tests make. Two runs of them on one machine must
+// not meet, and the process that is killed has its parent's.
+var crashID = "crash-" + cmp.Or(os.Getenv("HEARTH_TEST_CRASH_OF"), strconv.Itoa(os.Getpid()))
 
 // crashee is the process that gets killed: sandboxes in every state.
 func crashee(dir string) {
@@ -115,7 +119,7 @@ func crash(t *testing.T, dir, env string, after time.Duration) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "HEARTH_TEST_CRASH="+dir, env)
+	cmd.Env = append(os.Environ(), "HEARTH_TEST_CRASH="+dir, "HEARTH_TEST_CRASH_OF="+strconv.Itoa(os.Getpid()), env)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

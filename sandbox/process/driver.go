@@ -47,6 +47,10 @@ type Driver struct {
 	lo        *loopback
 	networks  Networks // nil without egress
 	setups    gate     // setups and launches at once
+	// quarantine is how long clean waits at a time for a sandbox that outlived
+	// Destroy. It asks again until the driver closes: writing out a large file to a
+	// slow disk cannot be interrupted, and takes minutes.
+	quarantine time.Duration
 
 	// background are the Creates in flight and the cleaning of dead sandboxes.
 	background sync.WaitGroup
@@ -125,16 +129,17 @@ func newOn(l layout, opts Options) (*Driver, error) {
 		return nil, fmt.Errorf("process: MaxSandboxes is %d: at most %d", opts.MaxSandboxes, mostSandboxes)
 	}
 	d := &Driver{
-		log:       opts.Logger,
-		max:       opts.MaxSandboxes,
-		minFreeMB: opts.MinFreeMB,
-		stateDir:  opts.StateDir,
-		layout:    l,
-		name:      "hearth-" + opts.DataID,
-		networks:  opts.Networks,
-		setups:    make(gate, 2*runtime.NumCPU()),
-		boxes:     map[string]*box{},
-		changed:   make(chan struct{}),
+		log:        opts.Logger,
+		max:        opts.MaxSandboxes,
+		minFreeMB:  opts.MinFreeMB,
+		stateDir:   opts.StateDir,
+		layout:     l,
+		name:       "hearth-" + opts.DataID,
+		networks:   opts.Networks,
+		setups:     make(gate, 2*runtime.NumCPU()),
+		quarantine: defaultQuarantine,
+		boxes:      map[string]*box{},
+		changed:    make(chan struct{}),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -161,7 +166,7 @@ func (d *Driver) open() (err error) {
 	if err := recoverGroups(d.layout, d.name); err != nil {
 		return fmt.Errorf("process: remove what an earlier run left: %w", err)
 	}
-	if err := d.layout.prepare(d.name); err != nil {
+	if err := errors.Join(d.layout.prepare(d.name), d.layout.limitAll(d.name)); err != nil {
 		return err
 	}
 	if d.filter, err = filter(); err != nil {
@@ -256,29 +261,6 @@ func complete(spec sandbox.Spec) (sandbox.Spec, error) {
 	return spec, checkMounts(spec.Mounts)
 }
 
-func resourceLimits(spec sandbox.Spec) []rlimit {
-	return []rlimit{
-		{unix.RLIMIT_NOFILE, atMostOwn(unix.RLIMIT_NOFILE, uint64(spec.Files))},
-		// The user is the slot's alone, so this is a second fence behind the group's.
-		{unix.RLIMIT_NPROC, uint64(spec.Pids)},
-		// Not 0: where core_pattern is a pipe, that limit is ignored, and every crash
-		// would run a program as root on the host, outside of every limit. 1 is the
-		// kernel's word for "not there either" (fs/coredump.c).
-		{unix.RLIMIT_CORE, atMostOwn(unix.RLIMIT_CORE, 1)},
-		{unix.RLIMIT_RTPRIO, 0},
-		{unix.RLIMIT_NICE, 0},
-	}
-}
-
-// atMostOwn is a limit that can be set without the capability to raise Hearth's own.
-func atMostOwn(resource int, value uint64) uint64 {
-	var own unix.Rlimit
-	if unix.Getrlimit(resource, &own) != nil {
-		return value
-	}
-	return min(value, own.Max)
-}
-
 // admit counts the Create in background, takes a slot, and registers the box.
 func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
 	if err := errors.Join(d.checkMemory(spec.MemoryMB), d.checkDisk(spec.TmpMB)); err != nil {
@@ -354,17 +336,16 @@ func (d *Driver) abandon(b *box) {
 		b.lifeline.Close()
 	}
 	if b.first != nil {
+		b.watchers.Go(b.awaitFirst)
 		_ = b.first.kill(unix.SIGKILL) // it dies of the lifeline as well
-		_ = b.first.pidfd.SetReadDeadline(time.Now().Add(deathLimit))
-		_, err := b.first.wait()
-		dead = err == nil
+		dead = b.gone(deathLimit)
 	}
 	d.clean(b, dead)
 }
 
-// quarantine is how long a sandbox that outlived Destroy may take to die before
-// its slot is given up: freeing many gigabytes takes seconds.
-const quarantine = 10 * time.Second
+// defaultQuarantine is also how long a sandbox that outlived Destroy keeps Close
+// waiting before its slot is given up.
+const defaultQuarantine = 10 * time.Second
 
 // clean takes a dead sandbox apart and gives its slot back, once the control
 // groups were seen to be empty. dead is false where processes may be left.
@@ -373,8 +354,8 @@ func (d *Driver) clean(b *box, dead bool) {
 		b.oom.close()
 	}
 	var errs []error
-	if !dead {
-		dead = b.gone(quarantine)
+	for closing := false; !dead && !closing; closing = d.isClosed() {
+		dead = b.gone(d.quarantine)
 	}
 	if dead {
 		b.watchers.Wait()
@@ -394,6 +375,12 @@ func (d *Driver) clean(b *box, dead bool) {
 		}
 	}
 	d.settle(b, dead, errors.Join(errs...))
+}
+
+func (d *Driver) isClosed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.closed
 }
 
 // settle unregisters a box and returns or loses its slot.

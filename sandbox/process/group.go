@@ -234,20 +234,32 @@ func (g *group) cpuTime() (time.Duration, error) {
 // usage reads what the group uses; cpu is the group's own count, never reset. The
 // memory figures hold the page cache of what the sandbox read first.
 func (g *group) usage() (sandbox.Usage, error) {
-	now, peak := "memory.usage_in_bytes", "memory.max_usage_in_bytes"
-	if g.memory.v2 {
-		now, peak = "memory.current", "memory.peak"
-	}
 	var u sandbox.Usage
 	var err [4]error
-	u.Memory, err[0] = number(g.memory.dir, now)
-	if u.MemoryPeak, err[1] = number(g.memory.dir, peak); g.memory.v2 && errors.Is(err[1], os.ErrNotExist) {
-		u.MemoryPeak, err[1] = u.Memory, nil // memory.peak came with Linux 5.19
-	}
+	u.Memory, err[0] = g.memoryNow()
+	u.MemoryPeak, err[1] = g.memoryPeak()
 	u.CPU, err[2] = g.cpuTime()
 	pids, e := number(g.pids.dir, "pids.current")
 	u.Pids, err[3] = int(pids), e
 	return u, errors.Join(err[:]...)
+}
+
+func (g *group) memoryNow() (int64, error) {
+	if g.memory.v2 {
+		return number(g.memory.dir, "memory.current")
+	}
+	return number(g.memory.dir, "memory.usage_in_bytes")
+}
+
+func (g *group) memoryPeak() (int64, error) {
+	if !g.memory.v2 {
+		return number(g.memory.dir, "memory.max_usage_in_bytes")
+	}
+	peak, err := number(g.memory.dir, "memory.peak")
+	if errors.Is(err, os.ErrNotExist) { // it came with Linux 5.19
+		return g.memoryNow()
+	}
+	return peak, err
 }
 
 // populated reports whether a process is left in the group.

@@ -116,6 +116,7 @@ var hostiles = map[string]func(args []string){
 	"limit-cores": limitCores,
 	"litter":      litter,
 	"pump":        pump,
+	"sibling":     sibling,
 	"idle": func([]string) {
 		fmt.Println("ready")
 		unix.Pause()
@@ -420,4 +421,34 @@ func TestNoCapacity(t *testing.T) {
 	if _, err := d.Create(ctx, testSpec()); err != nil {
 		t.Errorf("after the first is gone: %v", err)
 	}
+}
+
+// A crowd that has used up its CPU quota dies as fast as any other: dying takes
+// time on the CPU too.
+func TestThrottledCrowdDies(t *testing.T) {
+	d := newDriver(t)
+	ctx := context.Background()
+	spec := testSpec()
+	spec.MemoryMB = 1024
+	sb, err := d.Create(ctx, spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sb.Destroy("test")
+	const crowd = "i=0; while [ $i -lt 400 ]; do sleep 1000 & i=$((i+1)); done; echo ready; wait"
+	if err := sb.Start(ctx, sandbox.Command{Args: []string{"/bin/sh", "-c", crowd}, Env: []string{"PATH=/bin"}}); err != nil {
+		t.Fatal(err)
+	}
+	defer sb.Output().Close()
+	if _, err := io.ReadFull(sb.Output(), make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := sb.SetCPU(20); err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	if err := sb.Destroy("timeout"); err != nil {
+		t.Error(err)
+	}
+	t.Logf("400 processes died within %v", time.Since(began))
 }

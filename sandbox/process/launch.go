@@ -185,6 +185,29 @@ type rlimit struct {
 	value    uint64
 }
 
+func resourceLimits(spec sandbox.Spec) []rlimit {
+	return []rlimit{
+		{unix.RLIMIT_NOFILE, atMostOwn(unix.RLIMIT_NOFILE, uint64(spec.Files))},
+		// The user is the slot's alone, so this is a second fence behind the group's.
+		{unix.RLIMIT_NPROC, uint64(spec.Pids)},
+		// Not 0: where core_pattern is a pipe, that limit is ignored, and every crash
+		// would run a program as root on the host, outside of every limit. 1 is the
+		// kernel's word for "not there either" (fs/coredump.c).
+		{unix.RLIMIT_CORE, atMostOwn(unix.RLIMIT_CORE, 1)},
+		{unix.RLIMIT_RTPRIO, 0},
+		{unix.RLIMIT_NICE, 0},
+	}
+}
+
+// atMostOwn is a limit that can be set without the capability to raise Hearth's own.
+func atMostOwn(resource int, value uint64) uint64 {
+	var own unix.Rlimit
+	if unix.Getrlimit(resource, &own) != nil {
+		return value
+	}
+	return min(value, own.Max)
+}
+
 func (s *script) limits(limits []rlimit) {
 	for _, l := range limits {
 		s.add("set resource limit "+strconv.Itoa(l.resource), unix.SYS_PRLIMIT64, 0, uintptr(l.resource),

@@ -95,6 +95,14 @@ func TestEcho(t *testing.T) {
 	}
 }
 
+// Shells write to these by name, and a name is opened as the sandbox's own user.
+func TestStandardStreamsByName(t *testing.T) {
+	out, exit := run(t, newDriver(t), testSpec(), "/bin/sh", "-c", "echo a >/dev/stdout; echo b >/dev/stderr; cat /dev/stdin")
+	if out != "a\nb\n" || exit.Code != 0 {
+		t.Errorf("exit %+v, output %q", exit, out)
+	}
+}
+
 // A slot's groups are used again: what the last sandbox did must not reach the next.
 func TestReuse(t *testing.T) {
 	d := newDriver(t, func(o *Options) { o.MaxSandboxes = 1 })

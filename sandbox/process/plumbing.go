@@ -26,8 +26,9 @@ type plumbing struct {
 	conn   net.Conn // nil without a socket
 }
 
-// plumb opens both ends. What it opened before it failed is in its result.
-func plumb(socket bool) (*plumbing, error) {
+// plumb opens both ends, for a command that runs as uid. What it opened before it
+// failed is in its result.
+func plumb(socket bool, uid int) (*plumbing, error) {
 	p := &plumbing{}
 	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -42,7 +43,8 @@ func plumb(socket bool) (*plumbing, error) {
 	}
 	err = unix.SetNonblock(pipe[0], true) // Hearth's end only: into the poller
 	p.output = os.NewFile(uintptr(pipe[0]), "output")
-	if err := errors.Join(err, p.give(pipe[1])); err != nil {
+	// The pipe is its user's, or /dev/stdout and /dev/stderr could not be opened.
+	if err := errors.Join(err, unix.Fchown(pipe[1], uid, uid), p.give(pipe[1])); err != nil {
 		return p, err
 	}
 	p.theirs = append(p.theirs, p.theirs[1])

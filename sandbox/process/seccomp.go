@@ -18,6 +18,7 @@ const (
 	// that does not have the new one.
 	retAbsent = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOSYS)
 	retFamily = unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)
+	retMemory = unix.SECCOMP_RET_ERRNO | uint32(unix.ENOMEM)
 	retProto  = unix.SECCOMP_RET_ERRNO | uint32(unix.EPROTONOSUPPORT)
 	// retPretend does nothing and says that it was done.
 	retPretend = unix.SECCOMP_RET_ERRNO
@@ -37,6 +38,7 @@ const (
 	dataArg0 = 16
 	dataArg1 = 24
 	dataArg2 = 32
+	dataArg3 = 40
 )
 
 func stmt(code uint16, k uint32) unix.SockFilter { return unix.SockFilter{Code: code, K: k} }
@@ -54,9 +56,12 @@ func ret(action uint32) unix.SockFilter { return stmt(unix.BPF_RET|unix.BPF_K, a
 // argumentRules are the calls whose verdict depends on an argument: complete
 // programs that return on every path.
 var argumentRules = map[uint32][]unix.SockFilter{
+	// No namespaces, and no children for the caller's parent: that is Hearth, who
+	// would have to reap what it does not know of, and until then a pid namespace
+	// does not end.
 	unix.SYS_CLONE: {
 		load(dataArg0),
-		jump(unix.BPF_JSET, newNamespaces, 0, 1),
+		jump(unix.BPF_JSET, newNamespaces|unix.CLONE_PARENT, 0, 1),
 		ret(retDenied), ret(retAllow),
 	},
 	// AF_NETLINK only for routes (getifaddrs); no packet, vsock or exotic families.
@@ -87,6 +92,17 @@ var argumentRules = map[uint32][]unix.SockFilter{
 		load(dataArg0),
 		jump(unix.BPF_JEQ, unix.AF_UNIX, 1, 0),
 		ret(retFamily), ret(retAllow),
+	},
+	// Huge pages are set aside for somebody on the host, and no group counts them.
+	unix.SYS_MMAP: {
+		load(dataArg3),
+		jump(unix.BPF_JSET, unix.MAP_HUGETLB, 0, 1),
+		ret(retMemory), ret(retAllow),
+	},
+	unix.SYS_MEMFD_CREATE: {
+		load(dataArg1),
+		jump(unix.BPF_JSET, unix.MFD_HUGETLB, 0, 1),
+		ret(retMemory), ret(retAllow),
 	},
 	// Putting characters into a terminal's input, or reading its screen.
 	unix.SYS_IOCTL: {

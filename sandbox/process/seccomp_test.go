@@ -95,6 +95,8 @@ func TestArgumentRules(t *testing.T) {
 		want uint32
 	}{
 		{"a new thread", unix.SYS_CLONE, [6]uint64{unix.CLONE_THREAD | unix.CLONE_VM}, retAllow},
+		{"a process", unix.SYS_CLONE, [6]uint64{uint64(unix.SIGCHLD)}, retAllow},
+		{"a sibling", unix.SYS_CLONE, [6]uint64{unix.CLONE_PARENT | uint64(unix.SIGCHLD)}, retDenied},
 		{"a routing socket", unix.SYS_SOCKET, [6]uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, retAllow},
 		{"an audit socket", unix.SYS_SOCKET, [6]uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, retFamily},
 		{"unix", unix.SYS_SOCKET, [6]uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET | flags}, retAllow},
@@ -105,6 +107,10 @@ func TestArgumentRules(t *testing.T) {
 		{"ping", unix.SYS_SOCKET, [6]uint64{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP}, retAllow},
 		{"sctp", unix.SYS_SOCKET, [6]uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_SCTP}, retProto},
 		{"raw", unix.SYS_SOCKET, [6]uint64{unix.AF_INET, unix.SOCK_RAW | flags, unix.IPPROTO_TCP}, retDenied},
+		{"memory", unix.SYS_MMAP, [6]uint64{0, 4096, 3, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS, 1<<64 - 1}, retAllow},
+		{"a huge page", unix.SYS_MMAP, [6]uint64{0, 2 << 20, 3, unix.MAP_PRIVATE | unix.MAP_ANONYMOUS | unix.MAP_HUGETLB}, retMemory},
+		{"a file of huge pages", unix.SYS_MEMFD_CREATE, [6]uint64{0, unix.MFD_HUGETLB | unix.MFD_HUGE_2MB}, retMemory},
+		{"a file in memory", unix.SYS_MEMFD_CREATE, [6]uint64{0, unix.MFD_CLOEXEC}, retAllow},
 		{"a limit's question", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE, 0, 1 << 40}, retAllow},
 		{"a limit on cores", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE, 0x7fff00001000}, retPretend},
 		{"and below 4 GiB", unix.SYS_PRLIMIT64, [6]uint64{0, unix.RLIMIT_CORE, 0x7fff00000000}, retPretend},

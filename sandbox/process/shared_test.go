@@ -3,17 +3,22 @@
 package process
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"hearth/sandbox"
 )
 
 // Hostile programs that reach for what the machine has only once, and what must
@@ -65,6 +70,44 @@ func TestNoCores(t *testing.T) {
 	lines, _ := play(t, newDriver(t), testSpec(), "limit-cores")
 	if want := []string{"<nil> <nil> {1 1}", "<nil> <nil> {1 1}"}; !slices.Equal(lines, want) {
 		t.Errorf("%q, want %q", lines, want)
+	}
+}
+
+// All sandboxes together leave the machine a part of its process ids: without any
+// a Hearth that needs a thread ends.
+func TestPidsOfAllTogether(t *testing.T) {
+	d := newDriver(t)
+	mount, _, _ := d.layout.controller("pids")
+	got, err := number(filepath.Join(mount, d.name), "pids.max")
+	if err != nil {
+		t.Fatalf("no limit for all together: %v", err)
+	}
+	for _, name := range []string{"pid_max", "threads-max"} {
+		most, err := number("/proc/sys/kernel", name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got < 1024 || got > most*3/4 {
+			t.Errorf("%d processes and threads for all, where %s is %d", got, name, most)
+		}
+	}
+}
+
+// sibling makes a process that is its parent's child, that is Hearth's, who does
+// not know of it.
+func sibling([]string) {
+	pid, _, e := unix.RawSyscall6(unix.SYS_CLONE, unix.CLONE_PARENT|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	if e == 0 && pid == 0 {
+		unix.RawSyscall(unix.SYS_EXIT_GROUP, 0, 0, 0)
+	}
+	fmt.Println(int(e))
+}
+
+// A zombie that only Hearth could reap would keep the pid namespace from ending.
+func TestNoChildrenOfHearth(t *testing.T) {
+	lines, _ := play(t, newDriver(t), testSpec(), "sibling")
+	if want := fmt.Sprint(int(unix.EPERM)); lines[0] != want {
+		t.Errorf("clone with CLONE_PARENT: errno %s, want %s", lines[0], want)
 	}
 }
 
@@ -133,3 +176,49 @@ func TestTmpThatCannotBeMounted(t *testing.T) {
 		t.Errorf("%v, want the mount's error", err)
 	}
 }
+
+// Death that takes long, here of a write to a frozen file system, costs no slot.
+func TestSlowDeath(t *testing.T) {
+	d := newDriver(t, func(o *Options) { o.MaxSandboxes = 1 })
+	d.quarantine = 10 * time.Millisecond
+	sb, err := d.Create(t.Context(), testSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := int(sb.(*box).tmp.root.Fd())
+	if err := unix.IoctlSetInt(root, fiFreeze, 0); err != nil {
+		t.Fatal(err)
+	}
+	thaw := sync.OnceValue(func() error { return unix.IoctlSetInt(root, fiThaw, 0) })
+	t.Cleanup(func() { _ = thaw() })
+	if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", "echo ready; echo x >/tmp/x"}}); err != nil {
+		t.Fatal(err)
+	}
+	out := sb.Output()
+	defer out.Close()
+	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
+		t.Fatal(err)
+	}
+	stat := fmt.Sprintf("/proc/%d/stat", sb.(*box).command.pid)
+	if err := poll(5*time.Second, func() (bool, error) {
+		b, err := os.ReadFile(stat)
+		return strings.Contains(string(b), ") D "), err
+	}); err != nil {
+		t.Fatalf("the write does not wait: %v", err)
+	}
+	if err := sb.Destroy("test"); err == nil {
+		t.Error("a process that cannot die is no error")
+	}
+	<-time.After(10 * d.quarantine) // longer than it waits at once
+	if err := thaw(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if _, err := d.Create(ctx, testSpec()); err != nil {
+		t.Errorf("after the process died: %v", err)
+	}
+}
+
+// FIFREEZE and FITHAW of linux/fs.h.
+const fiFreeze, fiThaw = 0xc0045877, 0xc0045878

@@ -106,6 +106,9 @@ func testAfterDestroy(t *testing.T, s *suite) {
 	if _, err := box.Usage(); err != nil && !errors.Is(err, sandbox.ErrDestroyed) {
 		t.Errorf("Usage after Destroy: %v", err)
 	}
+	if _, err := box.MemoryPeak(); err != nil && !errors.Is(err, sandbox.ErrDestroyed) {
+		t.Errorf("MemoryPeak after Destroy: %v", err)
+	}
 	if box.ID() == "" {
 		t.Error("ID after Destroy is empty")
 	}

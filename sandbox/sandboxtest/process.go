@@ -168,6 +168,9 @@ func testUsage(t *testing.T, s *suite) {
 	if u.MemoryPeak < 0 || u.Memory < 0 || u.CPU < 0 || u.Pids < 1 {
 		t.Errorf("Usage = %+v of a running process", u)
 	}
+	if peak, err := box.MemoryPeak(); err != nil || peak < u.MemoryPeak {
+		t.Errorf("MemoryPeak = %d, %v after a Usage of %+v", peak, err, u)
+	}
 	if err := box.SetCPU(500); err != nil {
 		t.Errorf("SetCPU: %v", err)
 	}

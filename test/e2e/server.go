@@ -28,6 +28,7 @@ type Server struct {
 	URL  string // http://127.0.0.1:PORT
 	Data string // the data directory
 
+	binary  string
 	cmd     *exec.Cmd
 	log     *tail
 	exited  chan struct{} // closed when the process has been waited for
@@ -86,12 +87,20 @@ func Start(t testing.TB, args ...string) *Server {
 // the server, or kills it.
 func Open(t testing.TB, data string, args ...string) *Server {
 	t.Helper()
+	return OpenBinary(t, Binary(t), io.Discard, data, args...)
+}
+
+// OpenBinary is Open with another build of the binary. All that it writes to
+// standard error goes to log too, whereas Log keeps the end only; its writes come
+// from one goroutine and end before Stop or Kill returns.
+func OpenBinary(t testing.TB, binary string, log io.Writer, data string, args ...string) *Server {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("the process sandbox needs root")
 	}
-	s := &Server{Data: data, log: &tail{}, exited: make(chan struct{})}
-	s.cmd = exec.Command(Binary(t), append([]string{"up", "--listen", "127.0.0.1:0", "--data", data}, args...)...)
-	s.cmd.Stderr = s.log
+	s := &Server{Data: data, binary: binary, log: &tail{}, exited: make(chan struct{})}
+	s.cmd = exec.Command(binary, append([]string{"up", "--listen", "127.0.0.1:0", "--data", data}, args...)...)
+	s.cmd.Stderr = io.MultiWriter(s.log, log)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -126,6 +135,9 @@ func (s *Server) read(stdout io.Reader, ready chan<- string) {
 	s.exitErr = s.cmd.Wait()
 	close(s.exited)
 }
+
+// PID is the process id of the server.
+func (s *Server) PID() int { return s.cmd.Process.Pid }
 
 // Log returns the end of what the server has written.
 func (s *Server) Log() string { return s.log.String() }
@@ -168,7 +180,7 @@ func (s *Server) Kill() {
 // address and returns what it prints.
 func (s *Server) Run(ctx context.Context, t testing.TB, args ...string) ([]byte, error) {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, Binary(t), args...)
+	cmd := exec.CommandContext(ctx, s.binary, args...)
 	var stderr tail
 	cmd.Stderr = &stderr
 	cmd.Env = append(os.Environ(), "HEARTH_SERVER="+s.URL, "HEARTH_DATA="+s.Data)

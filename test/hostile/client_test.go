@@ -27,6 +27,8 @@ type reply struct {
 	status int
 	kind   string // x-amzn-ErrorType
 	body   []byte
+
+	requestID, functionError string // of the Lambda API
 }
 
 func (r reply) String() string { return fmt.Sprintf("%d %s %.600s", r.status, r.kind, r.body) }
@@ -36,6 +38,11 @@ func (r reply) String() string { return fmt.Sprintf("%d %s %.600s", r.status, r.
 func (a api) call(method, path string, in any) (reply, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), callTimeout)
 	defer cancel()
+	return a.callAs(ctx, method, path, in)
+}
+
+// callAs is call for a caller who goes away when ctx ends.
+func (a api) callAs(ctx context.Context, method, path string, in any) (reply, error) {
 	body, raw := in.([]byte)
 	if !raw && in != nil {
 		var err error
@@ -54,7 +61,8 @@ func (a api) call(method, path string, in any) (reply, error) {
 	}
 	defer res.Body.Close()
 	out, err := io.ReadAll(res.Body)
-	return reply{res.StatusCode, res.Header.Get("X-Amzn-Errortype"), out}, err
+	h := res.Header
+	return reply{res.StatusCode, h.Get("X-Amzn-Errortype"), out, h.Get("X-Amzn-Requestid"), h.Get("X-Amz-Function-Error")}, err
 }
 
 // must is call for requests that get an answer, whatever it is.

@@ -48,7 +48,7 @@ func TestKilled(t *testing.T) {
 	}
 	for _, l := range s.languages {
 		in := s.mustInvoke(t, "lasting-"+l.name, do("count"))
-		if !sameJSON(in.Payload, `{"count":1}`) || in.Report.Cold == "" {
+		if !sameJSON(in.Payload, `{"count":1}`) || in.Report.Cold != "restart" {
 			t.Errorf("after the restart %s answered %s (%s)", l.name, in.Payload, in.Report.Cold)
 		}
 		// And the bad ones are still what they were.

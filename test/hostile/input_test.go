@@ -288,7 +288,7 @@ func (s *stage) updateDuringUpdate(t *testing.T) {
 		path := functionsPath + "/updated/configuration"
 		update := func(name string) reply {
 			return s.must(t, http.MethodPut, path, map[string]any{"Environment": map[string]any{
-				"Variables": map[string]string{"INIT": "1", "NAME": name}}})
+				"Variables": map[string]string{"INIT": "2", "NAME": name}}})
 		}
 		if r := update("first"); r.status != http.StatusOK || !strings.Contains(string(r.body), `"LastUpdateStatus":"InProgress"`) {
 			t.Fatalf("the first update: %v", r)

@@ -24,8 +24,11 @@ const (
 	// answerTimeout is below the 5 s after which libc asks again.
 	answerTimeout = 4500 * time.Millisecond
 	// maxForwards bounds the queries under way for all instances together, each
-	// of which is a socket of the host.
+	// of which is a socket of the host, beyond the ownForwards of each.
 	maxForwards = 512
+	// ownForwards is how many an instance may have whatever the others have. Few of
+	// them asking for names that nobody answers would hold all of maxForwards.
+	ownForwards = 4
 )
 
 // resolver answers DNS queries by asking the host's name servers. It passes
@@ -113,8 +116,9 @@ func (q query) reply(code dnsmessage.RCode, truncated bool) []byte {
 
 // answer returns the answer to a client's message, nil for none. network is how
 // the client asked, udp or tcp, and how the upstream is asked: an answer that is
-// truncated comes again over TCP because the client does.
-func (r *resolver) answer(ctx context.Context, network string, message []byte) []byte {
+// truncated comes again over TCP because the client does. own are the queries that
+// the client's instance may have under way in any case; nil for none.
+func (r *resolver) answer(ctx context.Context, network string, message []byte, own chan struct{}) []byte {
 	q, refused, err := parseQuery(message)
 	if err != nil {
 		return nil
@@ -128,6 +132,8 @@ func (r *resolver) answer(ctx context.Context, network string, message []byte) [
 	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	select {
+	case own <- struct{}{}:
+		defer func() { <-own }()
 	case r.forwards <- struct{}{}:
 		defer func() { <-r.forwards }()
 	case <-ctx.Done():

@@ -127,7 +127,7 @@ func TestAnswer(t *testing.T) {
 		"forbidden.example.": dnsmessage.RCodeRefused,
 		"FORBIDDEN.example.": dnsmessage.RCodeRefused,
 	} {
-		h := header(t, r.answer(t.Context(), "udp", ask(t, 4711, name, 0)))
+		h := header(t, r.answer(t.Context(), "udp", ask(t, 4711, name, 0), nil))
 		if h.ID != 4711 || !h.Response || h.RCode != want {
 			t.Errorf("%s: %+v, want %v", name, h, want)
 		}
@@ -143,7 +143,7 @@ func TestForgedAnswers(t *testing.T) {
 		other := nameReply(ask(t, binary.BigEndian.Uint16(q), "b.example.", 0), map[string]string{"b.example.": "198.51.100.1"})
 		return [][]byte{wrongID, other, q, nil, {1, 2, 3}, good}
 	})
-	answer := resolverFor(nil, up).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0))
+	answer := resolverFor(nil, up).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0), nil)
 	if !bytes.Contains(answer, []byte{203, 0, 113, 1}) {
 		t.Errorf("answer %x", answer)
 	}
@@ -162,15 +162,15 @@ func TestNextUpstream(t *testing.T) {
 		parsed, _, _ := parseQuery(q)
 		return [][]byte{parsed.reply(dnsmessage.RCodeServerFailure, false)}
 	})
-	answer := resolverFor(nil, closed, failing, dead).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0))
+	answer := resolverFor(nil, closed, failing, dead).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0), nil)
 	if h := header(t, answer); h.RCode != dnsmessage.RCodeSuccess {
 		t.Errorf("%+v", h)
 	}
-	answer = resolverFor(nil, failing).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0))
+	answer = resolverFor(nil, failing).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0), nil)
 	if h := header(t, answer); h.RCode != dnsmessage.RCodeServerFailure {
 		t.Errorf("%+v", h)
 	}
-	answer = resolverFor(nil).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0))
+	answer = resolverFor(nil).answer(t.Context(), "udp", ask(t, 1, "a.example.", 0), nil)
 	if h := header(t, answer); h.RCode != dnsmessage.RCodeServerFailure {
 		t.Errorf("without name servers: %+v", h)
 	}
@@ -183,7 +183,7 @@ func TestTruncated(t *testing.T) {
 	})
 	r := resolverFor(nil, long)
 	for size, truncated := range map[int]bool{0: true, 1232: false, 512: true} {
-		answer := r.answer(t.Context(), "udp", ask(t, 1, "a.example.", size))
+		answer := r.answer(t.Context(), "udp", ask(t, 1, "a.example.", size), nil)
 		if h := header(t, answer); h.Truncated != truncated || truncated && len(answer) > minDatagram {
 			t.Errorf("size %d: %+v in %d bytes", size, h, len(answer))
 		}
@@ -196,7 +196,7 @@ func TestBadQueries(t *testing.T) {
 	response := bytes.Clone(good)
 	response[2] |= 0x80
 	for _, m := range [][]byte{nil, {1}, good[:11], response} {
-		if a := r.answer(t.Context(), "udp", m); a != nil {
+		if a := r.answer(t.Context(), "udp", m, nil); a != nil {
 			t.Errorf("%x was answered: %x", m, a)
 		}
 	}
@@ -205,12 +205,52 @@ func TestBadQueries(t *testing.T) {
 	noQuestion[5] = 0
 	two[5] = 2
 	for want, m := range map[dnsmessage.RCode][]byte{dnsmessage.RCodeNotImplemented: notify, dnsmessage.RCodeFormatError: noQuestion} {
-		if h := header(t, r.answer(t.Context(), "udp", m)); h.RCode != want || h.ID != 7 {
+		if h := header(t, r.answer(t.Context(), "udp", m, nil)); h.RCode != want || h.ID != 7 {
 			t.Errorf("%x: %+v, want %v", m, h, want)
 		}
 	}
-	if h := header(t, r.answer(t.Context(), "udp", two)); h.RCode != dnsmessage.RCodeFormatError {
+	if h := header(t, r.answer(t.Context(), "udp", two, nil)); h.RCode != dnsmessage.RCodeFormatError {
 		t.Errorf("two questions: %+v", h)
+	}
+}
+
+// listenBoth opens what a server serves on, which closes them.
+func listenBoth(t *testing.T) (net.PacketConn, net.Listener) {
+	t.Helper()
+	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return packets, streams
+}
+
+// Queries that other instances hold, to name servers of theirs that never answer,
+// keep nobody from asking.
+func TestOwnShare(t *testing.T) {
+	r := resolverFor(nil, upstream(t, honest))
+	for range cap(r.forwards) {
+		r.forwards <- struct{}{}
+	}
+	packets, streams := listenBoth(t)
+	s := r.serve(packets, streams)
+	defer s.close()
+	conn, err := net.Dial("udp4", packets.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(patience))
+	if _, err := conn.Write(ask(t, 1, "a.example.", 0)); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 512)
+	n, err := conn.Read(buf)
+	if err != nil || header(t, buf[:n]).RCode != dnsmessage.RCodeSuccess {
+		t.Errorf("answer %x, %v; want success", buf[:n], err)
 	}
 }
 
@@ -224,14 +264,7 @@ func TestServerReset(t *testing.T) {
 		}
 		return honest(q)
 	})
-	packets, err := net.ListenPacket("udp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	streams, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	packets, streams := listenBoth(t)
 	s := resolverFor(nil, mute).serve(packets, streams)
 	defer s.close()
 	conn, err := net.Dial("udp4", packets.LocalAddr().String())
@@ -327,7 +360,7 @@ func FuzzAnswer(f *testing.F) {
 		if packet {
 			network = "udp"
 		}
-		answer := r.answer(context.Background(), network, message)
+		answer := r.answer(context.Background(), network, message, nil)
 		if answer == nil {
 			return
 		}

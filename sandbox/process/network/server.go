@@ -27,6 +27,7 @@ type server struct {
 	packets  net.PacketConn
 	streams  net.Listener
 	queries  chan struct{} // holds one entry for each query under way
+	own      chan struct{} // likewise, for those of ownForwards
 	stop     chan struct{} // closed by close
 	wg       sync.WaitGroup
 
@@ -39,7 +40,7 @@ type server struct {
 
 // serve starts answering on two sockets, which it owns from now on.
 func (r *resolver) serve(packets net.PacketConn, streams net.Listener) *server {
-	s := &server{resolver: r, packets: packets, streams: streams, queries: make(chan struct{}, maxQueries),
+	s := &server{resolver: r, packets: packets, streams: streams, queries: make(chan struct{}, maxQueries), own: make(chan struct{}, ownForwards),
 		stop: make(chan struct{}), conns: make(map[net.Conn]struct{})}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.wg.Go(s.servePackets)
@@ -100,7 +101,7 @@ func (s *server) servePackets() {
 		message, ctx := append([]byte(nil), buf[:n]...), s.tenant()
 		s.wg.Go(func() {
 			defer func() { <-s.queries }()
-			if answer := s.resolver.answer(ctx, "udp", message); answer != nil && ctx.Err() == nil {
+			if answer := s.resolver.answer(ctx, "udp", message, s.own); answer != nil && ctx.Err() == nil {
 				_, _ = s.packets.WriteTo(answer, from) // a client that is gone misses nothing
 			}
 		})
@@ -160,7 +161,7 @@ func (s *server) serveStream(ctx context.Context, conn net.Conn) {
 		if err != nil {
 			return
 		}
-		answer := s.resolver.answer(ctx, "tcp", message)
+		answer := s.resolver.answer(ctx, "tcp", message, s.own)
 		if answer == nil || writeMessage(conn, "tcp", answer) != nil {
 			return
 		}

@@ -40,6 +40,14 @@ const walk = (dir, found = []) => {
   return found;
 };
 
+const frame = (type, header, payload) => {
+  const out = Buffer.alloc(8);
+  out.writeUInt32BE(4 + header.length + payload.length, 0);
+  out.write(type, 4);
+  out.writeUIntBE(header.length, 5, 3);
+  return Buffer.concat([out, Buffer.from(header + payload)]);
+};
+
 const connect = (target) => new Promise((resolve) => {
   const at = target.lastIndexOf(':');
   const socket = net.connect({ host: target.slice(0, at), port: Number(target.slice(at + 1)) });
@@ -104,9 +112,56 @@ const actions = {
     return forever();
   },
 
+  // A frame as the bootstrap sends them, for a request that this instance never had.
+  answerForAnother: () => {
+    const id = '00000000-0000-4000-8000-000000000000';
+    fs.writeSync(3, frame('D', id, '"stolen"'));
+    return forever();
+  },
+
+  announceTooMuch: () => {
+    fs.writeSync(3, Buffer.from([0xff, 0xff, 0xff, 0xff, 0x44, 0, 0, 36]));
+    return forever();
+  },
+
   large: () => 'x'.repeat(7 * 1024 * 1024),
 
+  throwLarge: () => {
+    throw new Error('x'.repeat(7 * 1024 * 1024));
+  },
+
   notJSON: () => 10n,
+
+  killAll: () => {
+    for (const pid of [1, -1, process.ppid || 1, process.pid]) outcome(() => process.kill(pid, 'SIGKILL'));
+    return forever();
+  },
+
+  stop: () => {
+    process.kill(process.pid, 'SIGSTOP');
+    return forever();
+  },
+
+  childFillsMemory: () => {
+    background('/bin/sh', '-c', 'head -c 4000000000 /dev/zero | tail -c 4000000000');
+    return forever();
+  },
+
+  openForever: () => {
+    let files = 0;
+    const error = outcome(() => {
+      for (;;) files += fs.openSync('/dev/null') > 0 ? 1 : 0;
+    });
+    return { error, files };
+  },
+
+  endlessLine: () => {
+    const chunk = Buffer.alloc(1 << 20, 'x');
+    for (let n = 0; n < 4; n++) {
+      for (let done = 0; done < chunk.length;) done += fs.writeSync(1, chunk, done);
+    }
+    return { written: 4 };
+  },
 
   exit: () => process.exit(7),
 

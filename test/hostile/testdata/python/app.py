@@ -86,12 +86,67 @@ def do_rubbishOnSocket(event):
     time.sleep(3600)
 
 
+def do_answerForAnother(event):
+    """Send a frame as the bootstrap does, for a request that this instance never had."""
+    header, payload = b"00000000-0000-4000-8000-000000000000", b'"stolen"'
+    size = 4 + len(header) + len(payload)
+    os.write(3, size.to_bytes(4, "big") + b"D" + len(header).to_bytes(3, "big") + header + payload)
+    time.sleep(3600)
+
+
+def do_announceTooMuch(event):
+    os.write(3, b"\xff\xff\xff\xffD\x00\x00\x24")
+    time.sleep(3600)
+
+
 def do_large(event):
     return "x" * (7 * 1024 * 1024)
 
 
 def do_notJSON(event):
     return 1j
+
+
+def do_throwLarge(event):
+    raise ValueError("x" * (7 * 1024 * 1024))
+
+
+def do_killAll(event):
+    for pid in (1, -1, os.getppid() or 1, os.getpid()):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+
+
+def do_stop(event):
+    os.kill(os.getpid(), signal.SIGSTOP)
+    time.sleep(3600)
+
+
+def do_childFillsMemory(event):
+    background("/bin/sh", "-c", "head -c 4000000000 /dev/zero | tail -c 4000000000")
+    time.sleep(3600)
+
+
+def do_openForever(event):
+    hoard = []
+    try:
+        while True:
+            hoard.append(os.open("/dev/null", os.O_RDONLY))
+    except OSError as error:
+        for file in hoard:
+            os.close(file)
+        return {"error": outcome(error), "files": len(hoard)}
+
+
+def do_endlessLine(event):
+    chunk = b"x" * (1 << 20)
+    for _ in range(4):
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[os.write(1, rest) :]
+    return {"written": 4}
 
 
 def do_exit(event):

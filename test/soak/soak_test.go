@@ -1,0 +1,230 @@
+package soak
+
+import (
+	"context"
+	"math/rand/v2"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"hearth/test/e2e"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	e2e.CleanUp()
+	os.Exit(code)
+}
+
+const (
+	shortRun = 20 * time.Second
+	longRun  = 10 * time.Minute
+	// Fewer instances than callers, and fewer than there are revisions at a time.
+	maxInstances = 12
+	keepAlive    = 300 * time.Millisecond
+)
+
+// What may be there after the load and was not before: descriptors of a kind,
+// threads (the runtime keeps what it made for calls that block) and memory (the
+// race detector's own included).
+const (
+	slackFiles   = 16
+	slackThreads = 48
+	slackMB      = 256
+)
+
+func TestSoak(t *testing.T) {
+	seed := seed(t)
+	s := newScene(t)
+	s.deployAll(t, seed)
+
+	// A first, short load makes what is made once.
+	s.load(t, seed, duration()/10)
+	before := s.rest(t)
+	s.load(t, seed+1, duration())
+	after := s.rest(t)
+	t.Logf("%v; after %d instances %v; %v; %v", before, s.crowd.roster.size(), after, s.crowd.tally, s.deployer.done)
+	for _, grown := range after.grown(before, slackFiles) {
+		t.Errorf("open descriptors: %s", grown)
+	}
+	if after.threads > before.threads+slackThreads {
+		t.Errorf("%d threads, were %d", after.threads, before.threads)
+	}
+	if after.rss > before.rss+slackMB<<10 {
+		t.Errorf("%d MB, were %d", after.rss>>10, before.rss>>10)
+	}
+	for _, what := range []string{"echo", "sleep", "log", "throw Thrown", "exit Runtime.ExitError", "hang Sandbox.Timedout"} {
+		if s.crowd.tally[what] == 0 && !t.Failed() {
+			t.Errorf("no call ended with %q: the load was none", what)
+		}
+	}
+	s.stopUnderLoad(t, seed+2)
+}
+
+func seed(t *testing.T) uint64 {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("HEARTH_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatalf("HEARTH_SEED: %v", err)
+		}
+	}
+	t.Logf("HEARTH_SEED=%d", seed)
+	return seed
+}
+
+func duration() time.Duration {
+	if os.Getenv("HEARTH_LONG") != "" {
+		return longRun
+	}
+	return shortRun
+}
+
+// scene is a server under load.
+type scene struct {
+	*e2e.Server
+	log       *watchedLog
+	api       *api
+	functions []*function
+	deployer  *deployer
+	crowd     *crowd
+	stopping  context.CancelFunc
+}
+
+func newScene(t *testing.T) *scene {
+	t.Helper()
+	dir := t.TempDir()
+	binary := filepath.Join(dir, "hearth")
+	build(t, binary, "1", "-race", "hearth/cmd/hearth")
+	s := &scene{log: &watchedLog{}}
+	s.Server = e2e.OpenBinary(t, binary, s.log, t.TempDir(),
+		"--max-instances", strconv.Itoa(maxInstances), "--keep-alive", keepAlive.String())
+	t.Cleanup(func() {
+		s.Stop(t)
+		if bad := s.log.String(); bad != "" {
+			t.Errorf("the server's log has:\n%s", bad)
+		}
+	})
+	s.api = newAPI(s.URL)
+	s.functions = functions(languages(t, s.Server, dir))
+	stopping, cancel := context.WithCancel(context.Background())
+	t.Cleanup(cancel)
+	s.stopping = cancel
+	s.crowd = &crowd{api: s.api, functions: s.functions, roster: newRoster(), stopping: stopping, tally: map[string]int{}}
+	return s
+}
+
+// deployAll creates every function, with a version and an alias.
+func (s *scene) deployAll(t *testing.T, seed uint64) {
+	t.Helper()
+	s.deployer = &deployer{api: s.api, rng: rand.New(rand.NewPCG(seed, 0)), done: map[string]int{}}
+	for _, f := range s.functions {
+		if err := s.deployer.create(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// load runs the callers and the deployer for a while.
+func (s *scene) load(t *testing.T, seed uint64, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	deployed := make(chan error, 1)
+	go func() {
+		deployed <- s.deployer.run(ctx, s.functions)
+		cancel()
+	}()
+	s.crowd.run(ctx, seed)
+	cancel()
+	err := <-deployed
+	s.report(t)
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// report fails the test with what the callers met.
+func (s *scene) report(t *testing.T) {
+	t.Helper()
+	if len(s.crowd.faults) > 0 {
+		t.Fatalf("answers that must not be, %v:\n%s", s.crowd.tally, strings.Join(s.crowd.faults, "\n"))
+	}
+}
+
+// rest waits until the server has no instances, and returns what it takes then.
+func (s *scene) rest(t *testing.T) footprint {
+	t.Helper()
+	for _, f := range s.functions {
+		var d struct{ Instances map[string]int }
+		eventually(t, "the instances of "+f.name+" are gone", func() (bool, any) {
+			d.Instances = nil
+			if err := s.api.want(http.MethodGet, "/hearth/v1/functions/"+f.name, nil, &d); err != nil {
+				t.Fatal(err)
+			}
+			left := 0
+			for _, n := range d.Instances {
+				left += n
+			}
+			return left == 0 && d.Instances != nil, d.Instances
+		})
+	}
+	eventually(t, "their processes are gone", func() (bool, any) {
+		left := e2e.Living(s.Processes())
+		return len(left) == 0, left
+	})
+	s.api.http.CloseIdleConnections()
+	p, err := measure(s.PID())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// stopUnderLoad: SIGTERM meets calls in flight. They are answered or refused, and
+// nothing is left.
+func (s *scene) stopUnderLoad(t *testing.T, seed uint64) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.crowd.run(ctx, seed)
+	}()
+	eventually(t, "instances run", func() (bool, any) {
+		n := len(e2e.Living(s.Processes()))
+		return n >= maxInstances/2, n
+	})
+	s.stopping()
+	s.Stop(t)
+	cancel()
+	<-ended
+	s.report(t)
+}
+
+// eventually waits until holds does; neither the kernel nor the server has an
+// event for what it is used for.
+func eventually(t *testing.T, what string, holds func() (bool, any)) {
+	t.Helper()
+	const patience = 30 * time.Second
+	deadline := time.After(patience)
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for {
+		ok, state := holds()
+		if ok {
+			return
+		}
+		select {
+		case <-deadline:
+			t.Fatalf("not within %v: %s: %v", patience, what, state)
+		case <-again.C:
+		}
+	}
+}
