@@ -60,7 +60,7 @@ func engineError(doing string, err error) error {
 			Message: "The store did not answer and the change may have happened. Look at the function before trying again."}
 	case errors.Is(err, engine.ErrFull):
 		return &faas.Error{Code: faas.CodeDiskFull, Subject: doing, Cause: err,
-			Message: "The data directory has no room left. Nothing was changed; free some space and try again."}
+			Message: "The disk of the data directory is full but for what the server keeps in reserve (64 MiB). Nothing was changed; free some space and try again."}
 	case errors.Is(err, engine.ErrClosed):
 		return &faas.Error{Code: faas.CodeShuttingDown, Subject: doing, Message: "The server is shutting down.", Cause: err}
 	case errors.As(err, &known):

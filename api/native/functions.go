@@ -108,6 +108,9 @@ func (a *API) deploy(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := a.checkIsolation(req); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(r.Context(), settleWait)
 	defer cancel()
 	id := a.function(r)
@@ -123,6 +126,21 @@ func (a *API) deploy(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return a.deployed(ctx, w, id, req, created)
+}
+
+// checkIsolation refuses an isolation that this server does not have: such a
+// function would be active and refuse every call. What is none at all is left to
+// the validation of the configuration.
+func (a *API) checkIsolation(req *DeployRequest) error {
+	if req.Isolation == nil || a.Isolation == "" || string(*req.Isolation) == a.Isolation {
+		return nil
+	}
+	switch *req.Isolation {
+	case faas.IsolationProcess, faas.IsolationNone:
+		return faas.Errorf(faas.CodeUnsupported, "isolation", "isolation %s is not available on this server, which was started with --isolation %s",
+			*req.Isolation, a.Isolation)
+	}
+	return nil
 }
 
 func (a *API) create(ctx context.Context, id faas.FunctionID, req *DeployRequest) error {

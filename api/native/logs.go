@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"strconv"
@@ -24,25 +25,50 @@ func (a *API) logs(w http.ResponseWriter, r *http.Request) error {
 		if err != nil {
 			return err
 		}
+		if len(lines) == 0 {
+			if err := a.wrote(r.Context(), query.Function); err != nil {
+				return err
+			}
+		}
 		w.Header().Set("Content-Type", "application/x-ndjson")
 		for _, line := range lines {
 			_ = out.Encode(line)
 		}
 		return nil
 	}
+	if err := a.wrote(r.Context(), query.Function); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	defer context.AfterFunc(a.stopping, cancel)()
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	_ = flush.Flush()
-	err = a.Logs.Follow(r.Context(), query, func(line logs.Line) error {
+	err = a.Logs.Follow(ctx, query, func(line logs.Line) error {
 		if err := out.Encode(line); err != nil {
 			return err
 		}
 		return flush.Flush()
 	})
-	if err != nil && r.Context().Err() == nil {
+	if err != nil && ctx.Err() == nil {
 		// The status is sent; the log is where this can still be told.
 		a.Logger.Warn("following logs ended", "function", query.Function, "error", err)
 	}
 	return nil
+}
+
+// wrote refuses a function that is not there and left no log: a misspelt name must
+// not look like one that is silent.
+func (a *API) wrote(ctx context.Context, id faas.FunctionID) error {
+	_, missing := a.Registry.Get(ctx, id, "")
+	if !faas.IsCode(missing, faas.CodeNotFound) {
+		return missing
+	}
+	lines, err := a.Logs.Find(ctx, logs.Query{Function: id, Tail: 1})
+	if err == nil && len(lines) == 0 {
+		return missing
+	}
+	return err
 }
 
 func (a *API) logQuery(r *http.Request) (logs.Query, error) {

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"net/http"
@@ -35,6 +36,9 @@ type API struct {
 	Options
 	started time.Time
 	mux     *http.ServeMux
+
+	stopping     context.Context // ends the streams that have no end of their own
+	endOfStreams context.CancelFunc
 }
 
 // New returns the handler.
@@ -46,6 +50,7 @@ func New(o Options) *API {
 		o.Now = time.Now
 	}
 	a := &API{Options: o, started: o.Now(), mux: http.NewServeMux()}
+	a.stopping, a.endOfStreams = context.WithCancel(context.Background())
 	a.route("GET /hearth/v1/status", a.status)
 	a.route("GET /hearth/v1/runtimes", a.runtimes)
 	a.route("GET /hearth/v1/functions", a.list)
@@ -60,12 +65,16 @@ func New(o Options) *API {
 	return a
 }
 
+// EndStreams ends the answers that have no end of their own, which a server that
+// stops would wait for. Others go on.
+func (a *API) EndStreams() { a.endOfStreams() }
+
 func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
 
 // route registers a handler whose error becomes the answer.
 func (a *API) route(pattern string, handle func(http.ResponseWriter, *http.Request) error) {
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		err := a.served(r)
+		err := a.checkScope(r)
 		if err == nil {
 			err = handle(w, r)
 		}
@@ -75,9 +84,18 @@ func (a *API) route(pattern string, handle func(http.ResponseWriter, *http.Reque
 	})
 }
 
-// served refuses a region that this server does not serve.
-func (a *API) served(r *http.Request) error {
-	region := a.scope(r).Region
+// checkScope refuses a scope that is none, and a region that this server does not
+// serve.
+func (a *API) checkScope(r *http.Request) error {
+	scope := a.scope(r)
+	region := scope.Region
+	if !faas.ValidRegion(region) {
+		return faas.Errorf(faas.CodeInvalid, "region", "region must be a name such as us-east-1, not %q", region)
+	}
+	if !faas.ValidNamespace(scope.Namespace) {
+		return faas.Errorf(faas.CodeInvalid, "namespace", "namespace must be letters, digits, - and _, at most %d, not %q",
+			faas.MaxNamespace, scope.Namespace)
+	}
 	if len(a.Regions) == 0 || slices.Contains(a.Regions, region) {
 		return nil
 	}

@@ -26,6 +26,7 @@ type backend struct {
 	patch   registry.ConfigPatch
 	request *invoke.Request
 	query   logs.Query
+	silent  bool // there are no log lines, and following waits for ever
 }
 
 func (b *backend) called(what string) error { b.calls = append(b.calls, what); return b.err }
@@ -89,11 +90,18 @@ func (b *backend) Count(faas.FunctionID) InstanceCount { return InstanceCount{Id
 
 func (b *backend) Find(_ context.Context, q logs.Query) ([]logs.Line, error) {
 	b.query = q
+	if b.silent {
+		return nil, b.err
+	}
 	return []logs.Line{{Text: "one"}, {Text: "two"}}, b.err
 }
 
-func (b *backend) Follow(_ context.Context, q logs.Query, line func(logs.Line) error) error {
+func (b *backend) Follow(ctx context.Context, q logs.Query, line func(logs.Line) error) error {
 	b.query = q
+	if b.silent {
+		<-ctx.Done()
+		return ctx.Err()
+	}
 	return line(logs.Line{Text: "live"})
 }
 
@@ -105,7 +113,7 @@ var noon = time.Date(2026, 1, 2, 12, 0, 0, 0, time.UTC)
 
 func newAPI(b *backend) *API {
 	return New(Options{Registry: b, Invoker: b, Instances: b, Logs: b, Runtimes: catalogue{},
-		Account: "000000000000", Region: "us-east-1", Now: func() time.Time { return noon }})
+		Account: "000000000000", Region: "us-east-1", Isolation: "process", Now: func() time.Time { return noon }})
 }
 
 func existing() *faas.Version {
@@ -204,6 +212,11 @@ func TestRefusals(t *testing.T) {
 		{"no function", "GET", "logs", "", &backend{}, 400, faas.CodeInvalid, "function"},
 		{"bad time", "GET", "logs?function=f&since=yesterday", "", &backend{}, 400, faas.CodeInvalid, "since"},
 		{"bad tail", "GET", "logs?function=f&tail=-1", "", &backend{}, 400, faas.CodeInvalid, "tail"},
+		{"no such function's log", "GET", "logs?function=f", "", &backend{silent: true}, 404, faas.CodeNotFound, "f"},
+		{"no such function to follow", "GET", "logs?function=f&follow=1", "", &backend{silent: true}, 404, faas.CodeNotFound, "f"},
+		{"no region", "GET", "functions?region=a/b", "", &backend{version: existing()}, 400, faas.CodeInvalid, "region"},
+		{"no namespace", "GET", "functions?namespace=a/b", "", &backend{version: existing()}, 400, faas.CodeInvalid, "namespace"},
+		{"not this server's isolation", "PUT", "functions/f", `{"isolation":"none"}`, &backend{version: existing()}, 501, faas.CodeUnsupported, "isolation"},
 		{"no such path", "GET", "nothing", "", &backend{}, 404, faas.CodeNotFound, "path"},
 		{"no such method", "PATCH", "functions/f", "", &backend{}, 404, faas.CodeNotFound, "path"},
 	} {
@@ -280,5 +293,16 @@ func TestLogs(t *testing.T) {
 	}
 	if w = send(newAPI(b), "GET", "logs?function=f&follow=1", ""); !strings.Contains(w.Body.String(), `"text":"live"`) {
 		t.Errorf("followed: %s", w.Body)
+	}
+}
+
+// A server that stops must not wait for those who follow a log.
+func TestEndStreams(t *testing.T) {
+	a := newAPI(&backend{version: existing(), silent: true})
+	answered := make(chan int)
+	go func() { answered <- send(a, "GET", "logs?function=f&follow=1", "").Code }()
+	a.EndStreams()
+	if code := <-answered; code != 200 {
+		t.Errorf("the stream ended with %d", code)
 	}
 }

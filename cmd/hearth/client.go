@@ -45,6 +45,9 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 		return nil
 	}
 	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+		if ctx.Err() != nil {
+			return c.noAnswer(ctx, err)
+		}
 		return fmt.Errorf("the answer of %s cannot be understood (is it a Hearth server?): %w", c.base, err)
 	}
 	return nil
@@ -67,13 +70,28 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 		return nil, fmt.Errorf("no server answers at %s: start one with 'hearth up', or name yours with --server", c.base)
 	}
 	if err != nil {
-		return nil, err
+		return nil, c.noAnswer(ctx, err)
 	}
 	if response.StatusCode < 300 {
 		return response, nil
 	}
 	defer response.Body.Close()
 	return nil, c.refusal(response)
+}
+
+// noAnswer says in a person's words why a request got no answer.
+func (c *client) noAnswer(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return errors.New("interrupted; what the server was asked for may still happen")
+	}
+	var request *url.Error
+	if errors.As(err, &request) {
+		err = request.Err // without the URL, which is long and says nothing new
+	}
+	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+		return fmt.Errorf("the server at %s ended before it answered; see its log", c.base)
+	}
+	return fmt.Errorf("no answer from %s: %w", c.base, err)
 }
 
 // refusal turns an error answer into the error and exit code of a command.

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -46,18 +48,25 @@ func printFunctions(t *terminal, functions []native.Function) {
 }
 
 func describeCommand(t *terminal) *cobra.Command {
-	return command(&cobra.Command{
+	var qualifier string
+	cmd := command(&cobra.Command{
 		Use:               "describe NAME",
 		ValidArgsFunction: completeFunctions,
 		Short:             "Show everything about a function: settings, versions, instances, its last calls",
-		Example:           "  hearth describe thumbnail",
+		Example:           "  hearth describe thumbnail\n  hearth describe thumbnail --qualifier live",
 	}, true, names(1, "one function's NAME"), func(cmd *cobra.Command, args []string, v values) error {
 		var d native.Description
-		if err := newClient(v).do(cmd.Context(), http.MethodGet, "functions/"+url.PathEscape(args[0]), nil, nil, &d); err != nil {
+		q := url.Values{}
+		if qualifier != "" {
+			q.Set("qualifier", qualifier)
+		}
+		if err := newClient(v).do(cmd.Context(), http.MethodGet, "functions/"+url.PathEscape(args[0]), q, nil, &d); err != nil {
 			return err
 		}
 		return t.show(v, d, func() { printDescription(t, &d) })
 	})
+	cmd.Flags().StringVar(&qualifier, "qualifier", "", "a version or an alias (default $LATEST)")
+	return cmd
 }
 
 func printDescription(t *terminal, d *native.Description) {
@@ -70,6 +79,8 @@ func printDescription(t *terminal, d *native.Description) {
 	}
 	row("name", d.Name)
 	row("arn", d.ARN)
+	row("version", v.ID.Number)
+	row("description", c.Description)
 	row("state", strings.TrimSpace(string(v.State)+" "+v.StateReason))
 	row("last update", strings.TrimSpace(string(v.Update)+" "+v.UpdateReason))
 	row("modified", v.LastModified.Local().Format(time.DateTime))
@@ -81,6 +92,11 @@ func printDescription(t *terminal, d *native.Description) {
 	row("egress", c.Egress)
 	row("isolation", c.Isolation)
 	row("calls per instance", c.InstanceConcurrency)
+	// Names only: values are often secrets, and terminals are looked at by others.
+	row("environment", strings.Join(slices.Sorted(maps.Keys(c.Environment)), " "))
+	for _, key := range slices.Sorted(maps.Keys(d.Tags)) {
+		row("tag "+key, d.Tags[key])
+	}
 	row("code", size(v.Code.Size)+"  sha256 "+v.Code.SHA256)
 	row("versions", strings.Join(d.Versions, " "))
 	for _, a := range d.Aliases {

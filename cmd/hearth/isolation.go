@@ -69,20 +69,20 @@ type networks struct {
 func parseNetworks(v values) (n networks, err error) {
 	if v["subnet"] != "" {
 		if n.subnet, err = netip.ParsePrefix(v["subnet"]); err != nil {
-			return n, usageError("--subnet: %w", err)
+			return n, usageError("--subnet %q is not a network such as 198.19.0.0/18", v["subnet"])
 		}
 	}
 	for _, s := range list(v["allow-networks"]) {
 		prefix, err := netip.ParsePrefix(s)
 		if err != nil {
-			return n, usageError("--allow-networks: %w", err)
+			return n, usageError("--allow-networks: %q is not a network such as 10.1.0.0/16", s)
 		}
 		n.allow = append(n.allow, prefix)
 	}
 	for _, s := range list(v["dns"]) {
 		server, err := netip.ParseAddrPort(s)
 		if err != nil {
-			return n, usageError("--dns: %w", err)
+			return n, usageError("--dns: %q is not ADDR:PORT, such as 192.0.2.53:53", s)
 		}
 		n.dns = append(n.dns, server)
 	}

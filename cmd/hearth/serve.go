@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"slices"
 
 	"github.com/spf13/cobra"
+
+	"hearth/faas"
 )
 
 func serveCommand(t *terminal) *cobra.Command {
@@ -30,6 +33,25 @@ requests it prints one line: hearth: ready on http://ADDR`,
 			return nil
 		})
 	})
+}
+
+// checkIdentity refuses settings by which no function could be named or run.
+func checkIdentity(v values) error {
+	if !faas.ValidAccount(v["account"]) {
+		return usageError("--account must be 12 digits, not %q", v["account"])
+	}
+	for _, region := range append(list(v["regions"]), v["region"]) {
+		if !faas.ValidRegion(region) {
+			return usageError("%q is no region: one is named such as us-east-1", region)
+		}
+	}
+	if served := list(v["regions"]); len(served) > 0 && !slices.Contains(served, v["region"]) {
+		return usageError("--region %s is not one of --regions %s", v["region"], v["regions"])
+	}
+	if v.number("max-instances") < 1 {
+		return usageError("--max-instances must be a number from 1")
+	}
+	return nil
 }
 
 // checkAuth refuses to serve anyone but this machine without verification.

@@ -41,6 +41,8 @@ type server struct {
 	front     *front
 	listener  net.Listener
 	http      *http.Server
+	// endStreams ends the answers that follow logs, which have no end of their own.
+	endStreams func()
 
 	closers []closer // in the order of opening
 }
@@ -54,6 +56,9 @@ type closer struct {
 // ctx ends, and stops the server: refuse, drain, close. A signal that comes while
 // it drains ends the draining.
 func runServer(ctx context.Context, t *terminal, v values, dir string, body func(context.Context, *server) error) error {
+	if err := checkIdentity(v); err != nil {
+		return err
+	}
 	s, err := openServer(ctx, t, v, dir)
 	if err != nil {
 		return err
@@ -201,17 +206,19 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	}
 	s.opened("the registry", s.registry.Close)
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
+	answers := native.New(native.Options{
+		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
+		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
+		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
+	})
 	s.front = newFront(
 		lambda.New(lambda.Options{
 			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
-		native.New(native.Options{
-			Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
-			Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
-			Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
-		}),
+		answers,
 		hostsOf(v["listen"]))
+	s.endStreams = answers.EndStreams
 	return nil
 }
 
@@ -220,6 +227,7 @@ func (s *server) listen(v values) (err error) {
 		return fmt.Errorf("cannot listen on %s (is another server running? --listen names another address): %w", v["listen"], err)
 	}
 	s.http = newHTTPServer(s.front, s.log)
+	s.http.RegisterOnShutdown(s.endStreams)
 	s.opened("the listener", func(context.Context) error {
 		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
 			return err

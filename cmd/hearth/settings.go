@@ -48,7 +48,7 @@ var settings = []setting{
 	{"log-bytes", "256000000", number, "bytes of log kept for each function", "up serve"},
 	{"log-level", "info", text, "the server's own log: debug, info, warn, error", "up serve"},
 	{"log-format", "text", text, "the server's own log: text or json", "up serve"},
-	{"subnet", "", text, "network of instances with egress, a /16 (default: a free one)", "up serve doctor"},
+	{"subnet", "", text, "IPv4 network of instances with egress, two addresses each (default: a free /18)", "up serve doctor"},
 	{"allow-networks", "", text, "private IPv4 networks that functions with egress may reach, comma-separated", "up serve"},
 	{"dns", "", text, "name servers of functions with egress, ADDR:PORT, comma-separated (default: the host's)", "up serve"},
 	{"egress", "required", text, "where the host cannot give functions egress: required refuses them, optional runs them without", "up serve"},
