@@ -43,6 +43,8 @@ func (d *deployer) run(ctx context.Context, functions []*function) error {
 
 func (d *deployer) choose(f *function) (string, func(*function) error) {
 	switch n := d.rng.IntN(20); {
+	case n < 4:
+		return "update", d.update
 	case n < 8:
 		return "deploy", d.deploy
 	case n < 12:
@@ -72,6 +74,63 @@ func (d *deployer) deploy(f *function) error {
 	}, nil)
 	h.change(h.latest.settled)
 	return err
+}
+
+// update gives the function new code as the vendor's tools do, and publishes it in
+// the same request: the version is there from the answer on, and can be called
+// when the update has ended.
+func (d *deployer) update(f *function) error {
+	code := f.nextCode()
+	archive, err := pack(f.lang.files(code))
+	if err != nil {
+		return err
+	}
+	h := f.history
+	began := time.Now()
+	h.change(func() { h.latest.begin(code) })
+	var out struct{ Version string }
+	err = d.api.want(http.MethodPut, lambdaFunctions+f.name+"/code", map[string]any{"ZipFile": archive, "Publish": true}, &out)
+	if err != nil {
+		return err
+	}
+	h.change(func() {
+		v := h.version(out.Version)
+		v.begin(code)
+		v.seen[len(v.seen)-1].from = began
+		h.numbers = append(h.numbers, out.Version)
+	})
+	if err := d.updated(f); err != nil {
+		return err
+	}
+	h.change(func() {
+		h.latest.settled()
+		h.versions[out.Version].settled()
+	})
+	return nil
+}
+
+// updated waits until the function's update has ended well.
+func (d *deployer) updated(f *function) error {
+	deadline := time.After(callTimeout)
+	again := time.NewTicker(20 * time.Millisecond)
+	defer again.Stop()
+	for {
+		var now struct{ State, LastUpdateStatus, LastUpdateStatusReason string }
+		if err := d.api.want(http.MethodGet, lambdaFunctions+f.name+"/configuration", nil, &now); err != nil {
+			return err
+		}
+		if now.State == "Active" && now.LastUpdateStatus == "Successful" {
+			return nil
+		}
+		if now.State == "Failed" || now.LastUpdateStatus == "Failed" {
+			return fmt.Errorf("the update failed: %+v", now)
+		}
+		select {
+		case <-again.C:
+		case <-deadline:
+			return fmt.Errorf("after %v the function is %+v", callTimeout, now)
+		}
+	}
 }
 
 func (d *deployer) egress() string {
