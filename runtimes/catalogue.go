@@ -63,7 +63,10 @@ type CatalogueOptions struct {
 	// SearchPath lists the folders in which the host's interpreters are looked
 	// for, as in $PATH. /usr/bin and /usr/local/bin come before them.
 	SearchPath string
-	Logger     *slog.Logger // nil = discard
+	// AddFlags follow "hearth runtimes add NAME" where a missing runtime's error
+	// says how to get it: without them it might go to another server's Dir.
+	AddFlags string
+	Logger   *slog.Logger // nil = discard
 }
 
 // Catalogue finds the interpreter of each runtime on this machine. Safe for
@@ -73,13 +76,15 @@ type Catalogue struct {
 	path []string
 	log  *slog.Logger
 
+	addFlags string
+
 	mu     sync.Mutex
 	probed map[string]probe // by path of the executable
 }
 
 // NewCatalogue returns a Catalogue. It runs nothing yet.
 func NewCatalogue(opts CatalogueOptions) *Catalogue {
-	c := &Catalogue{dir: opts.Dir, log: opts.Logger, probed: make(map[string]probe)}
+	c := &Catalogue{dir: opts.Dir, addFlags: opts.AddFlags, log: opts.Logger, probed: make(map[string]probe)}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -109,7 +114,7 @@ func (c *Catalogue) List() []Info {
 		case err == nil:
 			info.Installed, info.Version, info.Path = true, found.version, found.binary
 		default:
-			info.Hint = hint(k)
+			info.Hint = c.hint(k)
 		}
 		infos = append(infos, info)
 	}
@@ -138,7 +143,7 @@ func (c *Catalogue) find(k known) (interpreter, error) {
 			return p, nil
 		}
 	}
-	return interpreter{}, faas.Errorf(faas.CodeRuntime, k.name, "runtime %s is not installed on this machine: %s", k.name, hint(k))
+	return interpreter{}, faas.Errorf(faas.CodeRuntime, k.name, "runtime %s is not installed on this machine: %s", k.name, c.hint(k))
 }
 
 // candidates are the executables that may be the runtime's, the best first: what
@@ -164,9 +169,9 @@ func (c *Catalogue) candidates(k known) []string {
 }
 
 // hint says how to get a missing runtime.
-func hint(k known) string {
+func (c *Catalogue) hint(k known) string {
 	if k.language == languageNode {
-		return "run `hearth runtimes add " + k.name + "`"
+		return "run `" + strings.TrimSpace("hearth runtimes add "+k.name+" "+c.addFlags) + "`"
 	}
 	return fmt.Sprintf("install Python %s on this machine (on Debian and Ubuntu `apt-get install python%s`, where the "+
 		"release carries it; else a build of your own with its bin folder in PATH)", k.version, k.version)

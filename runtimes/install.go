@@ -56,7 +56,7 @@ func (c *Catalogue) Add(ctx context.Context, name string, progress io.Writer) er
 	case languageProvided:
 		return faas.Errorf(faas.CodeInvalid, "runtime", "%s needs nothing: the function brings its own bootstrap", name)
 	case languagePython:
-		return faas.Errorf(faas.CodeUnsupported, "runtime", "there is no build of Python that can be added; %s", hint(k))
+		return faas.Errorf(faas.CodeUnsupported, "runtime", "there is no build of Python that can be added; %s", c.hint(k))
 	}
 	if c.dir == "" {
 		return faas.Errorf(faas.CodeUnsupported, "runtime", "this catalogue has no folder to install in")

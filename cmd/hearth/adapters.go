@@ -20,8 +20,16 @@ import (
 // runtimesDir is where runtimes are installed below a data directory.
 func runtimesDir(data string) string { return filepath.Join(data, "runtimes") }
 
+// newCatalogue is the runtimes of a data directory. Where that is not the one that
+// 'hearth runtimes add' takes by itself, the advice to use it says so.
 func newCatalogue(data string) *runtimes.Catalogue {
-	return runtimes.NewCatalogue(runtimes.CatalogueOptions{Dir: runtimesDir(data), SearchPath: os.Getenv("PATH")})
+	flags := ""
+	if usual, err := dataDir(values{}, "up"); err != nil || data != usual {
+		flags = "--data " + data
+	}
+	return runtimes.NewCatalogue(runtimes.CatalogueOptions{
+		Dir: runtimesDir(data), SearchPath: os.Getenv("PATH"), AddFlags: flags,
+	})
 }
 
 func newLauncher(s *server, catalogue *runtimes.Catalogue) (*runtimes.Launcher, error) {

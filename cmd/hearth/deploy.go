@@ -126,8 +126,8 @@ func deployManifest(ctx context.Context, t *terminal, c *client, m *manifest, pu
 	if err := c.do(ctx, http.MethodGet, "runtimes", nil, nil, &catalogue); err != nil {
 		return nil, err
 	}
-	if err := m.settle(catalogue); err != nil && (m.Runtime != "" || !c.deployed(ctx, m.Name)) {
-		return nil, err // a function that is there keeps the runtime that it has
+	if err := m.settle(catalogue); err != nil && !(m.mayKeep() && c.deployed(ctx, m.Name)) {
+		return nil, err
 	}
 	t.progress("packing %s", m.codePath())
 	zip, err := code.Pack(m.codePath())

@@ -45,7 +45,8 @@ func TestScripts(t *testing.T) {
 type background struct {
 	said    chan string
 	printed chan string // on standard output
-	stop    func() error
+	wait    func() error
+	stop    func() error // a signal and a wait
 }
 
 type backgroundKey struct{}
@@ -54,17 +55,19 @@ type backgroundKey struct{}
 const patience = 30 * time.Second
 
 // startServer runs "hearth ARGS…" until the script ends, or until "server stop"
-// or "server kill", and sets HEARTH_SERVER to where it is ready. When stopped by
+// or "server kill", or it was told to and "server ended" waits for that, and sets HEARTH_SERVER to where it is ready. When stopped by
 // SIGTERM it must exit with 0. "server says PATTERN" waits for a line
 // on its standard error, "server prints PATTERN" for one on its standard output.
 func startServer(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: server up|serve ARGS… | stop | kill | says PATTERN | prints PATTERN")
+		ts.Fatalf("usage: server up|serve ARGS… | stop | kill | ended | says PATTERN | prints PATTERN")
 	}
 	holder := ts.Value(backgroundKey{}).(*background)
 	switch args[0] {
 	case "stop":
 		ts.Check(holder.stop())
+	case "ended":
+		ts.Check(holder.wait())
 	case "kill":
 		ts.Check(syscall.Kill(serverPid(ts), syscall.SIGKILL))
 		_ = holder.stop() // its exit status is the signal's
@@ -115,11 +118,14 @@ func runBackground(ts *testscript.TestScript, holder *background, args []string)
 	ts.Check(cmd.Start())
 	holder.said, holder.printed = make(chan string, 10_000), make(chan string, 10_000)
 	var readers sync.WaitGroup
-	holder.stop = sync.OnceValue(func() error {
-		_ = cmd.Process.Signal(syscall.SIGTERM)
+	holder.wait = sync.OnceValue(func() error {
 		readers.Wait()
 		return cmd.Wait()
 	})
+	holder.stop = func() error {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // none after wait
+		return holder.wait()
+	}
 	ts.Defer(func() { _ = holder.stop() })
 	readers.Go(func() {
 		defer close(holder.said)

@@ -153,6 +153,13 @@ func (m *manifest) settle(catalogue []native.Runtime) error {
 	return nil
 }
 
+// mayKeep reports whether a function that is there already may keep the runtime that
+// it has: nobody says another, and a package without a file of the conventions is
+// no mistake, since the handler is said or the package is a zip.
+func (m *manifest) mayKeep() bool {
+	return m.Runtime == "" && (m.Handler != "" || filepath.Ext(m.Code) == ".zip")
+}
+
 func conventionFiles() string {
 	var files []string
 	for _, c := range conventions {
