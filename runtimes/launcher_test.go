@@ -286,7 +286,10 @@ func TestStartsLeaveNothing(t *testing.T) {
 		}
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		for runtime.NumGoroutine() > goroutines || openFiles(t) > files {
+		// The driver makes a few /tmp images ahead, in the background: its stock may
+		// not have been full before. A leak is one for each of the 20 starts.
+		const stock = 8
+		for runtime.NumGoroutine() > goroutines || openFiles(t) > files+stock {
 			select {
 			case <-time.After(5 * time.Millisecond): // slots are cleaned in the background
 			case <-ctx.Done():
