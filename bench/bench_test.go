@@ -94,8 +94,9 @@ func checkCold(t *testing.T, p Plan, c *Cold) {
 	}
 	for _, s := range starts {
 		l := s.Timeline
-		// Hearth's account fits into what the client saw.
-		if sum := l.Queue + l.Sandbox + l.Runtime + l.Code + l.Init + l.Handler + l.Settle; l.Sandbox <= 0 || l.Runtime <= 0 || sum > s.Latency {
+		// Hearth's account fits into what the client saw. A static binary may have
+		// spoken before Hearth's own thread was back from the exec: its part is then 0.
+		if sum := l.Queue + l.Sandbox + l.Runtime + l.Code + l.Init + l.Handler + l.Settle; l.Sandbox <= 0 || l.Runtime < 0 || l.Runtime == 0 && c.Runtime != "go" || sum > s.Latency {
 			t.Errorf("%s: %v at the client, %v in %+v", c.Runtime, s.Latency, sum, l)
 		}
 	}
