@@ -70,11 +70,6 @@ func entrypointFailure(requestID, reason string) *pool.Failure {
 	return newFailure(pool.FailedExit, requestID, runtimeapi.TypeEntrypoint, reason)
 }
 
-// TimeoutOutcome is the outcome of an invocation that was killed at its limit.
-func TimeoutOutcome(requestID string, limit time.Duration) faas.Outcome {
-	return failureDocument(requestID, runtimeapi.TypeTimeout, timeoutReason(limit))
-}
-
 func timeoutReason(limit time.Duration) string {
 	return fmt.Sprintf("Task timed out after %.2f seconds", limit.Seconds())
 }
