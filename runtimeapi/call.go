@@ -1,6 +1,7 @@
 package runtimeapi
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 
@@ -19,7 +20,6 @@ const (
 	TypeResponseTooLarge = "Function.ResponseSizeTooLarge"
 	TypeExit             = "Runtime.ExitError"
 	TypeOutOfMemory      = "Runtime.OutOfMemory"
-	TypeTimeout          = "Sandbox.Timedout"
 	TypeEntrypoint       = "Runtime.InvalidEntrypoint"
 	TypeUnknown          = "Function.Unknown"
 )
@@ -32,6 +32,25 @@ const maxInFlight = 2048
 type call struct {
 	id       string
 	answered chan faas.Outcome // buffered by one; sent to at most once
+}
+
+// await waits for the outcome, until ctx ends, when it calls giveUp, or until gone
+// is closed. An outcome that is there by then counts.
+func (c *call) await(ctx context.Context, gone <-chan struct{}, giveUp func()) (faas.Outcome, error) {
+	select {
+	case out := <-c.answered:
+		return out, nil
+	case <-ctx.Done():
+		giveUp()
+		return faas.Outcome{}, context.Cause(ctx)
+	case <-gone:
+		select {
+		case out := <-c.answered:
+			return out, nil
+		default:
+			return faas.Outcome{}, ErrGone
+		}
+	}
 }
 
 // callTable holds the calls of a session by request id. Not safe for concurrent

@@ -148,24 +148,7 @@ func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 		}
 		return faas.Outcome{}, ErrGone
 	}
-	return s.await(ctx, c)
-}
-
-func (s *Frames) await(ctx context.Context, c *call) (faas.Outcome, error) {
-	select {
-	case out := <-c.answered:
-		return out, nil
-	case <-ctx.Done():
-		s.forget(c)
-		return faas.Outcome{}, context.Cause(ctx)
-	case <-s.gone:
-		select {
-		case out := <-c.answered:
-			return out, nil
-		default:
-			return faas.Outcome{}, ErrGone
-		}
-	}
+	return c.await(ctx, s.gone, func() { s.forget(c) })
 }
 
 // rawJSON is b where it is JSON, else nothing: a header is never broken by what

@@ -152,20 +152,7 @@ func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 	if err := s.offer(c); err != nil {
 		return faas.Outcome{}, err
 	}
-	select {
-	case out := <-c.answered:
-		return out, nil
-	case <-ctx.Done():
-		s.giveUp(c)
-		return faas.Outcome{}, context.Cause(ctx)
-	case <-s.gone:
-		select {
-		case out := <-c.answered:
-			return out, nil
-		default:
-			return faas.Outcome{}, ErrGone
-		}
-	}
+	return c.await(ctx, s.gone, func() { s.giveUp(c) })
 }
 
 // offer hands the call to the oldest parked poll, or queues it for the next.
