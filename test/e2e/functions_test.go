@@ -3,13 +3,10 @@ package e2e
 import (
 	"archive/zip"
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -60,30 +57,7 @@ var languages = []language{
 
 // installed returns the newest runtime of a family that the machine has.
 func installed(family string) func(*testing.T, *Server) string {
-	return func(t *testing.T, s *Server) string {
-		t.Helper()
-		out, err := s.Run(context.Background(), t, "runtimes", "--output", "json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var list []struct {
-			Name      string
-			Installed bool
-		}
-		if err := json.Unmarshal(out, &list); err != nil {
-			t.Fatalf("hearth runtimes: %v in %s", err, out)
-		}
-		at := slices.IndexFunc(list, func(r struct {
-			Name      string
-			Installed bool
-		}) bool {
-			return r.Installed && strings.HasPrefix(r.Name, family)
-		})
-		if at < 0 {
-			t.Fatalf("this machine has no %s runtime: %s", family, out)
-		}
-		return list[at].Name
-	}
+	return func(t *testing.T, s *Server) string { return s.Newest(t, family) }
 }
 
 // pack makes a zip of executable files.

@@ -2,7 +2,6 @@ package hostile
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"os"
 	"slices"
@@ -63,8 +62,8 @@ func newStage(t *testing.T, args ...string) *stage {
 func languages(t *testing.T, s *e2e.Server) []language {
 	t.Helper()
 	found := []language{
-		{name: "node", runtime: newest(t, s, "nodejs"), handler: "index.handler"},
-		{name: "python", runtime: newest(t, s, "python"), handler: "app.handler"},
+		{name: "node", runtime: s.Newest(t, "nodejs"), handler: "index.handler"},
+		{name: "python", runtime: s.Newest(t, "python"), handler: "app.handler"},
 	}
 	for i := range found {
 		l := &found[i]
@@ -74,29 +73,6 @@ func languages(t *testing.T, s *e2e.Server) []language {
 		}
 	}
 	return found
-}
-
-// newest is the newest runtime of a family that this machine has.
-func newest(t *testing.T, s *e2e.Server, family string) string {
-	t.Helper()
-	out, err := s.Run(context.Background(), t, "runtimes", "--output", "json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []struct {
-		Name      string
-		Installed bool
-	}
-	if err := json.Unmarshal(out, &list); err != nil {
-		t.Fatalf("hearth runtimes: %v in %s", err, out)
-	}
-	for _, r := range list {
-		if r.Installed && strings.HasPrefix(r.Name, family) {
-			return r.Name
-		}
-	}
-	t.Fatalf("this machine has no %s runtime: %s", family, out)
-	return ""
 }
 
 // neighbour is a function that is called again and again in one instance. Its

@@ -3,8 +3,6 @@ package soak
 import (
 	"archive/zip"
 	"bytes"
-	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -29,10 +27,10 @@ func languages(t *testing.T, s *e2e.Server) []language {
 	node, python, bootstrap := read(t, "node/index.mjs"), read(t, "python/app.py"), read(t, "provided/bootstrap")
 	with := func(source, code string) string { return strings.Replace(source, "CODE", code, 1) }
 	return []language{
-		{"node", newest(t, s, "nodejs"), "index.handler", func(code string) map[string]string {
+		{"node", s.Newest(t, "nodejs"), "index.handler", func(code string) map[string]string {
 			return map[string]string{"index.mjs": with(node, code)}
 		}},
-		{"python", newest(t, s, "python"), "app.handler", func(code string) map[string]string {
+		{"python", s.Newest(t, "python"), "app.handler", func(code string) map[string]string {
 			return map[string]string{"app.py": with(python, code)}
 		}},
 		{"provided", "provided.al2023", "bootstrap", func(code string) map[string]string {
@@ -60,29 +58,6 @@ func raceBinary(t *testing.T, dir string) string {
 		t.Fatalf("build the binary: %v\n%s", err, out)
 	}
 	return path
-}
-
-// newest is the newest runtime of a family that this machine has.
-func newest(t *testing.T, s *e2e.Server, family string) string {
-	t.Helper()
-	out, err := s.Run(context.Background(), t, "runtimes", "--output", "json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var list []struct {
-		Name      string
-		Installed bool
-	}
-	if err := json.Unmarshal(out, &list); err != nil {
-		t.Fatalf("hearth runtimes: %v in %s", err, out)
-	}
-	for _, r := range list {
-		if r.Installed && strings.HasPrefix(r.Name, family) {
-			return r.Name
-		}
-	}
-	t.Fatalf("this machine has no %s runtime: %s", family, out)
-	return ""
 }
 
 // pack makes a zip of executable files.
