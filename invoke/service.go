@@ -85,7 +85,7 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if err := callable(version); err != nil {
 		return nil, err
 	}
-	lease, err := s.quota.Admit(version)
+	lease, err := s.quota.Admit(version, quota.Synchronous)
 	if err != nil {
 		return nil, err
 	}

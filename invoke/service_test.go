@@ -270,7 +270,7 @@ func TestPlatformErrorsAreNoFunctionErrors(t *testing.T) {
 // full is a quota without room.
 type full struct{ quota.Unlimited }
 
-func (full) Admit(*faas.Version) (quota.Lease, error) {
+func (full) Admit(*faas.Version, quota.Kind) (quota.Lease, error) {
 	return nil, faas.Errorf(faas.CodeThrottled, "account", "Rate exceeded")
 }
 

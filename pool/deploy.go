@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // retiredGrace is how long an empty pool of a retired revision is kept, for calls
@@ -55,7 +56,7 @@ func (p *pool) startAhead() *start {
 	if p.closing || p.retiring || p.ready+p.starting > 0 {
 		return nil
 	}
-	lease, err := p.mayStartLocked()
+	lease, err := p.mayStartLocked(quota.Ahead)
 	if err != nil {
 		p.pools.log.Info("no instance is started ahead of a deployment", "version", p.version.ID.String(), "err", err)
 		return nil

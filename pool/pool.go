@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // pool is the instances of one revision and the calls that wait for them.
@@ -197,7 +198,7 @@ func (p *pool) serveLocked(w *waiter, g grant) {
 // calls for which none may begin, the newest first.
 func (p *pool) stepLocked() {
 	for p.starting*p.limit < p.waiters.len {
-		lease, err := p.mayStartLocked()
+		lease, err := p.mayStartLocked(quota.ForCall)
 		if err == nil {
 			p.startLocked(lease, p.waiters.unsponsored())
 			continue

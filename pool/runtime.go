@@ -26,6 +26,10 @@ type Runtime interface {
 	// Ready lifts init's privileges: the CPU quota is set. Called once, after
 	// Init succeeded and before the first Invoke.
 	Ready() error
+	// Slots is how many invocations the runtime can hold at once now: at least 1
+	// when Init has returned, at most the version's InstanceConcurrency. It never
+	// falls; more is closed when it has risen.
+	Slots() (n int, more <-chan struct{})
 	// Invoke delivers one event and waits for its outcome. When ctx ends first
 	// its cause is returned and the runtime must be killed. A *Failure means that
 	// the runtime ended while it held the event.

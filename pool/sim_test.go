@@ -319,20 +319,28 @@ type gate struct {
 	leases int
 }
 
-func (g *gate) Admit(*faas.Version) (quota.Lease, error) { return g.grant(0) }
+func (g *gate) Admit(*faas.Version, quota.Kind) (quota.Lease, error) { return g.grant(0) }
 
 func (g *gate) Occupy(*faas.Version) (quota.Lease, error) { return g.grant(2) }
 
-func (g *gate) Start(*faas.Version) (quota.Lease, error) { return g.grant(5) }
+func (g *gate) Start(*faas.Version, quota.Purpose) (quota.StartLease, error) { return g.grant(5) }
 
-func (g *gate) grant(refusals int) (quota.Lease, error) {
+func (g *gate) Assume(*faas.Version) quota.Lease { return g.granted() }
+
+func (g *gate) Ceiling(*faas.Version) quota.Ceiling { return quota.Ceiling{} }
+
+func (g *gate) grant(refusals int) (quota.StartLease, error) {
 	if g.w.chance(refusals) {
 		return nil, faas.Errorf(faas.CodeThrottled, "test", "no")
 	}
+	return g.granted(), nil
+}
+
+func (g *gate) granted() *lease {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.leases++
-	return &lease{gate: g}, nil
+	return &lease{gate: g}
 }
 
 func (g *gate) out() int {
@@ -357,3 +365,5 @@ func (l *lease) Release() {
 }
 
 func (l *lease) Void() { l.Release() }
+
+func (l *lease) Again() error { return nil }

@@ -27,24 +27,24 @@ type start struct {
 	pool   *pool
 	number uint64
 	cold   faas.ColdReason
-	lease  quota.Lease   // passes to the instance
-	ended  chan struct{} // closed when the start has ended, well or not
+	lease  quota.StartLease // passes to the instance
+	ended  chan struct{}    // closed when the start has ended, well or not
 
 	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
 }
 
 // mayStartLocked says whether a start may begin now.
-func (p *pool) mayStartLocked() (quota.Lease, error) {
+func (p *pool) mayStartLocked(purpose quota.Purpose) (quota.StartLease, error) {
 	if p.killed {
 		return nil, shuttingDown()
 	}
 	if failure := p.failing.pausing(time.Now()); failure != nil {
 		return nil, initFailing(p.version, failure)
 	}
-	return p.pools.quota.Start(p.version)
+	return p.pools.quota.Start(p.version, purpose)
 }
 
-func (p *pool) startLocked(lease quota.Lease, sponsor *waiter) *start {
+func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter) *start {
 	p.starts++
 	s := &start{pool: p, number: p.starts, cold: p.history.reason(p.starting + p.ready),
 		lease: lease, ended: make(chan struct{}), sponsor: sponsor}

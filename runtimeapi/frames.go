@@ -38,8 +38,9 @@ type FramesOptions struct {
 // Frames is the Session with a managed runtime over the frame protocol. It owns
 // the connection and one goroutine that reads from it. Safe for concurrent use.
 type Frames struct {
-	conn  net.Conn
-	limit int
+	conn        net.Conn
+	limit       int
+	concurrency int // invocations that may be in flight
 
 	firstByte  atomic.Int64 // monotonic nanoseconds since created, 0 before
 	created    time.Time
@@ -60,14 +61,15 @@ type Frames struct {
 // waiting. It owns conn from then on. A failed write shows as ErrGone later.
 func NewFrames(conn net.Conn, opts FramesOptions) *Frames {
 	s := &Frames{
-		conn:       conn,
-		limit:      opts.MaxResponse,
-		created:    time.Now(),
-		ready:      make(chan struct{}),
-		gone:       make(chan struct{}),
-		readerDone: make(chan struct{}),
-		write:      make(chan struct{}, 1),
-		calls:      newCallTable(),
+		conn:        conn,
+		limit:       opts.MaxResponse,
+		concurrency: max(1, opts.Go.Concurrency),
+		created:     time.Now(),
+		ready:       make(chan struct{}),
+		gone:        make(chan struct{}),
+		readerDone:  make(chan struct{}),
+		write:       make(chan struct{}, 1),
+		calls:       newCallTable(),
 	}
 	if s.limit == 0 {
 		s.limit = MaxResponse
@@ -127,6 +129,10 @@ type invokeHeader struct {
 	Client    json.RawMessage `json:"client,omitempty"`
 	Cognito   json.RawMessage `json:"cognito,omitempty"`
 }
+
+// Slots implements Session: a managed runtime takes all its calls from the first
+// moment.
+func (s *Frames) Slots() (int, <-chan struct{}) { return s.concurrency, nil }
 
 // Invoke implements Session.
 func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {

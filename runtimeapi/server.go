@@ -26,10 +26,11 @@ type ServerOptions struct {
 // (2018-06-01) over HTTP. Several next polls may be parked at once; each takes
 // one event. Safe for concurrent use.
 type Server struct {
-	limit int
-	conns int
-	log   *slog.Logger
-	http  *http.Server
+	limit       int
+	conns       int
+	concurrency int // invocations that may be in flight
+	log         *slog.Logger
+	http        *http.Server
 
 	ready   chan struct{} // closed at the first next poll, or at an init error
 	gone    chan struct{} // closed by Close
@@ -72,13 +73,14 @@ type poll struct {
 // NewServer returns a Server that serves nothing yet.
 func NewServer(opts ServerOptions) *Server {
 	s := &Server{
-		limit: opts.MaxResponse,
-		conns: 64 + 2*max(1, opts.Concurrency),
-		log:   opts.Logger,
-		ready: make(chan struct{}),
-		gone:  make(chan struct{}),
-		calls: make(map[string]*served, 1),
-		idle:  make(chan struct{}, 1),
+		limit:       opts.MaxResponse,
+		concurrency: max(1, opts.Concurrency),
+		conns:       64 + 2*max(1, opts.Concurrency),
+		log:         opts.Logger,
+		ready:       make(chan struct{}),
+		gone:        make(chan struct{}),
+		calls:       make(map[string]*served, 1),
+		idle:        make(chan struct{}, 1),
 	}
 	if s.limit == 0 {
 		s.limit = MaxResponse
@@ -141,6 +143,9 @@ func (s *Server) Init(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Slots implements Session.
+func (s *Server) Slots() (int, <-chan struct{}) { return s.concurrency, nil }
 
 // Invoke implements Session.
 func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {

@@ -35,6 +35,9 @@ type Session interface {
 	// Init waits until the runtime is ready for its first invocation. An
 	// *InitError is the runtime's own; ErrGone where it ended before.
 	Init(ctx context.Context) error
+	// Slots is how many invocations the runtime can hold at once now; more is
+	// closed when it has risen, and nil where it never will.
+	Slots() (n int, more <-chan struct{})
 	// Invoke delivers one event and waits for its outcome, or until ctx ends (the
 	// answer, if one still comes, is then dropped) or the runtime is gone. The
 	// outcome may be a function error; the error return is never one. A response over

@@ -84,6 +84,9 @@ func (p *process) Init(ctx context.Context) error {
 	return err
 }
 
+// Slots implements pool.Runtime.
+func (p *process) Slots() (int, <-chan struct{}) { return p.session.Slots() }
+
 // Ready implements pool.Runtime.
 func (p *process) Ready() error { return harmless(p.box.SetCPU(p.milliCPU)) }
 

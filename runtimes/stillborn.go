@@ -23,6 +23,8 @@ var _ pool.Runtime = (*stillborn)(nil)
 
 func (s *stillborn) Init(context.Context) error { return entrypointFailure("", s.reason) }
 
+func (s *stillborn) Slots() (int, <-chan struct{}) { return 1, nil }
+
 func (s *stillborn) Ready() error { return nil }
 
 func (s *stillborn) Invoke(_ context.Context, event *faas.Event) (faas.Outcome, error) {

@@ -151,6 +151,11 @@ func (r *Runtime) Ready() error {
 	return r.script.ReadyErr
 }
 
+// Slots implements pool.Runtime.
+func (r *Runtime) Slots() (int, <-chan struct{}) {
+	return max(1, r.Version.Config.InstanceConcurrency), nil
+}
+
 // Invoke implements pool.Runtime.
 func (r *Runtime) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	if err := r.enter(event); err != nil {
