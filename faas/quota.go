@@ -93,3 +93,48 @@ func (p Provisioned) Peak() int {
 	}
 	return peak
 }
+
+// Provisioning is what the provisioned concurrency of one function rests on, as
+// it is at one moment.
+type Provisioning struct {
+	Function FunctionID
+	Configs  []Provisioned
+	// Routes says which versions the calls of each configured qualifier go to now.
+	// A qualifier that names nothing callable has none.
+	Routes map[string][]Route
+}
+
+// Route is a version and the share of calls, above 0 and at most 1, that goes to it.
+type Route struct {
+	Version *Version
+	Weight  float64
+}
+
+// ProvisionedCounts are the provisioned instances of one revision.
+type ProvisionedCounts struct {
+	Target    int // instances wanted
+	Allocated int // starting and ready, at most Target
+	Ready     int // initialised, busy or not
+	// Failure is why they cannot be started, after several failures in a row; nil
+	// while they are tried.
+	Failure error
+}
+
+// ProvisionedState is how far a provisioned concurrency is.
+type ProvisionedState string
+
+// The states of a provisioned concurrency.
+const (
+	ProvisionedInProgress ProvisionedState = "IN_PROGRESS"
+	ProvisionedReady      ProvisionedState = "READY"
+	ProvisionedFailed     ProvisionedState = "FAILED"
+)
+
+// ProvisionedStatus is what became of a Provisioned so far, in instances.
+type ProvisionedStatus struct {
+	Requested int              `json:"requested"` // wanted now: what is configured, scheduled or tracked
+	Allocated int              `json:"allocated"` // starting and ready
+	Available int              `json:"available"` // ready
+	State     ProvisionedState `json:"state"`
+	Reason    string           `json:"reason,omitempty"`
+}
