@@ -58,7 +58,7 @@ func (a *account) charge(b *bucket, u unit, n int) {
 	b.use[u] += n
 	a.held[u] += b.held(u) - before
 	free := a.free(u)
-	if free > 0 && a.want[u] > a.funded[u] || free < 0 && n > 0 {
+	if free < 0 || free > 0 && a.want[u] > a.funded[u] {
 		a.settle(u)
 	}
 }
