@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // Check returns what is wrong with the pools' bookkeeping, or nil. Quiet says
@@ -27,9 +28,19 @@ func (ps *Pools) Check(quiet bool) error {
 	}
 	ps.governor.mu.Lock()
 	defer ps.governor.mu.Unlock()
-	if quiet && (ps.governor.instances != instances || ps.governor.leaving != size{} || ps.governor.wanted != size{}) {
-		return fmt.Errorf("governor counts %d (leaving %v, wanted %v), there are %d instances",
-			ps.governor.instances, ps.governor.leaving, ps.governor.wanted, instances)
+	machine := ps.governor.machine
+	if quiet && (machine.used.instances != instances || machine.leaving != size{} || machine.wanted != size{}) {
+		return fmt.Errorf("governor counts %+v, there are %d instances", machine, instances)
+	}
+	var sum size
+	for id, own := range ps.governor.functions {
+		sum = sum.plus(own.used)
+		if (*own == budget{}) || quiet && (own.leaving != size{} || own.wanted != size{}) {
+			return fmt.Errorf("governor keeps %+v of %s", *own, id)
+		}
+	}
+	if sum != machine.used {
+		return fmt.Errorf("governor counts %v of the machine and %v of its functions", machine.used, sum)
 	}
 	return nil
 }
@@ -46,7 +57,9 @@ func (p *pool) check(quiet bool) error {
 			return fmt.Errorf("a stopped instance is listed")
 		case inst.state.life == Ready:
 			ready++
-			room += p.limit - inst.state.n
+			if _, free := p.pools.quota.(quota.Unlimited); free || inst.state.n > 0 {
+				room += p.limit - inst.state.n
+			}
 			if (inst.lease != nil) != (inst.state.n > 0) {
 				return fmt.Errorf("instance with n=%d has lease %v", inst.state.n, inst.lease)
 			}

@@ -60,7 +60,7 @@ func (i *instance) reap() {
 	close(i.stopped)
 	p.stepLocked()
 	p.mu.Unlock()
-	p.pools.governor.gone(p.version.Config.MemoryMB)
+	p.pools.governor.gone(p.version.ID.Function, p.version.Config.MemoryMB)
 }
 
 // watch takes the instance out of service when its runtime ends by itself.

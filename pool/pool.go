@@ -13,7 +13,8 @@ import (
 // pool is the instances of one revision and the calls that wait for them.
 //
 // Invariants, whenever the lock is free:
-//   - a call waits only while no instance has room for it;
+//   - a call waits only while no instance has room for it, or its quota refuses
+//     the idle one;
 //   - starts in progress × limit cover the calls that wait;
 //   - starting, held and the state of every instance add up.
 //
@@ -109,7 +110,7 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		return grant{}, shuttingDown()
 	}
 	inst, err := p.takeLocked()
-	if inst != nil || err != nil {
+	if inst != nil || err != nil && p.waiters.len >= p.coverLocked() {
 		p.mu.Unlock()
 		return grant{inst: inst}, err
 	}
@@ -120,73 +121,6 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 	return p.wait(ctx, w)
 }
 
-// wait waits for a grant, at most as long as one init and one invocation may take.
-// The sponsor of a start waits for its end, which its own limits bound: making
-// and killing sandboxes comes on top of them.
-func (p *pool) wait(ctx context.Context, w *waiter) (grant, error) {
-	timer := time.NewTimer(p.initTimeout() + p.version.Config.Timeout())
-	defer timer.Stop()
-	for patient := true; ; patient = false {
-		select {
-		case g := <-w.ready:
-			return g, g.err
-		case <-ctx.Done():
-			return p.leave(w, canceled(ctx, p.version))
-		case <-timer.C:
-			if !patient || !p.sponsors(w) {
-				return p.overdue(w)
-			}
-			timer.Reset(sponsorSlack)
-		}
-	}
-}
-
-func (p *pool) sponsors(w *waiter) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return w.sponsored != nil
-}
-
-// leave takes a waiter away. What it was given meanwhile goes to the next.
-func (p *pool) leave(w *waiter, why error) (grant, error) {
-	p.mu.Lock()
-	served := w.served
-	if !served {
-		p.withdrawLocked(w)
-	}
-	p.mu.Unlock()
-	if served {
-		if g := <-w.ready; g.inst != nil {
-			p.release(g.inst, g.failed != nil)
-		}
-	}
-	return grant{}, why
-}
-
-// overdue answers a waiter whose time is up: the starts that it waited for did
-// not end in time, which is the function's own fault. Every waiter is covered by one.
-func (p *pool) overdue(w *waiter) (grant, error) {
-	p.mu.Lock()
-	served := w.served
-	if !served {
-		p.withdrawLocked(w)
-	}
-	p.mu.Unlock()
-	if served {
-		g := <-w.ready
-		return g, g.err
-	}
-	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
-}
-
-func (p *pool) withdrawLocked(w *waiter) {
-	p.waiters.remove(w)
-	if w.sponsored != nil {
-		w.sponsored.sponsor = nil
-	}
-	p.emptyLocked()
-}
-
 // serveLocked gives a waiter its grant.
 func (p *pool) serveLocked(w *waiter, g grant) {
 	p.waiters.remove(w)
@@ -194,18 +128,35 @@ func (p *pool) serveLocked(w *waiter, g grant) {
 	p.emptyLocked()
 }
 
+// coverLocked is how many of the calls that wait will have room without another
+// start.
+func (p *pool) coverLocked() int { return p.starting * p.limit }
+
 // stepLocked begins starts until they cover the calls that wait, and refuses the
 // calls for which none may begin, the newest first.
 func (p *pool) stepLocked() {
-	for p.starting*p.limit < p.waiters.len {
+	p.matchLocked()
+	for p.coverLocked() < p.waiters.len {
 		lease, err := p.mayStartLocked(quota.ForCall)
 		if err == nil {
 			p.startLocked(lease, p.waiters.unsponsored())
 			continue
 		}
-		for p.starting*p.limit < p.waiters.len {
+		for p.coverLocked() < p.waiters.len {
 			p.serveLocked(p.waiters.tail, grant{err: err})
 		}
+	}
+}
+
+// matchLocked gives the calls that wait the room that there is: that of an idle
+// instance whose quota had refused it.
+func (p *pool) matchLocked() {
+	for p.waiters.head != nil {
+		inst, _ := p.takeLocked() // refused still: the call waits for its start
+		if inst == nil {
+			return
+		}
+		p.serveLocked(p.waiters.head, grant{inst: inst})
 	}
 }
 
@@ -288,7 +239,6 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 	}
 	inst.must(inst.state.drain(cause))
 	p.history.lost(cause)
-	p.pools.governor.leave(p.version.Config.MemoryMB)
 	if inst.state.n > 0 {
 		return false
 	}
@@ -302,6 +252,7 @@ func (p *pool) seizeLocked(inst *instance) bool {
 		return false
 	}
 	inst.reaped = true
+	p.pools.governor.leave(p.version.ID.Function, p.version.Config.MemoryMB)
 	p.endLeaseLocked(inst)
 	return true
 }
