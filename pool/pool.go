@@ -15,7 +15,8 @@ import (
 // Invariants, whenever the lock is free:
 //   - a call waits only while no instance has room for it, or its quota refuses
 //     the idle one;
-//   - starts in progress × limit cover the calls that wait;
+//   - starts in progress × limit and the slots that instances are trusted to get
+//     cover the calls that wait;
 //   - starting, held and the state of every instance add up.
 //
 // Every change ends in stepLocked, which restores the second. An instance that
@@ -28,10 +29,11 @@ type pool struct {
 	mu       sync.Mutex
 	all      map[*instance]struct{} // every instance that is not Stopped
 	idle     []*instance            // Ready and holding none; the newest idle last
-	busy     []*instance            // Ready and holding some; only with limit > 1
+	room     room                   // Ready, holding some, and with room for more
 	waiters  queue
 	starting int // starts in progress
 	ready    int // instances that are Ready
+	promised int // slots that instances are trusted to get soon
 	held     int // holds that were not released
 	starts   uint64
 	failing  backoff
@@ -71,30 +73,18 @@ func (p *pool) takeLocked() (*instance, error) {
 		}
 		refusal = err
 	}
-	if inst := p.fewestLocked(); inst != nil {
+	if inst := p.room.first(); inst != nil {
 		p.holdLocked(inst)
 		return inst, nil
 	}
 	return nil, refusal
 }
 
-// fewestLocked returns the busy instance with the fewest calls and room for one
-// more, of several the newest.
-func (p *pool) fewestLocked() *instance {
-	var best *instance
-	for _, inst := range slices.Backward(p.busy) {
-		if inst.state.n < p.limit && (best == nil || inst.state.n < best.state.n) {
-			best = inst
-		}
-	}
-	return best
-}
-
 func (p *pool) holdLocked(inst *instance) {
 	inst.must(inst.state.hold())
 	p.held++
-	if p.limit > 1 && inst.state.n == 1 {
-		p.busy = append(p.busy, inst)
+	if p.limit > 1 {
+		p.room.place(inst)
 	}
 }
 
@@ -114,7 +104,7 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		p.mu.Unlock()
 		return grant{inst: inst}, err
 	}
-	w := &waiter{ready: make(chan grant, 1)}
+	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
 	p.waiters.push(w)
 	p.stepLocked()
 	p.mu.Unlock()
@@ -130,7 +120,7 @@ func (p *pool) serveLocked(w *waiter, g grant) {
 
 // coverLocked is how many of the calls that wait will have room without another
 // start.
-func (p *pool) coverLocked() int { return p.starting * p.limit }
+func (p *pool) coverLocked() int { return p.starting*p.limit + p.promised }
 
 // stepLocked begins starts until they cover the calls that wait, and refuses the
 // calls for which none may begin, the newest first.
@@ -173,6 +163,9 @@ func (p *pool) release(inst *instance, failed bool) {
 	}
 	inst.must(inst.state.release())
 	p.held--
+	if p.limit > 1 {
+		p.room.place(inst)
+	}
 	reap := p.freedLocked(inst)
 	p.stepLocked()
 	p.emptyLocked()
@@ -188,9 +181,8 @@ func (p *pool) freedLocked(inst *instance) (reap bool) {
 	if inst.state.life != Ready {
 		return inst.state.n == 0 && p.seizeLocked(inst)
 	}
-	if w := p.waiters.head; w != nil {
-		inst.must(inst.state.hold())
-		p.held++
+	if w := p.waiters.head; w != nil && inst.state.n < inst.state.limit {
+		p.holdLocked(inst)
 		p.serveLocked(w, grant{inst: inst})
 		return false
 	}
@@ -210,7 +202,6 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 		return p.condemnLocked(inst, CauseDeploy)
 	}
 	p.endLeaseLocked(inst)
-	p.busy = without(p.busy, inst)
 	inst.idleSince = time.Now()
 	p.idle = append(p.idle, inst)
 	p.pools.idle.Add(1)
@@ -235,9 +226,12 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 		if inst.state.idle() {
 			p.unrestLocked(inst)
 		}
-		p.busy = without(p.busy, inst)
+		p.promiseLocked(inst, 0)
 	}
 	inst.must(inst.state.drain(cause))
+	if p.limit > 1 {
+		p.room.place(inst)
+	}
 	p.history.lost(cause)
 	if inst.state.n > 0 {
 		return false

@@ -200,6 +200,10 @@ func (s *start) platformError(err error) error {
 // finish hands the instance over, or tells the sponsor why there is none.
 func (s *start) finish(inst *instance, err error) {
 	p := s.pool
+	slots, more := 0, (<-chan struct{})(nil)
+	if err == nil {
+		slots, more = p.slotsOf(inst.runtime)
+	}
 	p.mu.Lock()
 	p.starting--
 	sponsor := s.sponsor
@@ -212,8 +216,8 @@ func (s *start) finish(inst *instance, err error) {
 	}
 	var reap bool
 	if err == nil {
-		reap = p.introduceLocked(inst, s)
-		p.pools.spawn(inst.watch)
+		reap = p.introduceLocked(inst, s, slots)
+		p.pools.spawn(func() { inst.watch(slots < p.limit, more) })
 	} else {
 		reap = p.failLocked(inst, sponsor, s, err)
 	}
@@ -226,16 +230,16 @@ func (s *start) finish(inst *instance, err error) {
 
 // introduceLocked makes a started instance Ready and gives it to the calls that
 // wait. It reports whether the instance is to be killed instead.
-func (p *pool) introduceLocked(inst *instance, s *start) (reap bool) {
+func (p *pool) introduceLocked(inst *instance, s *start, slots int) (reap bool) {
 	inst.must(inst.state.move(Ready))
 	inst.lease = s.lease
+	inst.cold, inst.readyAt = s.cold, time.Now()
+	inst.state.limit = slots
+	p.promiseLocked(inst, p.limit-slots)
 	p.ready++
 	p.history.begun = true
 	p.failing = backoff{}
-	for first := true; inst.state.n < p.limit && p.waiters.head != nil; first = false {
-		p.holdLocked(inst)
-		p.serveLocked(p.waiters.head, grant{inst: inst, cold: s.cold, first: first})
-	}
+	p.fillLocked(inst, true)
 	if inst.state.n > 0 {
 		return false
 	}

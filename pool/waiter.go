@@ -21,6 +21,7 @@ type grant struct {
 // by the lock of its pool.
 type waiter struct {
 	ready      chan grant // buffered for the one grant
+	since      time.Time  // when it began to wait
 	served     bool       // a grant was sent; the waiter is in no list any more
 	sponsored  *start     // the start that was begun for it, nil once it ended
 	prev, next *waiter
