@@ -41,6 +41,14 @@ type FunctionQuotas struct {
 	Use         FunctionUse   `json:"use"`
 }
 
+// LimitsRequest changes the limits of an account; what is nil stays.
+type LimitsRequest struct {
+	MemoryMB        *int `json:"memoryMB,omitempty"`
+	Executions      *int `json:"executions,omitempty"`
+	FunctionMaximum *int `json:"functionMaximum,omitempty"` // 0 is no limit
+	Expansion       *int `json:"expansion,omitempty"`       // 0 is no limit
+}
+
 func (a *API) routeQuotas() {
 	a.route("GET /hearth/v1/quotas", a.quotas)
 	a.route("PATCH /hearth/v1/quotas", a.putLimits)
@@ -61,11 +69,11 @@ func (a *API) putLimits(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var patch registry.AccountLimitsPatch
-	if err := decodeObject(body, "an account's limits", &patch); err != nil {
+	var in LimitsRequest
+	if err := decodeObject(body, "an account's limits", &in); err != nil {
 		return err
 	}
-	if _, err := a.Quotas.PutAccountLimits(r.Context(), a.scope(r), patch); err != nil {
+	if _, err := a.Quotas.PutAccountLimits(r.Context(), a.scope(r), registry.AccountLimitsPatch(in)); err != nil {
 		return err
 	}
 	return a.quotas(w, r)
