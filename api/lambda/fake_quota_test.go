@@ -62,7 +62,7 @@ func (q *fakeQuotas) PutReserved(_ context.Context, id faas.FunctionID, amount f
 	}
 	_, unreserved, _ := q.Unreserved(context.Background(), id.Scope)
 	if fit := unreserved + q.reserved[id].Value - faas.SharedExecutions; amount.Value > fit {
-		return faas.Errorf(faas.CodeInvalid, "reserved", "Of the account's %d executions %d can be reserved for this function.",
+		return faas.Errorf(faas.CodeInvalid, "unreserved.executions", "Of the account's %d executions %d can be reserved for this function.",
 			q.limits.Executions, fit)
 	}
 	q.reserved[id] = amount
@@ -82,6 +82,9 @@ func (q *fakeQuotas) PutProvisioned(_ context.Context, id faas.FunctionID, p faa
 	}
 	if v.ID.Number == faas.Latest {
 		return nil, faas.Errorf(faas.CodeInvalid, "qualifier", "Provisioned Concurrency Configs cannot be applied to unpublished function versions.")
+	}
+	if _, unreserved, _ := q.Unreserved(context.Background(), id.Scope); p.Amount.Value > unreserved-faas.SharedExecutions {
+		return nil, faas.Errorf(faas.CodeInvalid, "unreserved.executions", "%d executions are not reserved.", unreserved)
 	}
 	calls := max(v.Config.InstanceConcurrency, 1)
 	p.Instances, p.Modified = (p.Amount.Value+calls-1)/calls, fakeNow

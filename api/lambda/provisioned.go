@@ -38,7 +38,7 @@ func (h *Handler) putProvisioned(c *call, in *putProvisionedInput) (any, error) 
 		Qualifier: qualifier, Amount: faas.Amount{Unit: faas.UnitExecutions, Value: *in.ProvisionedConcurrentExecutions},
 	})
 	if err != nil {
-		return nil, wordAlias(err, id, qualifier)
+		return nil, wordAlias(wordFloor("ConcurrentExecutions", err), id, qualifier)
 	}
 	return &provisionedConfig{
 		RequestedProvisionedConcurrentExecutions: *in.ProvisionedConcurrentExecutions,

@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"errors"
 	"fmt"
 
 	"hearth/faas"
@@ -44,28 +45,20 @@ func (h *Handler) putFunctionConcurrency(c *call, in *putFunctionConcurrencyInpu
 	reserved := *in.ReservedConcurrentExecutions
 	err = h.quotas.PutReserved(c.ctx(), id, faas.Amount{Unit: faas.UnitExecutions, Value: reserved})
 	if err != nil {
-		return nil, h.wordFloor(c, id, reserved, err)
+		return nil, wordFloor("ReservedConcurrentExecutions", err)
 	}
 	return &concurrency{&reserved}, nil
 }
 
 // wordFloor puts Lambda's sentence, which tools compare, before the domain's where
-// a reservation was refused because too little would stay unreserved.
-func (h *Handler) wordFloor(c *call, id faas.FunctionID, reserved int, err error) error {
-	if !faas.IsCode(err, faas.CodeInvalid) {
+// something was refused because too few executions would stay unreserved.
+func wordFloor(what string, err error) error {
+	var e *faas.Error
+	if !errors.As(err, &e) || e.Code != faas.CodeInvalid || e.Subject != "unreserved.executions" {
 		return err
 	}
-	had, failed := h.reserved(c, id)
-	if failed != nil {
-		return err
-	}
-	_, unreserved, failed := h.quotas.Unreserved(c.ctx(), c.scope)
-	// Subtracted, not added: the number is the caller's and may be any.
-	if failed != nil || reserved-value(had) <= unreserved-faas.SharedExecutions {
-		return err
-	}
-	return parameterError(fmt.Sprintf("Specified ReservedConcurrentExecutions for function decreases account's "+
-		"UnreservedConcurrentExecution below its minimum value of [%d]. %s", faas.SharedExecutions, describe(err, "").message))
+	return parameterError(fmt.Sprintf("Specified %s for function decreases account's UnreservedConcurrentExecution "+
+		"below its minimum value of [%d]. %s", what, faas.SharedExecutions, e.Message))
 }
 
 func (h *Handler) getFunctionConcurrency(c *call, in *functionNameInput) (any, error) {

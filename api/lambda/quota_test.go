@@ -15,6 +15,7 @@ import (
 	"github.com/aws/smithy-go"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // What refuses decides the Reason, whatever the refusal is wrapped in; the machine
@@ -57,6 +58,25 @@ func TestThrottleReasons(t *testing.T) {
 				t.Errorf("%s: the message does not explain: %q", limit, body.Message)
 			}
 		}
+	}
+}
+
+// The quotas' own refusal for lack of unreserved executions is worded as Lambda
+// words it; other refusals of theirs are not.
+func TestFloorIsWordedAsLambdaDoes(t *testing.T) {
+	id := faas.FunctionID{Name: "f"}
+	settings := quota.Settings{Limits: faas.DefaultAccountLimits(), Functions: map[faas.FunctionID]quota.FunctionSettings{
+		id: {Reserved: &faas.Amount{Unit: faas.UnitExecutions, Value: 901}, MemoryMB: 128, Concurrency: 1}}}
+	const sentence = "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution below its minimum value of [100]. "
+	refusal := quota.Check(quota.Account{}, settings)
+	worded := describe(wordFloor("ReservedConcurrentExecutions", refusal), "")
+	if !strings.HasPrefix(worded.message, sentence) || !strings.Contains(worded.message, "1000 executions") || worded.name != "InvalidParameterValueException" {
+		t.Errorf("901 of 1000 executions: %+v", worded)
+	}
+	settings.Limits.Executions = 10_000
+	refusal = quota.Check(quota.Account{}, settings)
+	if worded = describe(wordFloor("ReservedConcurrentExecutions", refusal), ""); refusal == nil || strings.Contains(worded.message, "Specified") {
+		t.Errorf("too little memory: %v, worded %+v", refusal, worded)
 	}
 }
 
