@@ -39,7 +39,7 @@ var allowed = map[string][]string{
 	"pool":              {"faas", "metric", "quota"},
 	"pool/pooltest":     {"faas", "pool"},
 	"invoke":            {"faas", "metric", "pool", "quota"},
-	"registry":          {"faas", "engine"},
+	"registry":          {"faas", "engine", "quota"},
 	"api/lambda":        {"api/lambda", "faas", "invoke", "registry"},
 	"api/native":        {"faas", "invoke", "metric", "registry", "logs"},
 	"cmd/hearth":        {""},
