@@ -147,7 +147,7 @@ func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 	if err != nil {
 		return faas.Outcome{}, err
 	}
-	c := &call{id: event.RequestID, answered: make(chan faas.Outcome, 1)}
+	c := &call{id: event.RequestID, answered: make(chan answer, 1)}
 	if err := s.begin(c); err != nil {
 		return faas.Outcome{}, err
 	}
@@ -332,10 +332,10 @@ func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
 		close(s.ready)
 		return failed, nil
 	case state == serving && f.kind == frameResponse:
-		return state, s.answer(f.header, s.response(f))
-	case state == serving && f.kind == frameError:
+		return state, s.answer(f.header, answer{outcome: s.response(f)})
+	case state == serving && (f.kind == frameError || f.kind == frameCrash):
 		id, errorType, _ := strings.Cut(f.header, " ")
-		return state, s.answer(id, s.functionError(errorType, f))
+		return state, s.answer(id, answer{outcome: s.functionError(errorType, f), crashed: f.kind == frameCrash})
 	}
 	return state, fmt.Errorf("%w: frame %q in state %d", errProtocol, f.kind, state)
 }
@@ -356,7 +356,7 @@ func (s *Frames) functionError(errorType string, f frame) faas.Outcome {
 
 // answer hands an outcome to the call that waits for it. An id that is not this
 // session's own breaks it.
-func (s *Frames) answer(id string, out faas.Outcome) error {
+func (s *Frames) answer(id string, a answer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, known := s.calls.take(id)
@@ -364,7 +364,7 @@ func (s *Frames) answer(id string, out faas.Outcome) error {
 		return fmt.Errorf("%w: answer to an invocation that it does not hold", errProtocol)
 	}
 	if c != nil {
-		c.answered <- out
+		c.answered <- a
 	}
 	return nil
 }

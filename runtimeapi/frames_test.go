@@ -174,7 +174,7 @@ func TestFramesBroken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, p := newPeer(t, FramesOptions{})
 			s.mu.Lock()
-			held := &call{id: "held", answered: make(chan faas.Outcome, 1)}
+			held := &call{id: "held", answered: make(chan answer, 1)}
 			if err := s.calls.add(held); err != nil {
 				t.Error(err)
 			}
@@ -442,5 +442,34 @@ func BenchmarkFrames(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A runtime that crashes answers the invocation at fault; what it held besides
+// ends with its connection.
+func TestFramesCrash(t *testing.T) {
+	s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 2}})
+	p.start()
+	initialized(t, s)
+	errs := map[string]chan error{"culprit": make(chan error, 1), "beside": make(chan error, 1)}
+	for id, done := range errs {
+		go func() {
+			_, err := s.Invoke(deadline(t), event(id, ""))
+			done <- err
+		}()
+		p.receive()
+	}
+	p.send(frameCrash, "culprit TypeError", `{"errorMessage":"m"}`)
+	p.conn.Close()
+	want := faas.Outcome{Payload: []byte(`{"errorMessage":"m"}`), FunctionError: Unhandled, ErrorType: "TypeError"}
+	var crash *CrashError
+	if err := <-errs["culprit"]; !errors.As(err, &crash) || fmt.Sprint(crash.Outcome) != fmt.Sprint(want) {
+		t.Errorf("culprit: %v, want a crash with %+v", err, want)
+	}
+	if err := <-errs["beside"]; !errors.Is(err, ErrGone) {
+		t.Errorf("beside: %v, want ErrGone", err)
+	}
+	if s.Broken() {
+		t.Error("a crash counts as a breach of the protocol")
 	}
 }

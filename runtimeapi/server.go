@@ -156,7 +156,7 @@ func (s *Server) Slots() (int, <-chan struct{}) {
 // Invoke implements Session.
 func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	c := &served{
-		call:     call{id: event.RequestID, answered: make(chan faas.Outcome, 1)},
+		call:     call{id: event.RequestID, answered: make(chan answer, 1)},
 		event:    event,
 		released: make(chan struct{}),
 	}
