@@ -7,7 +7,6 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -53,37 +52,6 @@ func TestErrorsLeaveTheInstanceUsable(t *testing.T) {
 			}
 			if out, _, err := i.invoke(`{"good":1}`); err != nil || string(out.Payload) != `"fine"` {
 				t.Errorf("%s, %v", out.Payload, err)
-			}
-		}
-	})
-}
-
-// Several invocations in flight each see their own request id, in any order.
-func TestConcurrentInvocations(t *testing.T) {
-	onEach(t, func(t *testing.T, b *bench) {
-		for _, v := range []*faas.Version{
-			b.version(hostNode(t), "index.handler", js("exports.handler = async (e, c) => { await new Promise(r => setTimeout(r, e.ms)); console.log('is', c.awsRequestId); return c.awsRequestId }")),
-			b.version("python3.11", "index.handler", py("import time, logging\ndef handler(e, c):\n  time.sleep(e['ms'] / 1000)\n  logging.error('is ' + c.aws_request_id)\n  return c.aws_request_id")),
-		} {
-			v.Config.InstanceConcurrency = 8
-			i := b.start(v).ready()
-			var calls sync.WaitGroup
-			for n := range 8 {
-				calls.Go(func() {
-					id := fmt.Sprintf("parallel-%d", n)
-					e := &faas.Event{RequestID: id, Payload: fmt.Appendf(nil, `{"ms":%d}`, 200-20*n), Deadline: time.Now().Add(5 * time.Second)}
-					out, err := i.Invoke(t.Context(), e)
-					if err != nil || string(out.Payload) != `"`+id+`"` {
-						t.Errorf("%s: %s, %v", id, out.Payload, err)
-					}
-					i.Settle(&faas.Report{RequestID: id, Status: "success"}, false)
-				})
-			}
-			calls.Wait()
-			for n := range 8 {
-				if line := fmt.Sprintf("\tparallel-%d\t", n); !strings.Contains(i.log.String(), line) {
-					t.Errorf("no log line of %s", line)
-				}
 			}
 		}
 	})
