@@ -215,12 +215,12 @@ func TestTimeoutOfOne(t *testing.T) {
 			awaitSlots(t, i, 4)
 			var calls sync.WaitGroup
 			calls.Go(func() {
-				f := i.invokeAs("late", `{"do":"sleep","number":400}`, 100*time.Millisecond)
+				f := i.invokeAs("late", `{"do":"sleep","number":250}`, 80*time.Millisecond)
 				if !errors.Is(f.err, context.DeadlineExceeded) || !strings.Contains(f.tail, "late Task timed out") {
 					t.Errorf("late: %v\n%s", f.err, f.tail)
 				}
 			})
-			for k, ms := range []int{10, 800} { // ends before, and long after, the late answer
+			for k, ms := range []int{10, 450} { // ends before, and long after, the late answer
 				calls.Go(func() {
 					f := i.invokeAs(fmt.Sprint("good-", k), fmt.Sprintf(`{"do":"sleep","number":%d}`, ms), patience)
 					if f.err != nil || f.out.FunctionError != "" {
