@@ -8,9 +8,9 @@ import (
 )
 
 // Bounds of what can be set. They keep the account's record small and sums far
-// from overflowing.
+// from overflowing; quota.Check has narrower ones for some.
 const (
-	maxAmount       = 100_000_000
+	maxAmount       = 1 << 30
 	maxSchedules    = 20
 	maxScheduleName = 60
 	maxCron         = 128

@@ -10,6 +10,7 @@ import (
 )
 
 const (
+	notPublished   = "The function resource provided must be an alias or a published version."
 	unpublished    = "Provisioned Concurrency Configs cannot be applied to unpublished function versions."
 	aliasOfVersion = "Alias can't be used for Provisioned Concurrency configuration on an already Provisioned version"
 	versionOfAlias = "Version is pointed by a Provisioned Concurrency alias"
@@ -28,6 +29,9 @@ func (r *Registry) PutProvisioned(ctx context.Context, id faas.FunctionID, p faa
 		return nil, err
 	}
 	err := r.changeFunctionQuota(ctx, id, true, func(s *snapshot, q *functionQuota) error {
+		if p.Qualifier == "" || p.Qualifier == faas.Latest {
+			return faas.Errorf(faas.CodeInvalid, "qualifier", unpublished)
+		}
 		if err := s.checkQualifier(id, p.Qualifier); err != nil {
 			return err
 		}
@@ -218,7 +222,7 @@ func provisionedIn(unit faas.Unit, s quota.FunctionSettings) int {
 		if unit == faas.UnitMemoryMB {
 			sum += p.Instances * p.MemoryMB
 		} else {
-			sum += p.Instances * p.Concurrency
+			sum += p.Instances * max(p.Concurrency, 1)
 		}
 	}
 	return sum
@@ -238,11 +242,11 @@ func checkReserved(s quota.FunctionSettings) error {
 	return nil
 }
 
-// checkQualifier returns why a qualifier cannot have provisioned concurrency
-// whatever the amount, or nil.
+// checkQualifier returns why a qualifier names nothing that can have provisioned
+// concurrency, or nil.
 func (s *snapshot) checkQualifier(id faas.FunctionID, qualifier string) error {
 	if qualifier == "" || qualifier == faas.Latest {
-		return faas.Errorf(faas.CodeInvalid, "qualifier", unpublished)
+		return faas.Errorf(faas.CodeInvalid, "qualifier", notPublished)
 	}
 	if s.has(qualifier) {
 		return nil
@@ -266,13 +270,13 @@ func (s *snapshot) checkProvisionedOf(id faas.FunctionID, q *functionQuota, qual
 				return faas.Errorf(faas.CodeInvalid, "qualifier", unpublished)
 			}
 			if _, both := q.find(target); both {
-				return faas.Errorf(faas.CodeConflict, faas.FunctionARN(id, qualifier), "%s (%s)", aliasOfVersion, target)
+				return faas.Errorf(faas.CodeConflict, faas.FunctionARN(id, qualifier), "%s: delete that of version %s first.", aliasOfVersion, target)
 			}
 		}
 	}
 	for _, p := range q.Provisioned {
 		if a := s.aliases[p.Qualifier]; a != nil && pointsAt(*a, qualifier) {
-			return faas.Errorf(faas.CodeConflict, faas.FunctionARN(id, qualifier), "%s (%s)", versionOfAlias, p.Qualifier)
+			return faas.Errorf(faas.CodeConflict, faas.FunctionARN(id, qualifier), "%s: delete that of alias %s first.", versionOfAlias, p.Qualifier)
 		}
 	}
 	targets := s.targets(qualifier)
@@ -288,7 +292,7 @@ func wholeInstances(a faas.Amount, versions []*faas.Version) error {
 	if a.Unit != faas.UnitMemoryMB {
 		return nil
 	}
-	memory := versions[0].Config.MemoryMB
+	memory := max(versions[0].Config.MemoryMB, 1)
 	for _, v := range versions[1:] {
 		if v.Config.MemoryMB != memory {
 			return faas.Errorf(faas.CodeInvalid, "provisioned",
@@ -331,5 +335,6 @@ func (r *Registry) checkSize(id faas.FunctionID, s *snapshot, next *record) erro
 	if is.MemoryMB == was.MemoryMB {
 		field, change = "instanceConcurrency", fmt.Sprintf("Concurrency of %d for each instance in place of %d", is.InstanceConcurrency, was.InstanceConcurrency)
 	}
-	return faas.Errorf(faas.CodeInvalid, field, "%s does not fit the quotas. %s", change, messageOf(err))
+	return &faas.Error{Code: faas.CodeInvalid, Subject: field, Cause: err,
+		Message: fmt.Sprintf("%s does not fit the quotas: %s", change, messageOf(err))}
 }

@@ -73,12 +73,21 @@ func (r *Registry) PutAccountLimits(ctx context.Context, scope faas.Scope, patch
 		if patch == (AccountLimitsPatch{}) {
 			return false, nil
 		}
-		return true, checkSums(account, rec.settings(account, r.table.load))
+		return true, quota.Check(account, rec.settings(account, r.table.load))
 	})
 	if err != nil {
 		return faas.AccountLimits{}, err
 	}
 	return limits, nil
+}
+
+// Unreserved returns what functions without a reservation share: the scope's
+// account and region less its reservations and the provisioned concurrency
+// outside them.
+func (r *Registry) Unreserved(_ context.Context, scope faas.Scope) (memoryMB, executions int, err error) {
+	account := quota.AccountOf(scope)
+	shared := quota.Shared(r.quotas.load(account).record.settings(account, r.table.load))
+	return shared.MemoryMB, shared.Executions, nil
 }
 
 // FunctionQuota returns what was set for the function. The caller may change it.
@@ -125,9 +134,9 @@ func (r *Registry) PutReserved(ctx context.Context, id faas.FunctionID, amount f
 // DeleteReserved returns the function to the account's shared pool. It is no
 // error where nothing is reserved.
 func (r *Registry) DeleteReserved(ctx context.Context, id faas.FunctionID) error {
-	// The function's provisioned concurrency was part of the reservation and is
-	// charged to the account from now on.
-	return r.changeFunctionQuota(ctx, id, true, func(_ *snapshot, q *functionQuota) error {
+	// Never too much: what was set aside was at least the provisioned concurrency,
+	// which is all that is now.
+	return r.changeFunctionQuota(ctx, id, false, func(_ *snapshot, q *functionQuota) error {
 		q.Reserved = nil
 		return nil
 	})
@@ -136,8 +145,10 @@ func (r *Registry) DeleteReserved(ctx context.Context, id faas.FunctionID) error
 // PutFunctionMaximum sets how many instances the function may have without a
 // reservation; 0 is no limit, nil the account's.
 func (r *Registry) PutFunctionMaximum(ctx context.Context, id faas.FunctionID, n *int) error {
-	if n != nil && (*n < 0 || *n > maxAmount) {
-		return faas.Errorf(faas.CodeInvalid, "maximum", "The function maximum is 0 (no limit) to %d instances, not %d.", maxAmount, *n)
+	// The maximum is no part of the sums, so that it is checked by itself.
+	alone := quota.Settings{Limits: faas.DefaultAccountLimits(), Functions: map[faas.FunctionID]quota.FunctionSettings{id: {Maximum: n}}}
+	if err := quota.Check(quota.AccountOf(id.Scope), alone); err != nil {
+		return err
 	}
 	return r.changeFunctionQuota(ctx, id, false, func(_ *snapshot, q *functionQuota) error {
 		q.Maximum = copyOf(n)

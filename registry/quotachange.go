@@ -115,12 +115,15 @@ func (r *Registry) changeFunctionQuota(ctx context.Context, id faas.FunctionID, 
 	defer cancel()
 	account := quota.AccountOf(id.Scope)
 	return r.changeQuotas(ctx, account, func(rec *quotaRecord) (bool, error) {
+		old, dead, err := r.liveQuota(ctx, rec, id)
+		if err != nil {
+			return false, err
+		}
 		s := r.table.load(id)
 		if s == nil {
 			return false, noFunction(id, "")
 		}
 		q := &functionQuota{Incarnation: s.record.Incarnation}
-		old, dead := rec.live(id, s)
 		if old != nil {
 			*q = *old
 			q.Provisioned = slices.Clone(old.Provisioned)
@@ -133,7 +136,7 @@ func (r *Registry) changeFunctionQuota(ctx context.Context, id faas.FunctionID, 
 		}
 		rec.set(id, q)
 		if check {
-			return true, checkSums(account, rec.settings(account, r.table.load))
+			return true, quota.Check(account, rec.settings(account, r.table.load))
 		}
 		return true, nil
 	})
@@ -153,7 +156,7 @@ func (r *Registry) checkFits(id faas.FunctionID, s *snapshot, next *record) erro
 	if reflect.DeepEqual(s.quotaSettings(q), after.quotaSettings(q)) {
 		return nil
 	}
-	return checkSums(account, rec.settings(account, func(other faas.FunctionID) *snapshot {
+	return quota.Check(account, rec.settings(account, func(other faas.FunctionID) *snapshot {
 		if other == id {
 			return after
 		}
@@ -184,32 +187,44 @@ func (r *Registry) sweepQuota(ctx context.Context, id faas.FunctionID) {
 // account's turn.
 func (r *Registry) sweepFunction(ctx context.Context, id faas.FunctionID) error {
 	return r.changeQuotas(ctx, quota.AccountOf(id.Scope), func(rec *quotaRecord) (bool, error) {
-		return rec.sweep(id, r.table.load(id)), nil
+		return r.sweepDead(ctx, rec, id)
 	})
 }
 
-// recoverQuotas removes the quotas of what a crash left deleted half-way. Each
-// function is read from the engine first: another node may have made it after
-// the watch of functions had caught up.
+func (r *Registry) sweepDead(ctx context.Context, rec *quotaRecord, id faas.FunctionID) (swept bool, err error) {
+	left, dead, err := r.liveQuota(ctx, rec, id)
+	if err == nil && dead {
+		rec.set(id, left)
+	}
+	return dead, err
+}
+
+// liveQuota is rec.live of the function now. What seems dead is looked for in
+// the engine: another node may have made it, and the watch has not told us yet.
+func (r *Registry) liveQuota(ctx context.Context, rec *quotaRecord, id faas.FunctionID) (left *functionQuota, dead bool, err error) {
+	left, dead = rec.live(id, r.table.load(id))
+	if !dead {
+		return left, false, nil
+	}
+	if err := r.refresh(ctx, id); err != nil {
+		return nil, true, err
+	}
+	left, dead = rec.live(id, r.table.load(id))
+	return left, dead, nil
+}
+
+// recoverQuotas removes the quotas of what a crash left deleted half-way.
 func (r *Registry) recoverQuotas(ctx context.Context) error {
 	for _, account := range r.quotas.all() {
-		rec := r.quotas.load(account).record
-		var dead []faas.FunctionID
-		for _, id := range rec.ids(account) {
-			if _, is := rec.live(id, r.table.load(id)); is {
-				dead = append(dead, id)
+		err := r.changeQuotas(ctx, account, func(rec *quotaRecord) (changed bool, err error) {
+			for _, id := range rec.ids(account) {
+				swept, err := r.sweepDead(ctx, rec, id)
+				if err != nil {
+					return false, err
+				}
+				changed = changed || swept
 			}
-		}
-		for _, id := range dead {
-			if err := r.refresh(ctx, id); err != nil {
-				return err
-			}
-		}
-		err := r.changeQuotas(ctx, account, func(rec *quotaRecord) (swept bool, err error) {
-			for _, id := range dead {
-				swept = rec.sweep(id, r.table.load(id)) || swept
-			}
-			return swept, nil
+			return changed, nil
 		})
 		if err != nil {
 			return engineError("delete leftover quotas", err)

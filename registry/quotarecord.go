@@ -100,16 +100,6 @@ func (r *quotaRecord) live(id faas.FunctionID, s *snapshot) (left *functionQuota
 	return &c, true
 }
 
-// sweep removes what is dead of a function's entry, and reports whether there
-// was any.
-func (r *quotaRecord) sweep(id faas.FunctionID, s *snapshot) bool {
-	left, dead := r.live(id, s)
-	if dead {
-		r.set(id, left)
-	}
-	return dead
-}
-
 // ids returns the functions that the record has an entry of.
 func (r *quotaRecord) ids(account quota.Account) []faas.FunctionID {
 	ids := make([]faas.FunctionID, 0, len(r.Functions))

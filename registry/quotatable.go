@@ -131,17 +131,12 @@ func (s *snapshot) quotaSettings(q *functionQuota) quota.FunctionSettings {
 func (r *Registry) configure(account quota.Account) {
 	r.telling.Lock()
 	defer r.telling.Unlock()
-	if !r.loaded {
-		return
-	}
 	r.quota.Configure(account, r.quotas.load(account).record.settings(account, r.table.load))
 }
 
 // startTelling tells everything that was loaded, and every change from now on.
 func (r *Registry) startTelling() {
-	r.telling.Lock()
-	r.loaded = true
-	r.telling.Unlock()
+	r.loaded.Store(true)
 	for _, a := range r.quotas.all() {
 		r.configure(a)
 	}
@@ -149,6 +144,9 @@ func (r *Registry) startTelling() {
 
 // functionChanged tells those who depend on it that a function is another in memory.
 func (r *Registry) functionChanged(id faas.FunctionID) {
+	if !r.loaded.Load() {
+		return
+	}
 	if r.quotas.has(id) {
 		r.configure(quota.AccountOf(id.Scope))
 	}
@@ -158,7 +156,7 @@ func (r *Registry) functionChanged(id faas.FunctionID) {
 // putQuota applies a quota record, and tells those who depend on it.
 func (r *Registry) putQuota(account quota.Account, now storedQuota) {
 	functions, changed := r.quotas.put(account, now)
-	if !changed {
+	if !changed || !r.loaded.Load() {
 		return
 	}
 	r.configure(account)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/engine"
@@ -57,8 +58,8 @@ type Registry struct {
 	turns    [turnCount]chan struct{}    // a full channel is a turn that is taken
 	accounts [accountTurns]chan struct{} // likewise
 
-	telling sync.Mutex // held while Quota is told
-	loaded  bool       // guarded by telling: Quota and Changed are told from now on
+	telling sync.Mutex  // held while Quota is told
+	loaded  atomic.Bool // Quota and Changed are told from now on
 
 	activations *worklist[faas.FunctionID]
 	collection  *worklist[string]

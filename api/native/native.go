@@ -68,7 +68,7 @@ func New(o Options) *API {
 	a.route("DELETE /hearth/v1/functions/{name}", a.remove)
 	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
 	a.route("GET /hearth/v1/logs", a.logs)
-	if a.Quotas != nil {
+	if a.Quotas != nil && a.QuotaUse != nil && a.Provisioning != nil {
 		a.routeQuotas()
 	}
 	if a.Invocations != nil {
