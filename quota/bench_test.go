@@ -90,3 +90,18 @@ func BenchmarkStartVoid(b *testing.B) {
 		lease.Void()
 	}
 }
+
+// BenchmarkFilling has a hundred reservations, of which the last is not whole: what
+// is assumed is taken from it and what is released goes to it.
+func BenchmarkFilling(b *testing.B) {
+	al, v := busy(b)
+	s := quota.Settings{Limits: faas.AccountLimits{Executions: 1000, MemoryMB: 64_000}, Functions: map[faas.FunctionID]quota.FunctionSettings{}}
+	for i := range 100 {
+		s.Functions[functionID("reserved-"+strconv.Itoa(i))] = quota.FunctionSettings{Reserved: &faas.Amount{Unit: faas.UnitExecutions, Value: 5}, MemoryMB: 128, Concurrency: 1}
+	}
+	al.Configure(account, s)
+	b.ReportAllocs()
+	for b.Loop() {
+		al.Assume(v).Release()
+	}
+}

@@ -30,7 +30,7 @@ func TestWanted(t *testing.T) {
 		{"and all of it", quota.Demand{Backlog: 100, HeadAge: 20 * s, Duration: s, Concurrency: 1, Cap: 1000}, 100},
 		{"what was not enough is doubled", quota.Demand{Backlog: 100, HeadAge: 20 * s, Duration: time.Millisecond, Instances: 6, Concurrency: 1, Cap: 1000}, 12},
 		{"no recent duration", quota.Demand{Backlog: 100, Concurrency: 1, Cap: 1000}, 10},
-		{"absurd numbers", quota.Demand{Backlog: math.MaxInt, HeadAge: math.MaxInt64, Duration: math.MaxInt64, Instances: math.MaxInt, Concurrency: 1, Cap: math.MaxInt}, 1 << 60},
+		{"absurd numbers", quota.Demand{Backlog: math.MaxInt, HeadAge: math.MaxInt64, Duration: math.MaxInt64, Instances: math.MaxInt, Concurrency: 1, Cap: math.MaxInt}, 1 << 40},
 		{"and below 0", quota.Demand{Backlog: 5, HeadAge: math.MinInt64, Duration: math.MinInt64, Instances: math.MinInt, Concurrency: math.MinInt, Cap: 3}, 1},
 	} {
 		if got := quota.Wanted(c.d); got != c.want {
