@@ -9,6 +9,7 @@ import (
 	"hearth/code"
 	"hearth/faas"
 	"hearth/logs"
+	"hearth/metric/prom"
 	"hearth/pool"
 	"hearth/quota"
 	"hearth/runtimes"
@@ -105,4 +106,11 @@ func (q quotaUse) Usage(scope faas.Scope) native.Usage {
 		out.Functions[f.Function] = use
 	}
 	return out
+}
+
+type accountUse struct{ allocator *quota.Allocator }
+
+func (q accountUse) Use(account, region string) prom.Use {
+	u := q.allocator.Usage(quota.Account{ID: account, Region: region})
+	return prom.Use{Limits: u.Limits, MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts}
 }

@@ -19,6 +19,8 @@ import (
 	"hearth/engine/nats"
 	"hearth/invoke"
 	"hearth/logs"
+	"hearth/metric"
+	"hearth/metric/prom"
 	"hearth/pool"
 	"hearth/quota"
 	"hearth/registry"
@@ -36,6 +38,7 @@ type server struct {
 	code      *code.Store
 	logs      *logs.Store
 	isolation *isolation
+	metrics   *metric.Registry
 	quota     *quota.Allocator
 	pools     *pool.Pools
 	registry  *registry.Registry
@@ -195,9 +198,11 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	if err != nil {
 		return err
 	}
+	s.metrics = metric.New()
+	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
+		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
@@ -209,10 +214,11 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		return err
 	}
 	s.opened("the registry", s.registry.Close)
-	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Logger: s.log})
+	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Metrics: s.metrics, Logger: s.log})
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota},
+		Invocations: s.invoke, Metrics: s.metrics,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
@@ -222,6 +228,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil
