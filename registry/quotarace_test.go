@@ -75,16 +75,17 @@ func TestMemoryAndReservationTakeTurns(t *testing.T) {
 func TestDeadQuotasStayDead(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		for name, c := range map[string]struct {
+			sweep         int // which write of remove is that of the quotas
 			remove, again step
 		}{
-			"alias": {
+			"alias": {2,
 				func(ctx context.Context, r *registry.Registry) error { return r.DeleteAlias(ctx, fn("f"), "live") },
 				func(ctx context.Context, r *registry.Registry) error {
 					_, err := r.CreateAlias(ctx, faas.Alias{Function: fn("f"), Name: "live", Version: "1"})
 					return err
 				},
 			},
-			"function": {
+			"function": {4, // after the contents of two versions
 				func(ctx context.Context, r *registry.Registry) error { return r.Delete(ctx, fn("f"), "") },
 				func(ctx context.Context, r *registry.Registry) error {
 					if _, err := r.Create(ctx, createInput("f")); err != nil {
@@ -103,12 +104,12 @@ func TestDeadQuotasStayDead(t *testing.T) {
 				w, meta := crashWorld(t)
 				r := w.open(t)
 				defer func() { r.Close(context.Background()) }()
-				meta.arm(fault{at: 2})
+				meta.arm(fault{at: c.sweep})
 				if err := c.remove(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}
-				if !meta.tripped() {
-					t.Fatalf("%s: the test is void, nothing failed", name)
+				if e, err := w.meta.Get(t.Context(), "quota/"+account().String()); err != nil || !strings.Contains(string(e.Value), `"live"`) {
+					t.Fatalf("%s: the test is void, its quotas are gone: %s, %v", name, e.Value, err)
 				}
 				if restart {
 					r.Close(context.Background())
@@ -133,6 +134,42 @@ func TestDeadQuotasStayDead(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLaggingNodeDropsNothing has a node change quotas before it heard of the
+// alias that another node made and gave provisioned concurrency.
+func TestLaggingNodeDropsNothing(t *testing.T) {
+	w := newWorld()
+	a := w.open(t)
+	defer a.Close(context.Background())
+	in := createInput("f")
+	in.Publish = true
+	must(a.Create(t.Context(), in))(t)
+	until(t, "active", func() bool { return settled(a, fn("f")) })
+	late := &brokenWatch{Meta: w.meta, again: make(chan struct{})}
+	other := *w
+	other.meta, other.packages, other.quota = late, newShelf(), newBook()
+	b := other.open(t)
+	defer b.Close(context.Background())
+	until(t, "the watch broke", func() bool { return late.times.Load() > 1 })
+	must(a.CreateAlias(t.Context(), faas.Alias{Function: fn("f"), Name: "live", Version: "1"}))(t)
+	if err := put("live", instances(2))(t.Context(), a); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the node hears of quotas", func() bool { return other.quota.changes(fn("f")) > 0 })
+	if _, err := b.GetAlias(t.Context(), fn("f"), "live"); err == nil {
+		t.Error("the test is void, the node has heard of the alias")
+	}
+	if err := b.PutFunctionMaximum(t.Context(), fn("f"), n(5)); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "both changes are there", func() bool {
+		q, err := a.FunctionQuota(t.Context(), fn("f"))
+		return err == nil && q.Maximum != nil
+	})
+	if p := must(a.GetProvisioned(t.Context(), fn("f"), "live"))(t); p.Instances != 2 {
+		t.Errorf("%+v", p)
 	}
 }
 
