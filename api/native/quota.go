@@ -91,10 +91,7 @@ func (a *API) quotas(w http.ResponseWriter, r *http.Request) error {
 	}
 	usage := a.QuotaUse.Usage(scope)
 	out.Use = usage.Account
-	ids := slices.SortedFunc(maps.Keys(usage.Functions), func(x, y faas.FunctionID) int {
-		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
-	})
-	for _, id := range ids {
+	for _, id := range a.notable(scope, usage) {
 		f, err := a.describeQuota(ctx, id, usage.Functions[id])
 		if faas.IsCode(err, faas.CodeNotFound) { // deleted, and its last calls go on
 			f, err = FunctionQuotas{Namespace: id.Namespace, Name: id.Name, Use: usage.Functions[id]}, nil
@@ -106,6 +103,22 @@ func (a *API) quotas(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil
+}
+
+// notable returns the functions of an account that have a quota of their own or
+// use something, by name. A provisioned concurrency that wants nothing now, as
+// between two schedules, is not in the use.
+func (a *API) notable(scope faas.Scope, usage Usage) []faas.FunctionID {
+	ids := slices.Collect(maps.Keys(usage.Functions))
+	for _, p := range a.Quotas.AllProvisioning() {
+		if p.Function.Account == scope.Account && p.Function.Region == scope.Region {
+			ids = append(ids, p.Function)
+		}
+	}
+	slices.SortFunc(ids, func(x, y faas.FunctionID) int {
+		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
+	})
+	return slices.Compact(ids)
 }
 
 func (a *API) describeQuota(ctx context.Context, id faas.FunctionID, use FunctionUse) (FunctionQuotas, error) {
