@@ -65,12 +65,8 @@ func (a *API) routeQuotas() {
 }
 
 func (a *API) putLimits(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in LimitsRequest
-	if err := decodeObject(body, "an account's limits", &in); err != nil {
+	if err := readSettings(w, r, "an account's limits", &in); err != nil {
 		return err
 	}
 	if _, err := a.Quotas.PutAccountLimits(r.Context(), a.scope(r), registry.AccountLimitsPatch(in)); err != nil {
@@ -141,6 +137,15 @@ func (a *API) functionQuota(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// readSettings reads the body of a request that changes quotas.
+func readSettings(w http.ResponseWriter, r *http.Request, what string, into any) error {
+	body, err := readBody(w, r, maxSettings)
+	if err != nil {
+		return err
+	}
+	return decodeObject(body, what, into)
+}
+
 // amountIn is an amount as it is sent: what is left out must not pass for zero,
 // which switches a function off.
 type amountIn struct {
@@ -160,12 +165,8 @@ func (in amountIn) amount() (faas.Amount, error) {
 }
 
 func (a *API) putReserved(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in amountIn
-	if err := decodeObject(body, "a reservation", &in); err != nil {
+	if err := readSettings(w, r, "a reservation", &in); err != nil {
 		return err
 	}
 	amount, err := in.amount()
@@ -183,14 +184,10 @@ func (a *API) deleteReserved(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) putMaximum(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in struct {
 		Value *int `json:"value"`
 	}
-	if err := decodeObject(body, "a function's maximum", &in); err != nil {
+	if err := readSettings(w, r, "a function's maximum", &in); err != nil {
 		return err
 	}
 	if in.Value == nil {

@@ -295,3 +295,27 @@ func TestThrottleCarriesItsRefusal(t *testing.T) {
 		t.Errorf("an error of another kind has one: %s", w.Body)
 	}
 }
+
+// No body makes a server error, and none that is refused changes anything.
+func FuzzQuotaBodies(f *testing.F) {
+	for _, body := range []string{"", "{}", "null", `{"unit":"MB","value":1}`, `{"unit":null,"value":0}`, `{"value":1e99}`, `{"amount":{}}`,
+		`{"amount":{"unit":"instances","value":1},"schedules":[{"instances":-1}],"tracking":{"target":1e308}}`, `{"memoryMB":-1}`, "[]", `{"value":1}x`} {
+		for route := range quotaChanges {
+			f.Add(route, body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, route int, body string) {
+		if route < 0 || route >= len(quotaChanges) {
+			return
+		}
+		q := newQuotas()
+		method, path, _ := strings.Cut(quotaChanges[route], " ")
+		w := send(newQuotaAPI(q), method, path, body)
+		changed := q.functions["f"].Reserved != nil || q.functions["f"].Maximum != nil || len(q.provisioned["f"]) > 0 || q.limits != faas.DefaultAccountLimits()
+		if w.Code >= 500 || w.Code >= 300 && changed {
+			t.Errorf("%s with %q: %d %s, changed %v", quotaChanges[route], body, w.Code, w.Body, changed)
+		}
+	})
+}
+
+var quotaChanges = []string{"PATCH quotas", "PUT functions/f/quota/reserved", "PUT functions/f/quota/maximum", "PUT functions/f/provisioned/1"}
