@@ -17,6 +17,7 @@ type instance struct {
 	// Guarded by pool.mu.
 	state     state
 	lease     quota.Lease     // held while it starts or is busy
+	mark      quota.Lease     // held while it is a provisioned one; in place of lease
 	idleSince time.Time       // when it became idle
 	reaped    bool            // somebody kills it, or has
 	runtime   Runtime         // nil until it was started

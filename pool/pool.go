@@ -28,13 +28,14 @@ type pool struct {
 
 	mu       sync.Mutex
 	all      map[*instance]struct{} // every instance that is not Stopped
-	idle     []*instance            // Ready and holding none; the newest idle last
+	idle     []*instance            // Ready, ordinary and holding none; the newest idle last
 	room     room                   // Ready, holding some, and with room for more
 	waiters  queue
-	starting int // starts in progress
-	ready    int // instances that are Ready
-	promised int // slots that instances are trusted to get soon
-	held     int // holds that were not released
+	marks    marks // the provisioned ones
+	starting int   // starts in progress, but for those of provisioned instances
+	ready    int   // instances that are Ready
+	promised int   // slots that instances are trusted to get soon
+	held     int   // holds that were not released
 	starts   uint64
 	failing  backoff
 	history  history
@@ -56,18 +57,23 @@ func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool 
 	}
 }
 
-// takeLocked finds room on an instance that is there: the newest idle one, else,
-// above one call per instance, the one with the fewest. Nil where there is none.
+// takeLocked finds room on an instance that is there: the newest idle one, of the
+// provisioned ones first, else, above one call per instance, the one with the
+// fewest. Nil where there is none.
 func (p *pool) takeLocked() (*instance, error) {
+	if last := len(p.marks.idle) - 1; last >= 0 {
+		inst := p.marks.idle[last]
+		p.unrestLocked(inst)
+		p.holdLocked(inst)
+		return inst, nil
+	}
 	var refusal error
 	if last := len(p.idle) - 1; last >= 0 {
 		inst := p.idle[last]
 		lease, err := p.pools.quota.Occupy(p.version)
 		if err == nil {
 			inst.lease = lease
-			p.idle[last] = nil
-			p.idle = p.idle[:last]
-			p.pools.idle.Add(-1)
+			p.unrestLocked(inst)
 			p.holdLocked(inst)
 			return inst, nil
 		}
@@ -100,7 +106,7 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		return grant{}, shuttingDown()
 	}
 	inst, err := p.takeLocked()
-	if inst != nil || err != nil && p.waiters.len >= p.coverLocked() {
+	if inst != nil || err != nil && p.waiters.len >= p.hopeLocked() {
 		p.mu.Unlock()
 		return grant{inst: inst}, err
 	}
@@ -122,20 +128,28 @@ func (p *pool) serveLocked(w *waiter, g grant) {
 // start.
 func (p *pool) coverLocked() int { return p.starting*p.limit + p.promised }
 
+// hopeLocked is how many of them may have room at last: provisioned instances that
+// are on their way may take long, so a call counts on them only if it must.
+func (p *pool) hopeLocked() int { return p.coverLocked() + p.marks.preparing*p.limit }
+
 // stepLocked begins starts until they cover the calls that wait, and refuses the
-// calls for which none may begin, the newest first.
+// calls for which none may begin, the newest first. Then it sees to the
+// provisioned instances.
 func (p *pool) stepLocked() {
 	p.matchLocked()
 	for p.coverLocked() < p.waiters.len {
 		lease, err := p.mayStartLocked(quota.ForCall)
 		if err == nil {
-			p.startLocked(lease, p.waiters.unsponsored())
+			p.startLocked(lease, p.waiters.unsponsored(), false)
 			continue
 		}
-		for p.coverLocked() < p.waiters.len {
+		for p.hopeLocked() < p.waiters.len {
 			p.serveLocked(p.waiters.tail, grant{err: err})
 		}
+		p.waiters.hoping(err)
+		break
 	}
+	p.provideLocked()
 }
 
 // matchLocked gives the calls that wait the room that there is: that of an idle
@@ -203,13 +217,26 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 	}
 	p.endLeaseLocked(inst)
 	inst.idleSince = time.Now()
-	p.idle = append(p.idle, inst)
-	p.pools.idle.Add(1)
+	p.restingLocked(inst)
 	return false
 }
 
-// unrestLocked takes an instance from the idle stack, if it is there.
+// restingLocked puts an idle instance on the stack that is its own, in order.
+func (p *pool) restingLocked(inst *instance) {
+	if inst.mark != nil {
+		p.marks.idle = byAge(p.marks.idle, inst)
+		return
+	}
+	p.idle = byAge(p.idle, inst)
+	p.pools.idle.Add(1)
+}
+
+// unrestLocked takes an idle instance from its stack, if it is there.
 func (p *pool) unrestLocked(inst *instance) {
+	if inst.mark != nil {
+		p.marks.idle = without(p.marks.idle, inst)
+		return
+	}
 	before := len(p.idle)
 	p.idle = without(p.idle, inst)
 	p.pools.idle.Add(int64(len(p.idle) - before))
@@ -225,6 +252,9 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 		p.ready--
 		if inst.state.idle() {
 			p.unrestLocked(inst)
+		}
+		if inst.mark != nil {
+			p.loseMarkLocked(inst)
 		}
 		p.promiseLocked(inst, 0)
 	}
@@ -273,8 +303,21 @@ func (p *pool) initTimeout() time.Duration {
 	return defaultInitTimeout
 }
 
-// without removes one instance, keeping the order.
+// byAge adds an instance to an idle stack, which has the newest idle last.
+func byAge(list []*instance, inst *instance) []*instance {
+	i := len(list)
+	for i > 0 && list[i-1].idleSince.After(inst.idleSince) {
+		i--
+	}
+	return slices.Insert(list, i, inst)
+}
+
+// without removes one instance, keeping the order. The newest are looked at first.
 func without(list []*instance, inst *instance) []*instance {
+	if last := len(list) - 1; last >= 0 && list[last] == inst {
+		list[last] = nil
+		return list[:last]
+	}
 	if i := slices.Index(list, inst); i >= 0 {
 		return slices.Delete(list, i, i+1)
 	}

@@ -22,6 +22,10 @@ type Options struct {
 	// included; 0 is no bound.
 	MaxInstances int
 	MaxMemoryMB  int
+	// ProvisionedChanged is called when the provisioned instances of a version
+	// changed: Provisioned says how. It is called without locks, by one goroutine;
+	// several changes may be told as one. Nil tells nobody.
+	ProvisionedChanged func(faas.VersionID)
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -31,13 +35,14 @@ type Options struct {
 
 // Pools are the pools of all revisions on this machine. Safe for concurrent use.
 //
-// Lock order: Pools.mu, pool.mu, quota, governor. No lock is held while anything
+// Lock order: Pools.mu, pool.mu, quota, governor or changes. No lock is held while anything
 // outside these packages is called, but for the quota's gate.
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
 	keepAlive KeepAlive
 	governor  *governor
+	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -47,7 +52,7 @@ type Pools struct {
 	work   sync.WaitGroup // every goroutine of the pools
 
 	byRevision sync.Map     // key → *pool
-	idle       atomic.Int64 // idle instances of all pools, so that a full machine refuses without a search
+	idle       atomic.Int64 // idle ordinary instances of all pools, so that a full machine refuses without a search
 	illegal    atomic.Int64 // illegal moves seen: faults of this package
 
 	mu         sync.Mutex // guards making and removing pools, and what follows
@@ -71,6 +76,7 @@ func New(o Options) *Pools {
 		quota:     o.Quota,
 		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
@@ -88,6 +94,7 @@ func New(o Options) *Pools {
 	}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
 	ps.spawn(ps.reclaim)
+	ps.spawn(func() { ps.changes.run(ps.ctx.Done()) })
 	return ps
 }
 
@@ -175,8 +182,8 @@ func (ps *Pools) of(id faas.FunctionID) []*pool {
 	return slices.Clone(ps.byFunction[id])
 }
 
-// evict takes the oldest idle instance of some pools out of service, to make
-// room. The channel is closed when it is gone; nil where none is idle.
+// evict takes the oldest idle ordinary instance of some pools out of service, to
+// make room. The channel is closed when it is gone; nil where none is idle.
 func (ps *Pools) evict(among func() []*pool) <-chan struct{} {
 	for ps.idle.Load() > 0 {
 		var oldest *pool

@@ -90,7 +90,7 @@ func (p *pool) grow(inst *instance, slots int) {
 // to the calls that wait. Those that waited before it was Ready are cold; first
 // says that nobody has held it yet.
 func (p *pool) fillLocked(inst *instance, first bool) {
-	if inst.state.idle() && inst.lease == nil {
+	if inst.state.idle() && inst.lease == nil && inst.mark == nil {
 		return // whoever takes it asks the quota
 	}
 	for inst.state.n < inst.state.limit && p.waiters.head != nil {

@@ -24,11 +24,12 @@ const (
 // start is one start in progress. It goes to its end whatever becomes of the
 // call that it was begun for.
 type start struct {
-	pool   *pool
-	number uint64
-	cold   faas.ColdReason
-	lease  quota.StartLease // passes to the instance
-	ended  chan struct{}    // closed when the start has ended, well or not
+	pool        *pool
+	number      uint64
+	cold        faas.ColdReason
+	lease       quota.StartLease // passes to the instance
+	provisioned bool             // begun for a provisioned instance; no call is cold for it
+	ended       chan struct{}    // closed when the start has ended, well or not
 
 	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
 }
@@ -44,14 +45,19 @@ func (p *pool) mayStartLocked(purpose quota.Purpose) (quota.StartLease, error) {
 	return p.pools.quota.Start(p.version, purpose)
 }
 
-func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter) *start {
+func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter, provisioned bool) *start {
 	p.starts++
-	s := &start{pool: p, number: p.starts, cold: p.history.reason(p.starting + p.ready),
-		lease: lease, ended: make(chan struct{}), sponsor: sponsor}
-	if sponsor != nil {
-		sponsor.sponsored = s
+	s := &start{pool: p, number: p.starts, lease: lease, provisioned: provisioned,
+		ended: make(chan struct{}), sponsor: sponsor}
+	if provisioned {
+		p.marks.preparing++
+	} else {
+		s.cold = p.history.reason(p.starting + p.ready)
+		p.starting++
 	}
-	p.starting++
+	if sponsor != nil {
+		sponsor.sponsored, sponsor.refused = s, nil
+	}
 	p.pools.spawn(s.run)
 	return s
 }
@@ -62,7 +68,11 @@ func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter) *start {
 func (s *start) run() {
 	defer close(s.ended)
 	p := s.pool
-	inst, err := s.attempt(p.initTimeout())
+	limit := p.initTimeout()
+	if s.provisioned {
+		limit = max(limit, provisionedInitTimeout)
+	}
+	inst, err := s.attempt(limit)
 	if s.again(inst, err) {
 		inst.reap()
 		inst, err = s.attempt(p.version.Config.Timeout())
@@ -205,7 +215,12 @@ func (s *start) finish(inst *instance, err error) {
 		slots, more = p.slotsOf(inst.runtime)
 	}
 	p.mu.Lock()
-	p.starting--
+	marked := false
+	if s.provisioned {
+		marked = p.endedLocked(s)
+	} else {
+		p.starting--
+	}
 	sponsor := s.sponsor
 	s.sponsor = nil
 	if sponsor != nil {
@@ -216,7 +231,7 @@ func (s *start) finish(inst *instance, err error) {
 	}
 	var reap bool
 	if err == nil {
-		reap = p.introduceLocked(inst, s, slots)
+		reap = p.introduceLocked(inst, s, slots, marked)
 		p.pools.spawn(func() { inst.watch(slots < p.limit, more) })
 	} else {
 		reap = p.failLocked(inst, sponsor, s, err)
@@ -230,16 +245,21 @@ func (s *start) finish(inst *instance, err error) {
 
 // introduceLocked makes a started instance Ready and gives it to the calls that
 // wait. It reports whether the instance is to be killed instead.
-func (p *pool) introduceLocked(inst *instance, s *start, slots int) (reap bool) {
+func (p *pool) introduceLocked(inst *instance, s *start, slots int, marked bool) (reap bool) {
 	inst.must(inst.state.move(Ready))
-	inst.lease = s.lease
+	if marked {
+		p.markLocked(inst, s.lease)
+	} else {
+		inst.lease = s.lease
+	}
 	inst.cold, inst.readyAt = s.cold, time.Now()
 	inst.state.limit = slots
 	p.promiseLocked(inst, p.limit-slots)
 	p.ready++
 	p.history.begun = true
 	p.failing = backoff{}
-	p.fillLocked(inst, true)
+	p.marks.failed = 0
+	p.fillLocked(inst, !s.provisioned)
 	if inst.state.n > 0 {
 		return false
 	}
@@ -255,13 +275,18 @@ func (p *pool) failLocked(inst *instance, sponsor *waiter, s *start, err error) 
 	var failure *Failure
 	if !errors.As(err, &failure) {
 		s.lease.Void()
+		if s.provisioned {
+			p.pauseLocked(err)
+		}
 		if sponsor != nil {
 			p.serveLocked(sponsor, grant{err: err})
 		}
 		return reap
 	}
 	s.lease.Release()
-	p.failing.record(failure, s.number, p.starts, time.Now())
+	if p.failing.record(failure, s.number, p.starts, time.Now()) && p.marks.count() < p.marks.target {
+		p.marks.failed++
+	}
 	switch {
 	case sponsor == nil:
 		return reap

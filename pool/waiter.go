@@ -23,6 +23,7 @@ type waiter struct {
 	ready      chan grant // buffered for the one grant
 	since      time.Time  // when it began to wait
 	served     bool       // a grant was sent; the waiter is in no list any more
+	refused    error      // why no start was begun for it; it hopes for a provisioned instance
 	sponsored  *start     // the start that was begun for it, nil once it ended
 	prev, next *waiter
 }
@@ -67,6 +68,15 @@ func (q *queue) remove(w *waiter) {
 	}
 	w.prev, w.next = nil, nil
 	q.len--
+}
+
+// hoping notes why no start was begun for the waiters that have none.
+func (q *queue) hoping(refused error) {
+	for w := q.head; w != nil; w = w.next {
+		if w.sponsored == nil {
+			w.refused = refused
+		}
+	}
 }
 
 // unsponsored returns the first waiter for which no start was begun, or nil.
@@ -126,7 +136,7 @@ func (p *pool) leave(w *waiter, why error) (grant, error) {
 // not end in time, which is the function's own fault. Every waiter is covered by one.
 func (p *pool) overdue(w *waiter) (grant, error) {
 	p.mu.Lock()
-	served := w.served
+	served, refused := w.served, w.refused
 	if !served {
 		p.withdrawLocked(w)
 	}
@@ -134,6 +144,9 @@ func (p *pool) overdue(w *waiter) (grant, error) {
 	if served {
 		g := <-w.ready
 		return g, g.err
+	}
+	if refused != nil {
+		return grant{}, refused
 	}
 	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
 }

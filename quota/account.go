@@ -28,12 +28,12 @@ type account struct {
 	want       amount
 	funded     amount
 	held       amount
-	guarantees []*bucket // those that want something, the first in order first
-	turns      uint64    // handed out so far
+	guaranteed []*function // that want something set aside, in the order in which it was set or last raised
 	window     window
 	functions  map[faas.FunctionID]*function
-	sweepAt    int // number of functions at which the forgettable ones are dropped
-	misuses    int // leases that were ended twice
+	configured []*function // that the settings name
+	sweepAt    int         // number of functions at which the forgettable ones are dropped
+	misuses    int         // leases that were ended twice
 }
 
 // function is the counters of one function over all its versions.
@@ -41,6 +41,7 @@ type function struct {
 	id          faas.FunctionID
 	account     *account
 	settings    FunctionSettings
+	configured  bool // the settings name it
 	provisioned bucket
 	demand      bucket
 	instances   int // on demand: busy or starting
@@ -127,7 +128,7 @@ func (v *version) forgettable() bool {
 }
 
 func (f *function) forgettable() bool {
-	if f.settings.Reserved != nil || f.settings.Maximum != nil {
+	if f.configured {
 		return false
 	}
 	for _, v := range f.versions {
@@ -137,6 +138,9 @@ func (f *function) forgettable() bool {
 	}
 	return true
 }
+
+// buckets are in the order in which they are funded.
+func (f *function) buckets() []*bucket { return []*bucket{&f.provisioned, &f.demand} }
 
 // maximum is the most instances that the function may have busy, starting or
 // provisioned; 0 is any number.

@@ -31,7 +31,6 @@ type bucket struct {
 	want   amount // what is to be set aside
 	funded amount // what is set aside so far; at most want
 	use    amount // what was granted; above funded it comes out of the shared pool
-	turn   uint64 // when want was last raised: the order in which buckets are funded
 }
 
 // held is what the bucket keeps from everybody else.
@@ -75,20 +74,20 @@ func (a *account) fund(b *bucket, u unit, funded int) {
 // Where less than nothing is free, the last in order give back what they do not
 // use: no grant may then add to what is in use.
 func (a *account) settle(u unit) {
-	for _, b := range a.guarantees {
-		a.fund(b, u, max(b.funded[u], min(b.want[u], b.use[u]))) // held already
-	}
-	for _, b := range slices.Backward(a.guarantees) {
-		if a.free(u) >= 0 {
-			break
+	for _, f := range a.guaranteed {
+		for _, b := range f.buckets() { // what is in use is held already
+			a.fund(b, u, max(b.funded[u], min(b.want[u], b.use[u])))
 		}
-		unused := max(0, b.funded[u]-b.use[u])
-		a.fund(b, u, b.funded[u]-min(unused, -a.free(u)))
 	}
-	for _, b := range a.guarantees {
-		if a.free(u) <= 0 {
-			break
+	for i := len(a.guaranteed) - 1; i >= 0 && a.free(u) < 0; i-- {
+		for _, b := range slices.Backward(a.guaranteed[i].buckets()) {
+			unused := max(0, b.funded[u]-b.use[u])
+			a.fund(b, u, b.funded[u]-min(unused, max(0, -a.free(u))))
 		}
-		a.fund(b, u, b.funded[u]+min(b.want[u]-b.funded[u], a.free(u)))
+	}
+	for i := 0; i < len(a.guaranteed) && a.free(u) > 0; i++ {
+		for _, b := range a.guaranteed[i].buckets() {
+			a.fund(b, u, b.funded[u]+min(b.want[u]-b.funded[u], a.free(u)))
+		}
 	}
 }

@@ -13,22 +13,25 @@ import (
 // and nothing new is granted there until it is below. The settings are kept: they
 // must not be changed afterwards.
 func (al *Allocator) Configure(id Account, s Settings) {
+	// The order decides who is funded first of several that are new at once.
+	named := slices.SortedFunc(maps.Keys(s.Functions), compareFunctions)
 	a := al.account(id)
 	a.mu.Lock()
 	a.limitTo(s.Limits)
-	for id, f := range a.functions {
-		if _, set := s.Functions[id]; !set {
-			f.settings = FunctionSettings{}
+	for _, f := range a.configured {
+		if _, set := s.Functions[f.id]; !set {
+			f.settings, f.configured = FunctionSettings{}, false
+			a.reshape(f)
 		}
 	}
-	for id, settings := range s.Functions {
-		a.function(id).settings = settings
+	a.configured = make([]*function, len(named))
+	for i, id := range named {
+		f := a.function(id)
+		f.settings, f.configured = s.Functions[id], true
+		a.reshape(f)
+		a.configured[i] = f
 	}
-	// The order decides who is funded first of several that are new at once.
-	for _, id := range slices.SortedFunc(maps.Keys(a.functions), compareFunctions) {
-		a.reshape(a.functions[id])
-	}
-	a.order()
+	a.settleAll()
 	a.mu.Unlock()
 	a.signal()
 }
@@ -55,7 +58,7 @@ func (al *Allocator) Provision(id faas.FunctionID, targets map[string]Provision)
 		f.placed += max(v.target.Instances, v.marks)
 	}
 	a.reshape(f)
-	a.order()
+	a.settleAll()
 	a.mu.Unlock()
 	a.signal()
 }
@@ -80,11 +83,11 @@ func (a *account) reshape(f *function) {
 		if u == executions {
 			p.use[u], d.use[u] = provisioned, calls-provisioned
 		}
-		for _, b := range []*bucket{p, d} {
+		for _, b := range f.buckets() {
 			b.funded[u] = max(min(b.funded[u], b.want[u]), min(b.use[u], b.want[u]))
 		}
 		spare := held - p.held(u) - d.held(u)
-		for _, b := range []*bucket{p, d} {
+		for _, b := range f.buckets() {
 			add := max(0, min(spare, b.want[u]-b.funded[u]))
 			b.funded[u] += add
 			spare -= add
@@ -94,23 +97,17 @@ func (a *account) reshape(f *function) {
 		a.want[u] += p.want[u] + d.want[u] - want
 		raised = raised || p.want[u]+d.want[u] > want
 	}
+	place := slices.Index(a.guaranteed, f)
+	wants := f.provisioned.want != amount{} || f.demand.want != amount{}
+	if place >= 0 && (raised || !wants) {
+		a.guaranteed = slices.Delete(a.guaranteed, place, place+1)
+	}
 	if raised {
-		a.turns++
-		f.provisioned.turn, f.demand.turn = a.turns, a.turns
+		a.guaranteed = append(a.guaranteed, f)
 	}
 }
 
-// order lists the buckets that something is set aside for by turn, and funds them.
-func (a *account) order() {
-	a.guarantees = a.guarantees[:0]
-	for _, f := range a.functions {
-		for _, b := range []*bucket{&f.provisioned, &f.demand} {
-			if b.want != (amount{}) {
-				a.guarantees = append(a.guarantees, b)
-			}
-		}
-	}
-	slices.SortStableFunc(a.guarantees, func(x, y *bucket) int { return cmp.Compare(x.turn, y.turn) })
+func (a *account) settleAll() {
 	for u := range units {
 		a.settle(u)
 	}
@@ -139,13 +136,16 @@ func compareFunctions(x, y faas.FunctionID) int {
 }
 
 // most is where sums and products stay: far above every limit, far below overflow.
-const most = 1 << 60
+const most = 1 << 40
 
 func plus(x, y int) int { return min(x+y, most) }
 
-// times multiplies two numbers that are at least 0.
+// times multiplies; what is not above 0 counts as 0.
 func times(x, y int) int {
-	if x > 0 && y > most/x {
+	switch {
+	case x <= 0 || y <= 0:
+		return 0
+	case y > most/x:
 		return most
 	}
 	return x * y

@@ -105,8 +105,7 @@ func (f *function) refuseShared(b *bucket, u unit, n int) (refusal, bool) {
 	}
 	if f.settings.Reserved != nil && b.use[u]+n <= b.want[u] {
 		return refusal{limit: faas.LimitReserved, unit: u.name(), need: n, filling: true,
-			value: f.demand.funded[u] + f.provisioned.funded[u], use: f.demand.use[u] + f.provisioned.use[u],
-			whole: f.demand.want[u] + f.provisioned.want[u]}, true
+			value: b.funded[u], use: b.use[u], whole: b.want[u]}, true
 	}
 	return refusal{limit: limitOf(u), unit: u.name(), need: n, filling: b.use[u]+n <= b.want[u],
 		value: max(0, a.limit[u]-a.funded[u]), use: a.held[u] - a.funded[u], aside: a.funded[u], whole: a.limit[u]}, true

@@ -145,7 +145,8 @@ func (w *world) step() (what string, reconfigured bool) {
 }
 
 // same checks that the allocator did what the model says.
-func (w *world) same(err error, limit faas.Limit) bool {
+// Need is what was asked for in the unit of memory.
+func (w *world) same(err error, limit faas.Limit, need int) bool {
 	w.t.Helper()
 	w.named[limit]++
 	var r *faas.Refusal
@@ -158,6 +159,9 @@ func (w *world) same(err error, limit faas.Limit) bool {
 		w.t.Errorf("refused without a refusal: %v", err)
 	case r.Limit != limit:
 		w.t.Errorf("refused by %q, want %q: %v", r.Limit, limit, err)
+	case limit == faas.LimitOff:
+	case r.Unit == faas.UnitMemoryMB && r.Use+need <= r.Value, r.Unit != faas.UnitMemoryMB && r.Use < r.Value:
+		w.t.Errorf("the refusal's numbers refuse nothing: %v", err)
 	}
 	return false
 }
@@ -166,7 +170,7 @@ func (w *world) admit() string {
 	v, kind := w.version(), pick(w, quota.Synchronous, quota.Synchronous, quota.Asynchronous)
 	limit := w.model.refuseCall(v, kind)
 	lease, err := w.scene.Admit(v, kind)
-	if w.same(err, limit) {
+	if w.same(err, limit, v.Config.MemoryMB) {
 		c := &modelCall{v}
 		w.calls = append(w.calls, liveCall{lease, c})
 		w.model.calls = append(w.model.calls, c)
@@ -192,7 +196,7 @@ func (w *world) occupy() string {
 	v := w.version()
 	limit := w.model.refuseInstance(v)
 	lease, err := w.scene.Occupy(v)
-	if w.same(err, limit) {
+	if w.same(err, limit, v.Config.MemoryMB) {
 		w.add(liveInstance{lease: lease, model: &modelInstance{of: v}})
 		w.within(inMB)
 	}
@@ -223,7 +227,7 @@ func (w *world) start() string {
 		limit = w.model.refuseExpansion(w.scene.now, ahead)
 	}
 	lease, err := w.scene.Start(v, purpose)
-	if w.same(err, limit) {
+	if w.same(err, limit, v.Config.MemoryMB) {
 		i := liveInstance{lease: lease, start: lease, ahead: ahead, model: &modelInstance{of: v, mark: mark}}
 		if purpose != quota.Adopt {
 			i.begun = w.begin(ahead)
@@ -250,7 +254,7 @@ func (w *world) again() string {
 	}
 	limit := w.model.refuseExpansion(w.scene.now, i.ahead)
 	err := i.start.Again()
-	if w.same(err, limit) {
+	if w.same(err, limit, 0) {
 		i.begun = w.begin(i.ahead)
 	}
 	return fmt.Sprintf("again: %v", err)

@@ -1,7 +1,6 @@
 package quota
 
 import (
-	"maps"
 	"slices"
 	"strconv"
 
@@ -63,15 +62,23 @@ type VersionUsage struct {
 
 // Usage returns what the account uses now.
 func (al *Allocator) Usage(id Account) Usage {
-	a := al.account(id)
+	u := al.account(id).usage()
+	// Sorting many functions is slow; nothing waits for it here.
+	slices.SortFunc(u.Functions, func(x, y FunctionUsage) int { return compareFunctions(x.Function, y.Function) })
+	for _, f := range u.Functions {
+		slices.SortFunc(f.Versions, func(x, y VersionUsage) int { return compareVersions(x.Version, y.Version) })
+	}
+	return u
+}
+
+func (a *account) usage() Usage {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.window.expire(a.now())
-	u := Usage{Account: id, Limits: a.limits, Reserved: a.funded.share(), Misuses: a.misuses,
+	u := Usage{Account: a.id, Limits: a.limits, Functions: []FunctionUsage{}, Reserved: a.funded.share(), Misuses: a.misuses,
 		Free:   Share{Executions: max(0, a.free(executions)), MemoryMB: max(0, a.free(memory))},
 		Starts: a.window.starts.Len(), StartsAhead: a.window.ahead}
-	for _, id := range slices.SortedFunc(maps.Keys(a.functions), compareFunctions) {
-		f := a.functions[id]
+	for _, f := range a.functions {
 		if f.forgettable() {
 			continue
 		}
@@ -98,8 +105,8 @@ func (f *function) usage() FunctionUsage {
 		reserved := *r
 		u.Reserved = &reserved
 	}
-	for _, number := range slices.SortedFunc(maps.Keys(f.versions), compareVersions) {
-		if v := f.versions[number]; !v.forgettable() {
+	for number, v := range f.versions {
+		if !v.forgettable() {
 			u.Versions = append(u.Versions, VersionUsage{Version: number, InFlight: v.calls,
 				OnDemand: v.instances, Provisioned: v.target.Instances, Marked: v.marks})
 		}

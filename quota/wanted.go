@@ -43,7 +43,7 @@ func Wanted(d Demand) int {
 	slots := math.Ceil(float64(backlog) * float64(duration) / float64(left))
 	wanted := ceilDiv(int(min(slots, float64(backlog))), concurrency)
 	if d.HeadAge >= drainTime {
-		wanted = max(wanted, times(2, max(0, d.Instances)))
+		wanted = max(wanted, times(2, d.Instances))
 	}
 	return max(1, min(wanted, ceilDiv(backlog, concurrency), d.Cap))
 }

@@ -134,9 +134,9 @@ func (r *Registry) PutReserved(ctx context.Context, id faas.FunctionID, amount f
 // DeleteReserved returns the function to the account's shared pool. It is no
 // error where nothing is reserved.
 func (r *Registry) DeleteReserved(ctx context.Context, id faas.FunctionID) error {
-	// The function's provisioned concurrency was part of the reservation and is
-	// charged to the account from now on.
-	return r.changeFunctionQuota(ctx, id, true, func(_ *snapshot, q *functionQuota) error {
+	// Never too much: what was set aside was at least the provisioned concurrency,
+	// which is all that is now.
+	return r.changeFunctionQuota(ctx, id, false, func(_ *snapshot, q *functionQuota) error {
 		q.Reserved = nil
 		return nil
 	})
