@@ -70,6 +70,8 @@ var nodeRows = []row{
 		exit: true, error: "Error", want: `"errorMessage":"later"`, log: "Uncaught Exception"},
 	{name: "unhandled rejection", files: js("exports.handler = () => { Promise.reject(new Error('r')); return new Promise(r => setTimeout(r, 1000)) }"),
 		exit: true, error: "Runtime.UnhandledPromiseRejection", want: `"Error: r"`, log: "Unhandled Promise Rejection"},
+	{name: "uncaught exception, then exit", files: js("process.on('exit', () => console.log('last words')); exports.handler = () => { setTimeout(() => { throw new Error('later') }, 1); return new Promise(() => {}) }"),
+		exit: true, error: "Error", want: `"errorMessage":"later"`, log: "last words"},
 	{name: "exit 0", files: js("exports.handler = () => process.exit(0)"), exit: true, error: "Runtime.ExitError",
 		want: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: request-1 Error: Runtime exited without providing a reason"}`},
 	{name: "exit 3", files: js("exports.handler = () => process.exit(3)"), exit: true, error: "Runtime.ExitError",
