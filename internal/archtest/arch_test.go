@@ -35,6 +35,7 @@ var allowed = map[string][]string{
 	"runtimes":          {"faas", "sandbox", "runtimeapi", "runtimes", "pool"},
 	"quota":             {"faas"},
 	"pool":              {"faas", "quota"},
+	"provision":         {"faas", "quota", "internal/cron"},
 	"pool/pooltest":     {"faas", "pool"},
 	"invoke":            {"faas", "pool", "quota"},
 	"registry":          {"faas", "engine"},
