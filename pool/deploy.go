@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"hearth/faas"
@@ -101,5 +102,10 @@ func (ps *Pools) forget(p *pool, now time.Time) {
 	if p.retiring && idle && now.Sub(p.retired) >= retiredGrace {
 		p.gone = true
 		ps.byRevision.Delete(keyOf(p.version))
+		id := p.version.ID.Function
+		ps.byFunction[id] = slices.DeleteFunc(ps.byFunction[id], func(other *pool) bool { return other == p })
+		if len(ps.byFunction[id]) == 0 {
+			delete(ps.byFunction, id)
+		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // Check returns what is wrong with the pools' bookkeeping, or nil. Quiet says
@@ -27,9 +28,19 @@ func (ps *Pools) Check(quiet bool) error {
 	}
 	ps.governor.mu.Lock()
 	defer ps.governor.mu.Unlock()
-	if quiet && (ps.governor.instances != instances || ps.governor.leaving != size{} || ps.governor.wanted != size{}) {
-		return fmt.Errorf("governor counts %d (leaving %v, wanted %v), there are %d instances",
-			ps.governor.instances, ps.governor.leaving, ps.governor.wanted, instances)
+	machine := ps.governor.machine
+	if quiet && (machine.used.instances != instances || machine.leaving != size{} || machine.wanted != size{}) {
+		return fmt.Errorf("governor counts %+v, there are %d instances", machine, instances)
+	}
+	var sum size
+	for id, own := range ps.governor.functions {
+		sum = sum.plus(own.used)
+		if (*own == budget{}) || quiet && (own.leaving != size{} || own.wanted != size{}) {
+			return fmt.Errorf("governor keeps %+v of %s", *own, id)
+		}
+	}
+	if sum != machine.used {
+		return fmt.Errorf("governor counts %v of the machine and %v of its functions", machine.used, sum)
 	}
 	return nil
 }
@@ -37,7 +48,7 @@ func (ps *Pools) Check(quiet bool) error {
 func (p *pool) check(quiet bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ready, held, room := 0, 0, 0
+	ready, held, room, promised, listed := 0, 0, 0, 0, 0
 	for inst := range p.all {
 		switch {
 		case inst.state.n > p.limit:
@@ -46,12 +57,21 @@ func (p *pool) check(quiet bool) error {
 			return fmt.Errorf("a stopped instance is listed")
 		case inst.state.life == Ready:
 			ready++
-			room += p.limit - inst.state.n
+			if _, free := p.pools.quota.(quota.Unlimited); free || inst.state.n > 0 {
+				room += inst.state.limit - inst.state.n
+			}
 			if (inst.lease != nil) != (inst.state.n > 0) {
 				return fmt.Errorf("instance with n=%d has lease %v", inst.state.n, inst.lease)
 			}
 		}
 		held += inst.state.n
+		promised += inst.promised
+		if inst.room > 0 {
+			listed++
+		}
+		if roomy := p.limit > 1 && inst.state.life == Ready && inst.state.n > 0 && inst.state.n < inst.state.limit; roomy != (inst.room > 0) || roomy && inst.room != inst.state.n {
+			return fmt.Errorf("%s instance with n=%d of %d is in room %d", inst.state.life, inst.state.n, inst.state.limit, inst.room)
+		}
 	}
 	for i, inst := range p.idle {
 		if !inst.state.idle() {
@@ -68,13 +88,15 @@ func (p *pool) check(quiet bool) error {
 		return fmt.Errorf("held is %d, instances hold %d", p.held, held)
 	case p.waiters.len > 0 && room > 0:
 		return fmt.Errorf("%d wait while there is room for %d", p.waiters.len, room)
-	case p.waiters.len > p.starting*p.limit:
-		return fmt.Errorf("%d wait for %d starts", p.waiters.len, p.starting)
+	case promised != p.promised:
+		return fmt.Errorf("%d slots are promised, counted %d", p.promised, promised)
+	case p.waiters.len > p.coverLocked():
+		return fmt.Errorf("%d wait for %d starts and %d slots", p.waiters.len, p.starting, p.promised)
 	case (p.retiring || p.closing) && len(p.idle) > 0:
 		return fmt.Errorf("%d idle instances without a future", len(p.idle))
-	case quiet && (p.held != 0 || p.starting != 0 || p.waiters.len != 0 || len(p.busy) != 0 || len(p.all) != len(p.idle)):
+	case quiet && (p.held != 0 || p.starting != 0 || p.waiters.len != 0 || p.room.first() != nil || listed != 0 || len(p.all) != len(p.idle)):
 		return fmt.Errorf("at rest: held %d, starting %d, waiting %d, busy %d, all %d, idle %d",
-			p.held, p.starting, p.waiters.len, len(p.busy), len(p.all), len(p.idle))
+			p.held, p.starting, p.waiters.len, listed, len(p.all), len(p.idle))
 	}
 	return nil
 }

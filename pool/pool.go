@@ -13,8 +13,10 @@ import (
 // pool is the instances of one revision and the calls that wait for them.
 //
 // Invariants, whenever the lock is free:
-//   - a call waits only while no instance has room for it;
-//   - starts in progress × limit cover the calls that wait;
+//   - a call waits only while no instance has room for it, or its quota refuses
+//     the idle one;
+//   - starts in progress × limit and the slots that instances are trusted to get
+//     cover the calls that wait;
 //   - starting, held and the state of every instance add up.
 //
 // Every change ends in stepLocked, which restores the second. An instance that
@@ -27,10 +29,11 @@ type pool struct {
 	mu       sync.Mutex
 	all      map[*instance]struct{} // every instance that is not Stopped
 	idle     []*instance            // Ready and holding none; the newest idle last
-	busy     []*instance            // Ready and holding some; only with limit > 1
+	room     room                   // Ready, holding some, and with room for more
 	waiters  queue
 	starting int // starts in progress
 	ready    int // instances that are Ready
+	promised int // slots that instances are trusted to get soon
 	held     int // holds that were not released
 	starts   uint64
 	failing  backoff
@@ -70,30 +73,18 @@ func (p *pool) takeLocked() (*instance, error) {
 		}
 		refusal = err
 	}
-	if inst := p.fewestLocked(); inst != nil {
+	if inst := p.room.first(); inst != nil {
 		p.holdLocked(inst)
 		return inst, nil
 	}
 	return nil, refusal
 }
 
-// fewestLocked returns the busy instance with the fewest calls and room for one
-// more, of several the newest.
-func (p *pool) fewestLocked() *instance {
-	var best *instance
-	for _, inst := range slices.Backward(p.busy) {
-		if inst.state.n < p.limit && (best == nil || inst.state.n < best.state.n) {
-			best = inst
-		}
-	}
-	return best
-}
-
 func (p *pool) holdLocked(inst *instance) {
 	inst.must(inst.state.hold())
 	p.held++
-	if p.limit > 1 && inst.state.n == 1 {
-		p.busy = append(p.busy, inst)
+	if p.limit > 1 {
+		p.room.place(inst)
 	}
 }
 
@@ -109,82 +100,15 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		return grant{}, shuttingDown()
 	}
 	inst, err := p.takeLocked()
-	if inst != nil || err != nil {
+	if inst != nil || err != nil && p.waiters.len >= p.coverLocked() {
 		p.mu.Unlock()
 		return grant{inst: inst}, err
 	}
-	w := &waiter{ready: make(chan grant, 1)}
+	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
 	p.waiters.push(w)
 	p.stepLocked()
 	p.mu.Unlock()
 	return p.wait(ctx, w)
-}
-
-// wait waits for a grant, at most as long as one init and one invocation may take.
-// The sponsor of a start waits for its end, which its own limits bound: making
-// and killing sandboxes comes on top of them.
-func (p *pool) wait(ctx context.Context, w *waiter) (grant, error) {
-	timer := time.NewTimer(p.initTimeout() + p.version.Config.Timeout())
-	defer timer.Stop()
-	for patient := true; ; patient = false {
-		select {
-		case g := <-w.ready:
-			return g, g.err
-		case <-ctx.Done():
-			return p.leave(w, canceled(ctx, p.version))
-		case <-timer.C:
-			if !patient || !p.sponsors(w) {
-				return p.overdue(w)
-			}
-			timer.Reset(sponsorSlack)
-		}
-	}
-}
-
-func (p *pool) sponsors(w *waiter) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return w.sponsored != nil
-}
-
-// leave takes a waiter away. What it was given meanwhile goes to the next.
-func (p *pool) leave(w *waiter, why error) (grant, error) {
-	p.mu.Lock()
-	served := w.served
-	if !served {
-		p.withdrawLocked(w)
-	}
-	p.mu.Unlock()
-	if served {
-		if g := <-w.ready; g.inst != nil {
-			p.release(g.inst, g.failed != nil)
-		}
-	}
-	return grant{}, why
-}
-
-// overdue answers a waiter whose time is up: the starts that it waited for did
-// not end in time, which is the function's own fault. Every waiter is covered by one.
-func (p *pool) overdue(w *waiter) (grant, error) {
-	p.mu.Lock()
-	served := w.served
-	if !served {
-		p.withdrawLocked(w)
-	}
-	p.mu.Unlock()
-	if served {
-		g := <-w.ready
-		return g, g.err
-	}
-	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
-}
-
-func (p *pool) withdrawLocked(w *waiter) {
-	p.waiters.remove(w)
-	if w.sponsored != nil {
-		w.sponsored.sponsor = nil
-	}
-	p.emptyLocked()
 }
 
 // serveLocked gives a waiter its grant.
@@ -194,18 +118,35 @@ func (p *pool) serveLocked(w *waiter, g grant) {
 	p.emptyLocked()
 }
 
+// coverLocked is how many of the calls that wait will have room without another
+// start.
+func (p *pool) coverLocked() int { return p.starting*p.limit + p.promised }
+
 // stepLocked begins starts until they cover the calls that wait, and refuses the
 // calls for which none may begin, the newest first.
 func (p *pool) stepLocked() {
-	for p.starting*p.limit < p.waiters.len {
+	p.matchLocked()
+	for p.coverLocked() < p.waiters.len {
 		lease, err := p.mayStartLocked(quota.ForCall)
 		if err == nil {
 			p.startLocked(lease, p.waiters.unsponsored())
 			continue
 		}
-		for p.starting*p.limit < p.waiters.len {
+		for p.coverLocked() < p.waiters.len {
 			p.serveLocked(p.waiters.tail, grant{err: err})
 		}
+	}
+}
+
+// matchLocked gives the calls that wait the room that there is: that of an idle
+// instance whose quota had refused it.
+func (p *pool) matchLocked() {
+	for p.waiters.head != nil {
+		inst, _ := p.takeLocked() // refused still: the call waits for its start
+		if inst == nil {
+			return
+		}
+		p.serveLocked(p.waiters.head, grant{inst: inst})
 	}
 }
 
@@ -222,6 +163,9 @@ func (p *pool) release(inst *instance, failed bool) {
 	}
 	inst.must(inst.state.release())
 	p.held--
+	if p.limit > 1 {
+		p.room.place(inst)
+	}
 	reap := p.freedLocked(inst)
 	p.stepLocked()
 	p.emptyLocked()
@@ -237,9 +181,8 @@ func (p *pool) freedLocked(inst *instance) (reap bool) {
 	if inst.state.life != Ready {
 		return inst.state.n == 0 && p.seizeLocked(inst)
 	}
-	if w := p.waiters.head; w != nil {
-		inst.must(inst.state.hold())
-		p.held++
+	if w := p.waiters.head; w != nil && inst.state.n < inst.state.limit {
+		p.holdLocked(inst)
 		p.serveLocked(w, grant{inst: inst})
 		return false
 	}
@@ -259,7 +202,6 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 		return p.condemnLocked(inst, CauseDeploy)
 	}
 	p.endLeaseLocked(inst)
-	p.busy = without(p.busy, inst)
 	inst.idleSince = time.Now()
 	p.idle = append(p.idle, inst)
 	p.pools.idle.Add(1)
@@ -284,11 +226,13 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 		if inst.state.idle() {
 			p.unrestLocked(inst)
 		}
-		p.busy = without(p.busy, inst)
+		p.promiseLocked(inst, 0)
 	}
 	inst.must(inst.state.drain(cause))
+	if p.limit > 1 {
+		p.room.place(inst)
+	}
 	p.history.lost(cause)
-	p.pools.governor.leave(p.version.Config.MemoryMB)
 	if inst.state.n > 0 {
 		return false
 	}
@@ -302,6 +246,7 @@ func (p *pool) seizeLocked(inst *instance) bool {
 		return false
 	}
 	inst.reaped = true
+	p.pools.governor.leave(p.version.ID.Function, p.version.Config.MemoryMB)
 	p.endLeaseLocked(inst)
 	return true
 }

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -49,8 +50,9 @@ type Pools struct {
 	idle       atomic.Int64 // idle instances of all pools, so that a full machine refuses without a search
 	illegal    atomic.Int64 // illegal moves seen: faults of this package
 
-	mu      sync.Mutex // guards making and removing pools
-	closing bool
+	mu         sync.Mutex // guards making and removing pools, and what follows
+	byFunction map[faas.FunctionID][]*pool
+	closing    bool
 }
 
 // key names a revision. The version is part of it, so that no mistake about
@@ -72,6 +74,8 @@ func New(o Options) *Pools {
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
+
+		byFunction: make(map[faas.FunctionID][]*pool),
 	}
 	if ps.quota == nil {
 		ps.quota = quota.Unlimited{}
@@ -117,7 +121,7 @@ func (ps *Pools) pool(version *faas.Version) *pool {
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return ps.makeLocked(version, ps.origin(version))
+	return ps.makeLocked(version, ps.originLocked(version))
 }
 
 func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool {
@@ -129,14 +133,16 @@ func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool
 	p.closing = ps.closing
 	p.killed = ps.ctx.Err() != nil
 	ps.byRevision.Store(k, p)
+	id := version.ID.Function
+	ps.byFunction[id] = append(ps.byFunction[id], p)
 	return p
 }
 
-// origin says what the first start of a revision is put down to. What happened
+// originLocked says what the first start of a revision is put down to. What happened
 // before this process began is not known: a version that is older than it is
 // taken to have run.
-func (ps *Pools) origin(version *faas.Version) faas.ColdReason {
-	for _, p := range ps.list() {
+func (ps *Pools) originLocked(version *faas.Version) faas.ColdReason {
+	for _, p := range ps.byFunction[version.ID.Function] {
 		if p.version.ID == version.ID && p.hasRun() {
 			return faas.ColdDeploy
 		}
@@ -162,13 +168,20 @@ func (ps *Pools) list() []*pool {
 	return all
 }
 
-// evict takes the oldest idle instance of any function out of service, to make
+// of returns the pools of one function.
+func (ps *Pools) of(id faas.FunctionID) []*pool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return slices.Clone(ps.byFunction[id])
+}
+
+// evict takes the oldest idle instance of some pools out of service, to make
 // room. The channel is closed when it is gone; nil where none is idle.
-func (ps *Pools) evict() <-chan struct{} {
+func (ps *Pools) evict(among func() []*pool) <-chan struct{} {
 	for ps.idle.Load() > 0 {
 		var oldest *pool
 		var since time.Time
-		for _, p := range ps.list() {
+		for _, p := range among() {
 			if t, ok := p.oldestIdle(); ok && (oldest == nil || t.Before(since)) {
 				oldest, since = p, t
 			}

@@ -38,7 +38,7 @@ var allowed = map[string][]string{
 	"provision":         {"faas", "quota", "internal/cron"},
 	"pool/pooltest":     {"faas", "pool"},
 	"invoke":            {"faas", "pool", "quota"},
-	"registry":          {"faas", "engine"},
+	"registry":          {"faas", "engine", "quota"},
 	"api/lambda":        {"api/lambda", "faas", "invoke", "registry"},
 	"api/native":        {"faas", "invoke", "registry", "logs"},
 	"cmd/hearth":        {""},
