@@ -92,14 +92,17 @@ func (c *caps) leaseLocked(v *faas.Version) *capLease {
 func (c *caps) Start(v *faas.Version, purpose quota.Purpose) (quota.StartLease, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if purpose == quota.ForProvisioned && c.marks[v.ID] >= c.targets[v.ID] {
+	mark := purpose == quota.ForProvisioned || purpose == quota.Adopt
+	if mark && c.marks[v.ID] >= c.targets[v.ID] {
 		return nil, refusal(faas.LimitMemory, faas.UnitInstances, c.targets[v.ID], c.marks[v.ID])
 	}
-	if err := c.expandLocked(); err != nil {
-		return nil, err
+	if purpose != quota.Adopt {
+		if err := c.expandLocked(); err != nil {
+			return nil, err
+		}
 	}
 	c.purposes[purpose]++
-	if purpose != quota.ForProvisioned {
+	if !mark {
 		lease, err := c.grantLocked(v)
 		if err != nil {
 			c.began = c.began[:len(c.began)-1]

@@ -104,7 +104,7 @@ func (p *pool) provideLocked() {
 		last := len(p.idle) - 1
 		switch {
 		case last >= 0:
-			lease, err := p.pools.quota.Start(p.version, quota.ForProvisioned)
+			lease, err := p.pools.quota.Start(p.version, quota.Adopt)
 			if err != nil {
 				p.pauseLocked(err)
 				return

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 )
 
 // maxDeploy bounds the body of a deployment: a 50 MB zip in base64 and its settings.
@@ -28,6 +29,8 @@ type Options struct {
 	Quotas       Quotas
 	QuotaUse     QuotaUse
 	Provisioning Provisioning
+	Invocations  Invocations      // serves the route that explains a call; nil leaves it out
+	Metrics      *metric.Registry // serves top and metrics; nil leaves them out
 	Account      string
 	Region       string   // of requests that name none
 	Regions      []string // those served; empty is any
@@ -67,6 +70,13 @@ func New(o Options) *API {
 	a.route("GET /hearth/v1/logs", a.logs)
 	if a.Quotas != nil && a.QuotaUse != nil && a.Provisioning != nil {
 		a.routeQuotas()
+	}
+	if a.Invocations != nil {
+		a.route("GET /hearth/v1/invocations/{requestId}", a.explain)
+	}
+	if a.Metrics != nil {
+		a.route("GET /hearth/v1/top", a.top)
+		a.route("GET /hearth/v1/metrics", a.metrics)
 	}
 	a.route("/", func(http.ResponseWriter, *http.Request) error {
 		return faas.Errorf(faas.CodeNotFound, "path", "there is no such resource or method below /hearth/v1/")
