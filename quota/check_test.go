@@ -51,6 +51,7 @@ func TestCheck(t *testing.T) {
 		{"executions for which there is no memory", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, 100), MemoryMB: 1769, Concurrency: 1}, "unreserved.memoryMB", []string{"176900"}},
 		{"MB for which there are no executions", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 12_800), MemoryMB: 128, Concurrency: 10}, "unreserved.executions", []string{"1000"}},
 		{"less than one instance", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 200), MemoryMB: 256, Concurrency: 1}, "reserved", []string{"200", "256"}},
+		{"reserved MB of a function that has no version yet", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 512)}, "", nil},
 		{"switched off in MB", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 0), MemoryMB: 256, Concurrency: 1}, "", nil},
 		{"reserved below 0", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, -1)}, "reserved", nil},
 		{"reserved in no such unit", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitStarts, 5)}, "reserved", []string{"starts", "executions", "MB"}},
@@ -73,6 +74,7 @@ func TestCheck(t *testing.T) {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
 				}
+				inForce(t, settings)
 				return
 			}
 			var known *faas.Error
@@ -156,6 +158,11 @@ func inForce(t *testing.T, s quota.Settings) {
 	t.Helper()
 	al := quota.New(quota.Options{})
 	al.Configure(account, s)
+	if r := s.Functions[functionID("f")].Reserved; r != nil && r.Value > 0 {
+		if _, err := al.Admit(version("f", "1", 128, 1), quota.Synchronous); err != nil {
+			t.Errorf("reserved %s and nothing runs: %v", r, err)
+		}
+	}
 	for id, f := range s.Functions {
 		al.Provision(id, f.Provisioned)
 	}

@@ -73,6 +73,26 @@ func TestOrderOfNaming(t *testing.T) {
 	}
 }
 
+// TestOffIsCountedInWhatWasAskedFor: a reservation of 0 executions refuses an
+// instance too, and its use is in MB then.
+func TestOffIsCountedInWhatWasAskedFor(t *testing.T) {
+	s := newScene(t)
+	v := version("f", "1", 128, 1)
+	if _, err := s.runMany(v, 3); err != nil {
+		t.Fatal(err)
+	}
+	s.Provision(functionID("f"), map[string]quota.Provision{"1": {Instances: 2, MemoryMB: 128}})
+	s.reserve("f", faas.UnitExecutions, 0, 128)
+	_, err := s.Admit(v, quota.Synchronous)
+	if r := refused(t, err, faas.LimitOff, 0, 3); r.Unit != faas.UnitExecutions {
+		t.Errorf("in %s", r.Unit)
+	}
+	_, err = s.Occupy(v)
+	if r := refused(t, err, faas.LimitOff, 0, 384); r.Unit != faas.UnitMemoryMB {
+		t.Errorf("in %s", r.Unit)
+	}
+}
+
 // TestAdmitNamesNoInstanceLimitWhileThereIsRoom has an instance with free slots:
 // the function's maximum is no reason then.
 func TestAdmitNamesNoInstanceLimitWhileThereIsRoom(t *testing.T) {
