@@ -66,6 +66,7 @@ func (i *instance) reap() {
 	p.mu.Lock()
 	i.must(i.state.move(Stopped))
 	delete(p.all, i)
+	p.draining--
 	close(i.stopped)
 	p.stepLocked()
 	p.mu.Unlock()

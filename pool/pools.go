@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 	"hearth/quota"
 )
 
@@ -16,6 +17,8 @@ import (
 type Options struct {
 	Starter Starter    // required
 	Quota   quota.Gate // nil admits everything
+	// Metrics counts instances and calls; nil counts none.
+	Metrics *metric.Registry
 	// KeepAlive is the policy for idle instances; nil is DefaultKeepAlive.
 	KeepAlive KeepAlive
 	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
@@ -40,6 +43,7 @@ type Options struct {
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
+	metrics   *metric.Registry
 	keepAlive KeepAlive
 	governor  *governor
 	changes   *changes
@@ -74,6 +78,7 @@ func New(o Options) *Pools {
 	ps := &Pools{
 		starter:   o.Starter,
 		quota:     o.Quota,
+		metrics:   o.Metrics,
 		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
 		changes:   newChanges(o.ProvisionedChanged),

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/quota"
@@ -47,12 +48,13 @@ const simOps = 400
 
 // world is one simulation.
 type world struct {
-	t     *testing.T
-	seed  uint64
-	fake  *pooltest.Starter
-	gate  simGate
-	calm  bool // nothing fails and nobody hangs up
-	pools *pool.Pools
+	t       *testing.T
+	seed    uint64
+	fake    *pooltest.Starter
+	gate    simGate
+	calm    bool // nothing fails and nobody hangs up
+	pools   *pool.Pools
+	metrics *metric.Registry
 
 	mu       sync.Mutex // guards what follows: runtimes are scripted from other goroutines
 	rng      *rand.Rand
@@ -111,7 +113,8 @@ func newWorld(t *testing.T, seed uint64) *world {
 	default:
 		w.gate = newReal(ids, concurrency)
 	}
-	o := pool.Options{Starter: w.fake, Quota: w.gate, KeepAlive: pool.FixedKeepAlive(time.Minute)}
+	w.metrics = metric.New()
+	o := pool.Options{Starter: w.fake, Quota: w.gate, Metrics: w.metrics, KeepAlive: pool.FixedKeepAlive(time.Minute)}
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}
@@ -374,6 +377,9 @@ func (w *world) check(quiet bool) {
 	if err := w.pools.Check(quiet); err != nil {
 		w.t.Errorf("seed %d: %v", w.seed, err)
 	}
+	if err := w.pools.CheckMetrics(); err != nil {
+		w.t.Errorf("seed %d: %v", w.seed, err)
+	}
 	for _, r := range w.fake.Runtimes() {
 		if _, peak := r.Served(); peak > r.Version.Config.InstanceConcurrency {
 			w.t.Errorf("seed %d: an instance held %d of %d", w.seed, peak, r.Version.Config.InstanceConcurrency)
@@ -411,6 +417,12 @@ func (w *world) end() {
 	_ = w.pools.Close(ctx)
 	w.calls.Wait()
 	w.check(true)
+	for _, r := range w.metrics.Read() {
+		if r.Levels[metric.InFlight].Now != 0 || r.Levels[metric.Busy].Now != 0 || r.Levels[metric.Starting].Now != 0 || r.Levels[metric.Draining].Now != 0 {
+			w.t.Errorf("seed %d: at the end %+v is %+v", w.seed, r.Key, r.Levels)
+		}
+	}
+	w.metrics.Close()
 	if c, ok := w.gate.(*caps); ok && w.calm && c.purposes[quota.ForCall] > w.asked {
 		w.t.Errorf("seed %d: %d starts for %d calls", w.seed, c.purposes[quota.ForCall], w.asked)
 	}

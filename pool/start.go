@@ -272,6 +272,7 @@ func (p *pool) failLocked(inst *instance, sponsor *waiter, s *start, err error) 
 	if inst != nil {
 		reap = p.condemnLocked(inst, CauseInit)
 	}
+	p.mu.show() // before others can get what the lease gives back
 	var failure *Failure
 	if !errors.As(err, &failure) {
 		s.lease.Void()

@@ -184,8 +184,8 @@ func same(a, b *registry.Registry, id faas.FunctionID) bool {
 	return true
 }
 
-// brokenWatch ends the first watch as soon as it has caught up, and does not
-// let another begin before it is told.
+// brokenWatch ends the first watch of functions as soon as it has caught up, and
+// does not let another begin before it is told.
 type brokenWatch struct {
 	engine.Meta
 	again chan struct{}
@@ -193,6 +193,9 @@ type brokenWatch struct {
 }
 
 func (b *brokenWatch) Watch(ctx context.Context, prefix string, apply func(engine.Change) error) error {
+	if prefix != "function" {
+		return b.Meta.Watch(ctx, prefix, apply)
+	}
 	if b.times.Add(1) > 1 {
 		select {
 		case <-b.again:
@@ -261,7 +264,11 @@ func TestNewRefusesDamage(t *testing.T) {
 		"function/123456789012/us-east-1/default/g/record":    `{"format":99}`,
 		"function/123456789012/us-east-1/default/h/record":    `not json`,
 		"function/123456789012/us-east-1/default/h/version/1": `{}`,
-		"package/abc": `{}`,
+		"package/abc":                        `{}`,
+		"quota/123456789012/us-east-1":       `{"format":99}`,
+		"quota/123456789012/us-east-2":       `not json`,
+		"quota/123456789012/us-east-3":       `{"format":1,"functions":{"default/f":null}}`,
+		"quota/123456789012/us-east-4/extra": `{"format":1}`,
 	} {
 		w := newWorld()
 		if _, err := w.meta.Create(t.Context(), key, []byte(value)); err != nil {
