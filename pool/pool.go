@@ -252,26 +252,25 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 	if inst.state.life >= Draining {
 		return false
 	}
-	if inst.state.life == Ready {
-		p.ready--
-		if inst.state.idle() {
-			p.unrestLocked(inst)
-		}
-		if inst.mark != nil {
-			p.loseMarkLocked(inst)
-		}
-		p.promiseLocked(inst, 0)
-	}
+	ready, idle := inst.state.life == Ready, inst.state.idle()
 	inst.must(inst.state.drain(cause))
 	p.draining++
-	if p.limit > 1 {
+	p.history.lost(cause)
+	if ready {
+		p.ready--
+		p.promiseLocked(inst, 0)
 		p.room.place(inst)
 	}
-	p.history.lost(cause)
-	if inst.state.n > 0 {
-		return false
+	// The governor knows of an idle instance that it leaves before nobody finds it
+	// idle any more: a start that wants its room sees one or the other.
+	reap = inst.state.n == 0 && p.seizeLocked(inst)
+	if idle {
+		p.unrestLocked(inst)
 	}
-	return p.seizeLocked(inst)
+	if inst.mark != nil {
+		p.loseMarkLocked(inst)
+	}
+	return reap
 }
 
 // seizeLocked makes the caller the one who reaps the instance; false where there
