@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 		change(&l)
 		return l
 	}
-	minus := -1
+	minus, none := -1, 0
 	for _, c := range []struct {
 		name     string
 		limits   faas.AccountLimits
@@ -37,6 +37,13 @@ func TestCheck(t *testing.T) {
 		{"function maximum below 0", with(func(l *faas.AccountLimits) { l.FunctionMaximum = -1 }), quota.FunctionSettings{}, "functionMaximum", nil},
 		{"expansion below 0", with(func(l *faas.AccountLimits) { l.Expansion = -1 }), quota.FunctionSettings{}, "expansion", nil},
 		{"a maximum below 0", limits, quota.FunctionSettings{Maximum: &minus}, "maximum", []string{"-1"}},
+		{"a maximum of 0 is none", limits, quota.FunctionSettings{Maximum: &none}, "", nil},
+		{"versions of no sane size", limits, quota.FunctionSettings{MemoryMB: 1<<20 + 1}, "reserved", nil},
+		{"versions of no sane concurrency", limits, quota.FunctionSettings{Concurrency: 1<<16 + 1}, "reserved", nil},
+		{"exactly one instance", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 256), MemoryMB: 256, Concurrency: 1}, "", nil},
+		{"provisioned by a schedule that is 0 now", limits, quota.FunctionSettings{Provisioned: map[string]quota.Provision{"1": {Concurrency: 1}}}, "", nil},
+		{"provisioned of no sane size", limits, quota.FunctionSettings{Provisioned: map[string]quota.Provision{"1": {Instances: 1, MemoryMB: 1<<20 + 1}}}, "provisioned", nil},
+		{"provisioned of no sane concurrency", limits, quota.FunctionSettings{Provisioned: map[string]quota.Provision{"1": {Instances: 1, Concurrency: 1<<16 + 1}}}, "provisioned", nil},
 		{"all but the floor", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, 900), MemoryMB: 128, Concurrency: 1}, "", nil},
 		{"one more than that", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, 901), MemoryMB: 64, Concurrency: 1}, "unreserved.executions", []string{"1000 executions", "100 always", "at most 900", "901", "1 too many"}},
 		{"all but the floor in MB", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 115_200), MemoryMB: 128, Concurrency: 1}, "", nil},

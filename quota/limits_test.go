@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -488,5 +489,18 @@ func TestManyAtOnce(t *testing.T) {
 	s.quiet()
 	if u := s.Usage(account); u.Free != (quota.Share{Executions: 40, MemoryMB: 5120}) {
 		t.Errorf("something is left: %+v", u)
+	}
+}
+
+// TestProvisionOfManyVersions: no target is forgotten while others are set.
+func TestProvisionOfManyVersions(t *testing.T) {
+	s := newScene(t)
+	targets := map[string]quota.Provision{}
+	for i := range 40 {
+		targets[strconv.Itoa(i+1)] = quota.Provision{Instances: 1, MemoryMB: 128, Concurrency: 1}
+	}
+	s.Provision(functionID("f"), targets)
+	if got := s.Usage(account).Functions[0]; got.Instances != 40 || len(got.Versions) != 40 || got.Wanted.MemoryMB != 40*128 {
+		t.Errorf("40 versions with a target are %d instances of %d versions, %d MB", got.Instances, len(got.Versions), got.Wanted.MemoryMB)
 	}
 }
