@@ -107,10 +107,12 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		p.mu.Unlock()
 		return grant{}, shuttingDown()
 	}
-	inst, err := p.takeLocked()
-	if inst != nil || err != nil && p.waiters.len >= p.hopeLocked() {
-		p.mu.Unlock()
-		return grant{inst: inst}, err
+	if p.waiters.len == 0 { // else those that came first are served first
+		inst, err := p.takeLocked()
+		if inst != nil || err != nil && p.hopeLocked() == 0 {
+			p.mu.Unlock()
+			return grant{inst: inst}, err
+		}
 	}
 	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
 	p.waiters.push(w)

@@ -77,7 +77,7 @@ func (p *pool) provision(target int) bool {
 	switch {
 	case p.gone:
 		return false
-	case p.retiring || p.closing || target == p.marks.target:
+	case p.retiring || target == p.marks.target || p.closing && target > p.marks.target:
 		return true
 	}
 	p.targetLocked(target)

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -70,22 +71,34 @@ func TestMemoryAndReservationTakeTurns(t *testing.T) {
 	}
 }
 
+// noQuotas fails every update of quotas while it is on.
+type noQuotas struct {
+	engine.Meta
+	on atomic.Bool
+}
+
+func (m *noQuotas) Update(ctx context.Context, key string, value []byte, last uint64) (uint64, error) {
+	if m.on.Load() && strings.HasPrefix(key, "quota/") {
+		return 0, errPower
+	}
+	return m.Meta.Update(ctx, key, value, last)
+}
+
 // TestDeadQuotasStayDead has the store fail after something was deleted and
 // before its quotas were: what is made anew under the name has none of them.
 func TestDeadQuotasStayDead(t *testing.T) {
 	for _, restart := range []bool{false, true} {
 		for name, c := range map[string]struct {
-			sweep         int // which write of remove is that of the quotas
 			remove, again step
 		}{
-			"alias": {2,
+			"alias": {
 				func(ctx context.Context, r *registry.Registry) error { return r.DeleteAlias(ctx, fn("f"), "live") },
 				func(ctx context.Context, r *registry.Registry) error {
 					_, err := r.CreateAlias(ctx, faas.Alias{Function: fn("f"), Name: "live", Version: "1"})
 					return err
 				},
 			},
-			"function": {4, // after the contents of two versions
+			"function": {
 				func(ctx context.Context, r *registry.Registry) error { return r.Delete(ctx, fn("f"), "") },
 				func(ctx context.Context, r *registry.Registry) error {
 					if _, err := r.Create(ctx, createInput("f")); err != nil {
@@ -101,13 +114,16 @@ func TestDeadQuotasStayDead(t *testing.T) {
 			},
 		} {
 			synctest.Test(t, func(t *testing.T) {
-				w, meta := crashWorld(t)
+				w, _ := crashWorld(t)
+				failing := &noQuotas{Meta: w.meta}
+				w.meta = failing
 				r := w.open(t)
 				defer func() { r.Close(context.Background()) }()
-				meta.arm(fault{at: c.sweep})
+				failing.on.Store(true)
 				if err := c.remove(t.Context(), r); err != nil {
 					t.Fatal(err)
 				}
+				failing.on.Store(false)
 				if e, err := w.meta.Get(t.Context(), "quota/"+account().String()); err != nil || !strings.Contains(string(e.Value), `"live"`) {
 					t.Fatalf("%s: the test is void, its quotas are gone: %s, %v", name, e.Value, err)
 				}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"hearth/faas"
 	"hearth/logs"
@@ -115,10 +117,23 @@ func why(r *faas.Report) string {
 
 func refused(r *faas.Refusal) string {
 	if r.Value == 0 && r.Use == 0 && r.Limit == faas.LimitMachine {
-		return strings.TrimSpace("The limit " + string(r.Limit) + " refused it. " + r.Raise)
+		return strings.TrimSpace("The limit " + string(r.Limit) + " refused it. " + sentence(r.Raise))
 	}
 	return strings.TrimSpace(fmt.Sprintf("The limit %s of %s refused it: %d of %d %s were in use. %s",
-		r.Limit, r.Subject, r.Use, r.Value, r.Unit, r.Raise))
+		r.Limit, r.Subject, r.Use, r.Value, r.Unit, sentence(r.Raise)))
+}
+
+// sentence is a text with a capital and a full stop.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	text = string(unicode.ToUpper(first)) + text[size:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
 }
 
 func coldWords(reason faas.ColdReason) string {

@@ -60,7 +60,7 @@ func TestExplain(t *testing.T) {
 		{"function error", func(r *faas.Report) { r.Status, r.ErrorType = faas.StatusError, "RangeError" }, []string{"RangeError"}},
 		{"refused", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
-			r.Refusal = &faas.Refusal{Limit: faas.LimitFunction, Unit: faas.UnitInstances, Value: 300, Use: 299, Subject: "f", Raise: "Raise it with so and so."}
+			r.Refusal = &faas.Refusal{Limit: faas.LimitFunction, Unit: faas.UnitInstances, Value: 300, Use: 299, Subject: "f", Raise: "raise it with so and so"}
 		}, []string{"function-maximum of f", "299 of 300 instances", "Raise it with so and so."}},
 		{"full machine", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused

@@ -15,13 +15,10 @@ import (
 
 // topLines are the lines of a table of what runs, cut to a screen; 0 is any size.
 func topLines(top *native.Top, namespace string, width, height int) []string {
-	lines := topHeader(top)
-	table := topTable(top, namespace)
-	if height > 0 && len(lines)+len(table) > height {
-		hidden := len(lines) + len(table) - height + 1
-		table = append(table[:max(1, len(table)-hidden)], fmt.Sprintf("… %d more lines", hidden))
+	lines := append(topHeader(top), topTable(top, namespace)...)
+	if height > 0 && len(lines) > height {
+		lines = append(lines[:height-1], fmt.Sprintf("… %d more lines", len(lines)-height+1))
 	}
-	lines = append(lines, table...)
 	for i, line := range lines {
 		lines[i] = clip(line, width)
 	}
@@ -41,12 +38,12 @@ func topHeader(top *native.Top) []string {
 	load := top.Load
 	lines := []string{
 		fmt.Sprintf("hearth top  %s  account %s  region %s", top.At.Local().Format(time.TimeOnly), top.Account, top.Region),
-		fmt.Sprintf("in flight %s   waiting %s   instances: busy %s  idle %s  frozen %s  starting %s  draining %s  provisioned %s",
-			withMost(load.InFlight), withMost(load.Waiting), withMost(load.Busy), withMost(load.Idle), withMost(load.Frozen),
-			withMost(load.Starting), withMost(load.Draining), withMost(load.Provisioned)),
+		fmt.Sprintf("calls      in flight %s  waiting %s", withMost(load.InFlight), withMost(load.Waiting)),
+		fmt.Sprintf("instances  busy %s  idle %d  frozen %d  starting %s  draining %d  provisioned %d", withMost(load.Busy),
+			load.Idle.Now, load.Frozen.Now, withMost(load.Starting), load.Draining.Now, load.Provisioned.Now),
 	}
 	if top.Limits != nil && top.Use != nil {
-		lines = append(lines, fmt.Sprintf("memory %s   executions %s   starts in 60 s %s",
+		lines = append(lines, fmt.Sprintf("quotas     memory %s  executions %s  starts %s",
 			used(top.Use.MemoryMB, top.Limits.MemoryMB, faas.UnitMemoryMB),
 			used(top.Use.Executions, top.Limits.Executions, ""), used(top.Use.Starts, top.Limits.Expansion, "")))
 	}
@@ -75,7 +72,7 @@ func topTable(top *native.Top, namespace string) []string {
 	}
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FUNCTION\tVERSION\tINFLIGHT\tMAX\tWAITING\tBUSY\tMAX\tIDLE\tFROZEN\tSTARTING\tPROVISIONED\tCOLD/min\tREFUSED/min\tP50")
+	fmt.Fprintln(w, "FUNCTION\tVERSION\tINFLIGHT\tMAX\tWAIT\tBUSY\tMAX\tIDLE\tFROZEN\tSTART\tPROV\tCOLD/m\tREFUSED/m\tP50")
 	for _, f := range top.Functions {
 		name := qualifiedName(f.Namespace, f.Name, namespace)
 		version := "all"
