@@ -25,10 +25,10 @@ type whole struct {
 	reconciler *provision.Reconciler
 }
 
-func newWhole(t *testing.T, limits faas.AccountLimits, functions map[faas.FunctionID]quota.FunctionSettings, script func(int, *faas.Version) pooltest.Script) *whole {
+func newWhole(t *testing.T, limits faas.AccountLimits, functions map[faas.FunctionID]quota.FunctionSettings, maxInstances int, script func(int, *faas.Version) pooltest.Script) *whole {
 	w := &whole{world: newWorld(t), gate: quota.New(quota.Options{}), starter: pooltest.New(script)}
 	w.gate.Configure(quota.Account{}, quota.Settings{Limits: limits, Functions: functions})
-	w.pools = pool.New(pool.Options{Starter: w.starter, Quota: w.gate, KeepAlive: pool.FixedKeepAlive(10 * time.Minute)})
+	w.pools = pool.New(pool.Options{Starter: w.starter, Quota: w.gate, KeepAlive: pool.FixedKeepAlive(10 * time.Minute), MaxInstances: maxInstances})
 	w.reconciler = provision.New(provision.Options{Source: source{w.world}, Pools: w.pools, Quota: w.gate})
 	t.Cleanup(func() {
 		w.reconciler.Close()
@@ -69,7 +69,7 @@ func sized(number string, n int) *faas.Version {
 
 func TestWithPoolAndAllocator(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWhole(t, faas.DefaultAccountLimits(), nil, func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: time.Second} })
+		w := newWhole(t, faas.DefaultAccountLimits(), nil, 0, func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: time.Second} })
 		one, two := sized("1", 128), sized("2", 256)
 		w.configure(configured(faas.Provisioned{Instances: 3}, to(one)))
 		status(t, w.reconciler, 3, 3, 0, faas.ProvisionedInProgress)
@@ -147,7 +147,7 @@ func TestMoveInsideFullReservation(t *testing.T) {
 			Reserved: &faas.Amount{Unit: faas.UnitExecutions, Value: 3}, MemoryMB: 128, Concurrency: 1,
 			Provisioned: map[string]quota.Provision{"live": {Instances: 3, MemoryMB: 128, Concurrency: 1}},
 		}}
-		w := newWhole(t, faas.DefaultAccountLimits(), settings, func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: time.Second} })
+		w := newWhole(t, faas.DefaultAccountLimits(), settings, 0, func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: time.Second} })
 		one, two := sized("1", 128), sized("2", 128)
 		w.configure(configured(faas.Provisioned{Instances: 3}, to(one)))
 		time.Sleep(time.Second)
@@ -172,10 +172,40 @@ func TestMoveInsideFullReservation(t *testing.T) {
 	})
 }
 
+// TestMoveOnFullMachine: there is no room for both versions. The idle instances of
+// the old one make room, one for each start of the new one.
+func TestMoveOnFullMachine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWhole(t, faas.DefaultAccountLimits(), nil, 3, func(int, *faas.Version) pooltest.Script {
+			return pooltest.Script{InitTime: time.Second, KillTime: 100 * time.Millisecond}
+		})
+		one, two := sized("1", 128), sized("2", 128)
+		w.configure(configured(faas.Provisioned{Instances: 3}, to(one)))
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		status(t, w.reconciler, 3, 3, 3, faas.ProvisionedReady)
+		busy, _ := w.call(one)
+		w.configure(configured(faas.Provisioned{Instances: 3}, to(two)))
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		got := w.reconciler.Status(fn, "live")
+		if got.Available != 2 || got.State != faas.ProvisionedFailed || !strings.Contains(got.Reason, "machine") {
+			t.Errorf("with a busy instance of the old version: %+v", got)
+		}
+		busy.Release()
+		time.Sleep(20 * time.Second)
+		synctest.Wait()
+		status(t, w.reconciler, 3, 3, 3, faas.ProvisionedReady)
+		if n := w.starter.Peak(); n > 3 {
+			t.Errorf("%d instances ran at once on a machine for 3", n)
+		}
+	})
+}
+
 // TestWindowOfProvisionedStarts: 100 of the 500 starts in any 60 s are theirs.
 func TestWindowOfProvisionedStarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWhole(t, faas.DefaultAccountLimits(), nil, nil)
+		w := newWhole(t, faas.DefaultAccountLimits(), nil, 0, nil)
 		v := sized("1", 128)
 		w.configure(configured(faas.Provisioned{Instances: 250}, to(v)))
 		for minute, want := range []int{100, 200, 250} {
@@ -201,7 +231,7 @@ func TestWindowOfProvisionedStarts(t *testing.T) {
 func TestFailingInit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := true
-		w := newWhole(t, faas.DefaultAccountLimits(), nil, func(int, *faas.Version) pooltest.Script {
+		w := newWhole(t, faas.DefaultAccountLimits(), nil, 0, func(int, *faas.Version) pooltest.Script {
 			if broken {
 				return pooltest.Script{InitErr: pooltest.Failed(pool.FailedInit)}
 			}
@@ -232,7 +262,7 @@ func TestFailingInit(t *testing.T) {
 // TestManyMoves moves an alias while calls run, and ends with nothing used.
 func TestManyMoves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWhole(t, faas.DefaultAccountLimits(), nil, func(n int, _ *faas.Version) pooltest.Script {
+		w := newWhole(t, faas.DefaultAccountLimits(), nil, 0, func(n int, _ *faas.Version) pooltest.Script {
 			return pooltest.Script{InitTime: time.Duration(n%7) * 100 * time.Millisecond}
 		})
 		versions := []*faas.Version{sized("1", 128), sized("2", 256), sized("3", 512)}
