@@ -45,6 +45,9 @@ type Options struct {
 	Source Source
 	Pools  Pools
 	Quota  Quota
+	// Subscribe is given Changed once, before the configurations are read first, so
+	// that no change falls in between. Nil: the caller sees to that.
+	Subscribe func(changed func(faas.FunctionID))
 	// Demand returns the most calls of a version that were in flight at once in
 	// the last TrackingInterval. It may be asked more than once about the same. Nil
 	// is none ever.
@@ -98,6 +101,9 @@ func New(o Options) *Reconciler {
 		pending:   map[faas.FunctionID]bool{},
 		tracks:    map[faas.FunctionID]map[string]Track{},
 		functions: map[faas.FunctionID]*function{},
+	}
+	if o.Subscribe != nil {
+		o.Subscribe(r.Changed)
 	}
 	go r.run(stopped)
 	return r
