@@ -25,6 +25,9 @@ type Options struct {
 	// included; 0 is no bound.
 	MaxInstances int
 	MaxMemoryMB  int
+	// Starts is how many instances begin to start at once, the others in turn; 0 is
+	// four for each CPU. A quarter of them may be for instances that no call waits for.
+	Starts int
 	// ProvisionedChanged is called when the provisioned instances of a version
 	// changed: Provisioned says how. It is called without locks, by one goroutine;
 	// several changes may be told as one. Nil tells nobody.
@@ -46,6 +49,7 @@ type Pools struct {
 	metrics   *metric.Registry
 	keepAlive KeepAlive
 	governor  *governor
+	turns     turns
 	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
@@ -81,6 +85,7 @@ func New(o Options) *Pools {
 		metrics:   o.Metrics,
 		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		turns:     newTurns(o.Starts),
 		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,

@@ -118,6 +118,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}
+	o.Starts = w.pick(0, 1, manyStarts)
 	if w.chance(50) {
 		o.ShutdownGrace = time.Second
 	}

@@ -51,7 +51,7 @@ func Split(n int, routes []faas.Route) []int {
 	for i, r := range routes {
 		due := float64(n) * max(0, r.Weight) / sum
 		// Weights such as 0.1 are not exact: what is a whole number is taken as one.
-		shares[i] = min(int(due+tiny), left)
+		shares[i] = max(0, min(int(due+tiny), left))
 		remainders[i], order[i] = due-float64(shares[i]), i
 		left -= shares[i]
 	}

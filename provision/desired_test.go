@@ -2,6 +2,7 @@ package provision_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -36,6 +37,8 @@ func TestSplit(t *testing.T) {
 		{1, []float64{0.4, 0.6}, []int{0, 1}},
 		{100, []float64{0.335, 0.665}, []int{34, 66}},
 		{2, []float64{0, 0}, []int{2, 0}},
+		{2, []float64{math.NaN(), 1}, []int{2, 0}},
+		{2, []float64{math.Inf(1), 1}, []int{1, 1}},
 	} {
 		var routes []faas.Route
 		for i, w := range c.weights {

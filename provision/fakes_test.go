@@ -153,6 +153,9 @@ func (p pools) Provision(v *faas.Version, n int) {
 		p.w.marks[v.Revision] = m
 	}
 	m.told++
+	if n == m.target {
+		return
+	}
 	m.failure = nil
 	m.target = n
 	m.ready = min(m.ready, n)
@@ -164,7 +167,7 @@ func (p pools) Provision(v *faas.Version, n int) {
 func (w *world) growLocked(m *marks) {
 	for range m.target - m.ready {
 		w.timers.Go(func() {
-			time.Sleep(w.initTime())
+			<-time.After(w.initTime())
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if m.ready < m.target && m.failure == nil {

@@ -45,6 +45,9 @@ type Options struct {
 	Source Source
 	Pools  Pools
 	Quota  Quota
+	// Subscribe is given Changed once, before the configurations are read first, so
+	// that no change falls in between. Nil: the caller sees to that.
+	Subscribe func(changed func(faas.FunctionID))
 	// Demand returns the most calls of a version that were in flight at once in
 	// the last TrackingInterval. It may be asked more than once about the same. Nil
 	// is none ever.
@@ -98,6 +101,9 @@ func New(o Options) *Reconciler {
 		pending:   map[faas.FunctionID]bool{},
 		tracks:    map[faas.FunctionID]map[string]Track{},
 		functions: map[faas.FunctionID]*function{},
+	}
+	if o.Subscribe != nil {
+		o.Subscribe(r.Changed)
 	}
 	go r.run(stopped)
 	return r
@@ -247,8 +253,8 @@ func (r *Reconciler) busy(routes []faas.Route) float64 {
 }
 
 // tell moves charges and provisioned instances to the targets in the order that
-// Reconciler promises. A pool is told again what it knows only when somebody
-// configured it again: that makes it try again what it had given up.
+// Reconciler promises. What a pool gave up it tries again when somebody configured
+// it again.
 func (r *Reconciler) tell(id faas.FunctionID, f *function, p faas.Provisioning, wanted map[revision]target) {
 	for key, had := range f.told {
 		if now := wanted[key]; now.instances < had.instances {
@@ -261,11 +267,24 @@ func (r *Reconciler) tell(id faas.FunctionID, f *function, p faas.Provisioning, 
 	}
 	again := f.configured(p)
 	for key, t := range wanted {
-		if t.instances > f.told[key].instances || again[key.id.Number] && t.instances == f.told[key].instances {
+		switch had := f.told[key].instances; {
+		case t.instances > had:
 			r.o.Pools.Provision(t.version, t.instances)
+		case t.instances == had && again[key.id.Number]:
+			r.retry(t)
 		}
 	}
 	f.told = wanted
+}
+
+// retry has a pool that gave up begin again: it does when its number changes, and
+// down to those that are ready nothing is lost.
+func (r *Reconciler) retry(t target) {
+	c := r.o.Pools.Provisioned(t.version)
+	if c.Failure != nil && c.Ready < t.instances {
+		r.o.Pools.Provision(t.version, c.Ready)
+		r.o.Pools.Provision(t.version, t.instances)
+	}
 }
 
 // configured notes the configurations and returns the numbers of the versions of

@@ -225,6 +225,36 @@ func TestStatusOfSharedVersion(t *testing.T) {
 	})
 }
 
+// TestSubscribe: a change while the configurations are read for the first time is
+// not missed.
+func TestSubscribe(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		var changed func(faas.FunctionID)
+		first := changesWhileRead{source{w}, func() {
+			w.put(configured(faas.Provisioned{Instances: 2}, to(v1)))
+			changed(fn)
+		}}
+		r := provision.New(provision.Options{Source: first, Pools: pools{w}, Quota: charges{w},
+			Subscribe: func(f func(faas.FunctionID)) { changed = f }})
+		defer r.Close()
+		synctest.Wait()
+		status(t, r, 2, 2, 2, faas.ProvisionedReady)
+	})
+}
+
+// changesWhileRead is a source that changes after its list was made.
+type changesWhileRead struct {
+	source
+	change func()
+}
+
+func (c changesWhileRead) AllProvisioning() []faas.Provisioning {
+	all := c.source.AllProvisioning()
+	c.change()
+	return all
+}
+
 func TestCloseTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newWorld(t).start()

@@ -17,15 +17,13 @@ import (
 const maxDeploy = 70_167_211
 
 // Options are what the API is made of. All are required but Logger, Now and what
-// is said to be optional.
+// says otherwise.
 type Options struct {
-	Registry  Registry
-	Invoker   Invoker
-	Instances Instances
-	Logs      Logs
-	Runtimes  Runtimes
-	// Quotas, QuotaUse and Provisioning serve the routes of quotas; without them
-	// there are none.
+	Registry     Registry
+	Invoker      Invoker
+	Instances    Instances
+	Logs         Logs
+	Runtimes     Runtimes
 	Quotas       Quotas
 	QuotaUse     QuotaUse
 	Provisioning Provisioning
@@ -68,9 +66,7 @@ func New(o Options) *API {
 	a.route("DELETE /hearth/v1/functions/{name}", a.remove)
 	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
 	a.route("GET /hearth/v1/logs", a.logs)
-	if a.Quotas != nil && a.QuotaUse != nil && a.Provisioning != nil {
-		a.routeQuotas()
-	}
+	a.routeQuotas()
 	if a.Invocations != nil {
 		a.route("GET /hearth/v1/invocations/{requestId}", a.explain)
 	}

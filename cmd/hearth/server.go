@@ -240,8 +240,9 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 
 // openProvisioning begins to keep provisioned concurrency as it is configured.
 func (s *server) openProvisioning(changes *relay) {
-	s.provision = provision.New(provision.Options{Source: s.registry, Pools: s.pools, Quota: s.quota, Demand: demand{s.metrics}.of})
-	changes.to(s.provision.Changed)
+	s.provision = provision.New(provision.Options{
+		Source: s.registry, Pools: s.pools, Quota: s.quota, Demand: demand{s.metrics}.of, Subscribe: changes.to,
+	})
 	s.opened("provisioned concurrency", func(context.Context) error { s.provision.Close(); return nil })
 }
 

@@ -115,6 +115,10 @@ const (
 // live shows the table on a screen of its own until q, Ctrl-C or the end of ctx,
 // and leaves the terminal as it was.
 func (v *topView) live(ctx context.Context, in io.Reader, screen *os.File) error {
+	top, err := v.fetch(ctx)
+	if err != nil {
+		return err // later ones may pass
+	}
 	quit := make(chan struct{})
 	if keyboard, ok := in.(*os.File); ok && term.IsTerminal(int(keyboard.Fd())) {
 		before, err := term.MakeRaw(int(keyboard.Fd()))
@@ -126,8 +130,7 @@ func (v *topView) live(ctx context.Context, in io.Reader, screen *os.File) error
 	}
 	fmt.Fprint(screen, screenOpen)
 	defer fmt.Fprint(screen, screenClose)
-	for {
-		top, err := v.fetch(ctx)
+	for ; ; top, err = v.fetch(ctx) {
 		if ctx.Err() != nil {
 			return nil
 		}
