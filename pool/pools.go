@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 	"hearth/quota"
 )
 
@@ -16,12 +17,17 @@ import (
 type Options struct {
 	Starter Starter    // required
 	Quota   quota.Gate // nil admits everything
+	// Metrics counts instances and calls; nil counts none.
+	Metrics *metric.Registry
 	// KeepAlive is the policy for idle instances; nil is DefaultKeepAlive.
 	KeepAlive KeepAlive
 	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
 	// included; 0 is no bound.
 	MaxInstances int
 	MaxMemoryMB  int
+	// Starts is how many instances begin to start at once, the others in turn; 0 is
+	// four for each CPU. A quarter of them may be for instances that no call waits for.
+	Starts int
 	// ProvisionedChanged is called when the provisioned instances of a version
 	// changed: Provisioned says how. It is called without locks, by one goroutine;
 	// several changes may be told as one. Nil tells nobody.
@@ -40,8 +46,10 @@ type Options struct {
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
+	metrics   *metric.Registry
 	keepAlive KeepAlive
 	governor  *governor
+	turns     turns
 	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
@@ -74,8 +82,10 @@ func New(o Options) *Pools {
 	ps := &Pools{
 		starter:   o.Starter,
 		quota:     o.Quota,
+		metrics:   o.Metrics,
 		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		turns:     newTurns(o.Starts),
 		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,

@@ -29,6 +29,7 @@ type start struct {
 	cold        faas.ColdReason
 	lease       quota.StartLease // passes to the instance
 	provisioned bool             // begun for a provisioned instance; no call is cold for it
+	ahead       bool             // no call waited when it was begun
 	ended       chan struct{}    // closed when the start has ended, well or not
 
 	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
@@ -48,7 +49,7 @@ func (p *pool) mayStartLocked(purpose quota.Purpose) (quota.StartLease, error) {
 func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter, provisioned bool) *start {
 	p.starts++
 	s := &start{pool: p, number: p.starts, lease: lease, provisioned: provisioned,
-		ended: make(chan struct{}), sponsor: sponsor}
+		ahead: sponsor == nil, ended: make(chan struct{}), sponsor: sponsor}
 	if provisioned {
 		p.marks.preparing++
 	} else {
@@ -99,6 +100,11 @@ func (s *start) again(inst *instance, err error) bool {
 // even its room was found.
 func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
+	leave, err := p.pools.turns.take(p.pools.ctx, s.ahead)
+	if err != nil {
+		return nil, s.platformError(err)
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
 	defer cancel()
 	if err := p.pools.governor.take(ctx, p.claim()); err != nil {
@@ -272,6 +278,7 @@ func (p *pool) failLocked(inst *instance, sponsor *waiter, s *start, err error) 
 	if inst != nil {
 		reap = p.condemnLocked(inst, CauseInit)
 	}
+	p.mu.show() // before others can get what the lease gives back
 	var failure *Failure
 	if !errors.As(err, &failure) {
 		s.lease.Void()
