@@ -59,6 +59,10 @@ func (h *Hold) Timeline() faas.Timeline {
 // MaxMemory is the instance's highest memory use so far, in bytes.
 func (h *Hold) MaxMemory() int64 { return h.inst.runtime.MaxMemory() }
 
+// InitFailed reports whether the instance's init failed: then Deliver returns that
+// failure, and no handler runs.
+func (h *Hold) InitFailed() bool { return h.grant.failed != nil }
+
 // Deliver hands the event to the instance and waits for the outcome, at most for
 // the function's timeout from now; it sets the event's deadline. A *Failure says
 // that init or the runtime failed, or with FailedTimeout (and no document) that
