@@ -208,8 +208,9 @@ func (a *App) others(r *rand.Rand, p Params, rate float64, free []float64) {
 			add(at)
 		}
 	default: // clusters
-		// No cluster has more calls than the app in all, and there is at least one.
-		size := min((a.CV*a.CV+1)/2, max(1, rate*span))
+		// At least one cluster: an app without calls would not be in the published
+		// population.
+		size := (a.CV*a.CV + 1) / 2
 		inside := min(1./1440, gap/4)
 		first := r.ExpFloat64() * gap * size
 		if first >= span {
