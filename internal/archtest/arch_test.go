@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"code":              {"faas", "engine"},
 	"runtimeapi":        {"faas"},
 	"runtimes":          {"faas", "sandbox", "runtimeapi", "runtimes", "pool"},
+	"keepalive":         {},
 	"quota":             {"faas"},
 	"pool":              {"faas", "quota"},
 	"pool/pooltest":     {"faas", "pool"},
