@@ -29,7 +29,7 @@ type Setup struct {
 // Foresight is a policy that is told when the next call comes. It is a floor for
 // the others, and nothing that could be built.
 type Foresight interface {
-	Foresee(history keepalive.History, next time.Time)
+	Foresee(history keepalive.History, next time.Time) // zero where none comes
 }
 
 // Evictee is a policy that wants to know what it took to be evicted.
@@ -310,8 +310,12 @@ func (e *engine) freed(a *app, index, i int32) {
 func (e *engine) rested(a *app) {
 	if a.busy == 0 && len(a.waiting) == 0 {
 		a.history.Rested(clock(e.now))
-		if e.foresight != nil && a.next < len(a.Calls) {
-			e.foresight.Foresee(a.history, clock(int64(a.Calls[a.next].At)))
+		if e.foresight != nil {
+			var next time.Time
+			if a.next < len(a.Calls) {
+				next = clock(int64(a.Calls[a.next].At))
+			}
+			e.foresight.Foresee(a.history, next)
 		}
 	}
 }
