@@ -69,3 +69,14 @@ func (a Alias) Targets() iter.Seq[string] {
 		}
 	}
 }
+
+// Shares returns the share of calls, 0..1, that goes to each version that the
+// alias names.
+func (a Alias) Shares() map[string]float64 {
+	shares := map[string]float64{a.Version: 1}
+	for version, weight := range a.Weights {
+		shares[version] = weight
+		shares[a.Version] -= weight
+	}
+	return shares
+}

@@ -48,6 +48,8 @@ func Codes() []ErrorCode {
 var (
 	ErrNoFunction  = errors.New("no such function")
 	ErrNoQualifier = errors.New("no such version or alias of the function")
+	// ErrNoProvisioned: the version or alias has no provisioned concurrency.
+	ErrNoProvisioned = errors.New("no provisioned concurrency")
 )
 
 // Error is the one error type that crosses package borders towards a user.

@@ -60,21 +60,34 @@ type Timeline struct {
 	Settle  time.Duration `json:"settle"`  // kill, log barrier, accounting before the answer is sent
 }
 
+// What an invocation came to.
+const (
+	StatusSuccess  = "success"
+	StatusError    = "error"    // a function error, or Hearth's own fault
+	StatusTimeout  = "timeout"  // its time was up
+	StatusOOM      = "oom"      // its instance ran out of memory
+	StatusExit     = "exit"     // its runtime ended
+	StatusRefused  = "refused"  // a limit, a full machine or a server that stops refused it
+	StatusCanceled = "canceled" // its caller left before an instance was there
+)
+
 // Report is the record of one settled invocation: the REPORT line, the metrics
-// and the ledger are written from it.
+// and the ledger are written from it. One that no instance ran has no REPORT line.
 type Report struct {
 	RequestID string        `json:"requestId"`
 	Version   VersionID     `json:"version"`
+	Qualifier string        `json:"qualifier,omitempty"` // as the caller named it
 	Instance  string        `json:"instance"`
-	Start     Start         `json:"start"`
+	Start     Start         `json:"start,omitempty"` // empty where no instance ran it
 	Cold      ColdReason    `json:"cold,omitempty"`
 	Duration  time.Duration `json:"duration"`
 	Billed    time.Duration `json:"billed"` // rounded up to whole milliseconds
 	MemoryMB  int           `json:"memoryMB"`
 	MaxMemory int64         `json:"maxMemory"`      // bytes, the instance's peak so far
 	Init      time.Duration `json:"init,omitempty"` // only on a cold start
-	Status    string        `json:"status"`         // success, error, timeout, oom, exit
+	Status    string        `json:"status"`         // one of the Status constants
 	ErrorType string        `json:"errorType,omitempty"`
+	Refusal   *Refusal      `json:"refusal,omitempty"` // which limit, where one refused it
 	Began     time.Time     `json:"began"`
 	Timeline  Timeline      `json:"timeline"`
 }

@@ -111,13 +111,23 @@ func (r *recent) of(id faas.FunctionID) []faas.Report {
 
 func (r *recent) find(requestID string) (report faas.Report, ok bool) {
 	r.byFunction.Range(func(_, g any) bool {
-		for _, one := range g.(*ring).list(recentPerFunction) {
-			if one.RequestID == requestID {
-				report, ok = one, true
-				return false
-			}
-		}
-		return true
+		report, ok = g.(*ring).find(requestID)
+		return !ok
 	})
 	return report, ok
+}
+
+func (g *ring) find(requestID string) (faas.Report, bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return findIn(g.reports, requestID)
+}
+
+func findIn(reports []faas.Report, requestID string) (faas.Report, bool) {
+	for i := range reports {
+		if reports[i].RequestID == requestID {
+			return reports[i], true
+		}
+	}
+	return faas.Report{}, false
 }

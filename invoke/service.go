@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 	"hearth/pool"
 	"hearth/quota"
 )
@@ -38,8 +39,10 @@ type Options struct {
 	Resolver Resolver // required
 	Pools    Pools    // required
 	// Quota admits invocations; nil admits all. It is the one that the pools ask.
-	Quota  quota.Gate
-	Logger *slog.Logger // nil discards
+	Quota quota.Gate
+	// Metrics counts calls; nil counts none.
+	Metrics *metric.Registry
+	Logger  *slog.Logger // nil discards
 }
 
 // Service runs invocations. Safe for concurrent use. It has no goroutines of its
@@ -48,13 +51,15 @@ type Service struct {
 	resolver Resolver
 	pools    Pools
 	quota    quota.Gate
+	metrics  *metric.Registry
 	log      *slog.Logger
 	recent   recent
+	unserved unserved
 }
 
 // New returns a service that is ready.
 func New(o Options) *Service {
-	s := &Service{resolver: o.Resolver, pools: o.Pools, quota: o.Quota, log: o.Logger}
+	s := &Service{resolver: o.Resolver, pools: o.Pools, quota: o.Quota, metrics: o.Metrics, log: o.Logger}
 	if s.quota == nil {
 		s.quota = quota.Unlimited{}
 	}
@@ -85,16 +90,18 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if err := callable(version); err != nil {
 		return nil, err
 	}
+	began := time.Now()
 	lease, err := s.quota.Admit(version, quota.Synchronous)
 	if err != nil {
-		return nil, err
+		return nil, s.unserve(req, version, began, err)
 	}
 	defer lease.Release()
-	began := time.Now()
 	hold, err := s.pools.Acquire(ctx, version)
 	if err != nil {
 		return s.unheld(req, version, began, err)
 	}
+	alias := s.enter(req, version)
+	defer leave(alias)
 	defer hold.Release()
 	return s.run(req, version, hold, began)
 }
@@ -189,7 +196,7 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 	if req.LogTail {
 		res.LogTail = tail
 	}
-	s.recent.add(report)
+	s.settled(report)
 	if err != nil {
 		return nil, err
 	}
@@ -201,6 +208,7 @@ func newReport(req *Request, version *faas.Version, began time.Time) faas.Report
 	return faas.Report{
 		RequestID: req.RequestID,
 		Version:   version.ID,
+		Qualifier: req.Qualifier,
 		Start:     faas.StartWarm,
 		MemoryMB:  version.Config.MemoryMB,
 		Began:     began,
@@ -263,9 +271,9 @@ func status(out faas.Outcome, failure *pool.Failure, err error) string {
 	case failure != nil && (failure.Kind == pool.FailedTimeout || failure.Kind == pool.FailedOOM || failure.Kind == pool.FailedExit):
 		return string(failure.Kind)
 	case failure != nil || err != nil || out.FunctionError != "":
-		return "error"
+		return faas.StatusError
 	}
-	return "success"
+	return faas.StatusSuccess
 }
 
 // unheld answers an invocation that got no instance. Where that is because the
@@ -274,7 +282,7 @@ func status(out faas.Outcome, failure *pool.Failure, err error) string {
 func (s *Service) unheld(req *Request, version *faas.Version, began time.Time, err error) (*Result, error) {
 	failure, err := asFailure(err)
 	if err != nil {
-		return nil, err
+		return nil, s.unserve(req, version, began, err)
 	}
 	out := failureOutcome(failure, version, req.RequestID)
 	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: newReport(req, version, began)}
@@ -283,7 +291,7 @@ func (s *Service) unheld(req *Request, version *faas.Version, began time.Time, e
 	report.Status = status(out, failure, nil)
 	report.ErrorType = out.ErrorType
 	report.Timeline.Queue = time.Since(began)
-	s.recent.add(report)
+	s.settled(report)
 	return res, nil
 }
 
@@ -330,5 +338,11 @@ func newTraceID(now time.Time) string {
 // at most 32, fewer after a restart and for functions that are called rarely.
 func (s *Service) Recent(id faas.FunctionID) []faas.Report { return s.recent.of(id) }
 
-// Find returns the report of one of the recent invocations of any function.
-func (s *Service) Find(requestID string) (faas.Report, bool) { return s.recent.find(requestID) }
+// Find returns the report of one of the recent invocations of any function: the
+// last 32 of each, and the last 1,024 that no instance ran.
+func (s *Service) Find(requestID string) (faas.Report, bool) {
+	if report, ok := s.recent.find(requestID); ok {
+		return report, true
+	}
+	return s.unserved.find(requestID)
+}

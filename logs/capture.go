@@ -9,6 +9,7 @@ const tailBytes = 4 << 10
 type capture struct {
 	request string
 	buf     []byte // at most 2 × tailBytes; the end counts
+	part    []byte // its framed line that has no end yet
 }
 
 func (c *capture) add(data []byte) {
@@ -36,6 +37,7 @@ type captures struct {
 	sole    *capture // the one in flight, nil where there are none or several
 	peak    int
 	settled []*capture // oldest first
+	past    pastRequests
 	spare   *capture
 }
 
@@ -61,6 +63,9 @@ func (cs *captures) settle(request string) {
 	}
 	delete(cs.flying, request)
 	cs.findSole()
+	if cs.peak > 1 { // else nothing in the instance frames its lines
+		cs.past.add(request, max(minPast, 2*cs.peak))
+	}
 	cs.settled = append(cs.settled, c)
 	if len(cs.settled) > max(minSettled, cs.peak) {
 		cs.reuse(cs.settled[0])

@@ -7,7 +7,7 @@
 // # The way of a line
 //
 // A Stream (one per instance) reads the pipe, cuts it into lines and puts them,
-// attributed, into its pending buffer of at most 512 KiB. The writer, one goroutine for
+// attributed, into its pending buffer of at most 768 KiB. The writer, one goroutine for
 // the node, collects the pending buffers every 20 ms or when one fills up, and
 // appends them to the function's segment. An invocation therefore never waits
 // for the disk. What a crash of Hearth can lose is what was pending; what a
@@ -16,6 +16,10 @@
 // A function that prints more than its rate budget is read slower, so that its
 // own writes block. Bytes are dropped, oldest first, only where the disk cannot
 // follow; the place is marked by a line.
+//
+// Where an instance holds several invocations, its runtime says of each line
+// whose it is (framed.go). What it did not say, such as the output of a child
+// process, belongs to an invocation only where it was the one in flight.
 //
 // # On disk
 //

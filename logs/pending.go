@@ -10,8 +10,9 @@ const (
 	pendingHigh = 128 << 10
 	// pendingBytes bounds what one instance may have waiting for the writer; the
 	// oldest goes where the disk cannot follow. It has room for what a barrier may
-	// read above pendingHigh without waiting: a read, and a longest line with it.
-	pendingBytes = pendingHigh + 2*readBytes + maxLine
+	// read above pendingHigh without waiting: a read, a longest line with it, and
+	// the unfinished lines of all invocations.
+	pendingBytes = pendingHigh + 2*readBytes + maxLine + maxParts
 	// keptBytes is how large a buffer may be to be used again: an idle instance
 	// must not hold the memory of its noisiest moment.
 	keptBytes = 8 << 10

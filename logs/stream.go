@@ -55,6 +55,7 @@ type Stream struct {
 	pending  *pending // nil: nothing
 	queued   bool     // the writer knows that something is pending
 	partial  []byte   // the line that has no end yet
+	parts    int      // bytes of the invocations' own unfinished lines
 	scratch  []byte   // for one line by Hearth
 	captures captures
 	ended    bool // the pipe has no more
@@ -103,7 +104,9 @@ func (st *Stream) Begin(request, line string) {
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	st.drainLocked(barrierTime)
-	st.flushPartialLocked()
+	if len(st.captures.flying) < 2 { // what comes next may be somebody else's
+		st.flushPartialLocked()
+	}
 	st.captures.begin(request)
 	if line != "" {
 		st.addLineLocked(request, line)
@@ -119,7 +122,10 @@ func (st *Stream) Settle(request string, lines ...string) {
 	request = validString(request)
 	st.mu.Lock()
 	debt := st.drainLocked(barrierTime)
-	st.flushPartialLocked()
+	if len(st.captures.flying) <= 2 {
+		st.flushPartialLocked()
+	}
+	st.flushPartLocked(st.captures.flying[request])
 	for _, line := range lines {
 		st.addLineLocked(request, line)
 	}
@@ -157,6 +163,9 @@ func (st *Stream) Close() error {
 		st.drainLocked(barrierTime)
 	}
 	st.flushPartialLocked()
+	for _, c := range st.captures.flying {
+		st.flushPartLocked(c)
+	}
 	st.mu.Unlock()
 	st.stopOnce.Do(func() { close(st.stop) })
 	err := st.pipe.Close()
@@ -336,18 +345,30 @@ func (st *Stream) flushPartialLocked() {
 	}
 }
 
-// addOutputLocked attributes whole lines: to the one invocation in flight, or,
-// with several, to the one that a JSON line names, else to none.
+// addOutputLocked attributes whole lines: to the invocation that a frame names,
+// else to the one in flight, or, with several, to the one that a JSON line names,
+// else to none.
 func (st *Stream) addOutputLocked(lines []byte) {
-	if len(st.captures.flying) < 2 {
+	if len(st.captures.flying) < 2 && bytes.IndexByte(lines, frameStart) < 0 {
 		st.addLocked(st.captures.sole, "", lines)
 		return
 	}
 	for len(lines) > 0 {
 		line := lines[:bytes.IndexByte(lines, '\n')+1]
-		st.addLocked(st.captures.flying[claimed(line)], "", line)
+		if !st.addFramedLocked(line) {
+			st.addPlainLocked(line)
+		}
 		lines = lines[len(line):]
 	}
+}
+
+// addPlainLocked adds a line that no frame is around.
+func (st *Stream) addPlainLocked(line []byte) {
+	if len(st.captures.flying) < 2 {
+		st.addLocked(st.captures.sole, "", line)
+		return
+	}
+	st.addLocked(st.captures.flying[claimed(line)], "", line)
 }
 
 // claimed is the request id that a JSON log line carries, or "". A claim counts

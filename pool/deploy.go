@@ -2,6 +2,7 @@ package pool
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"hearth/faas"
@@ -45,7 +46,7 @@ func (ps *Pools) Prepare(ctx context.Context, old, next *faas.Version) error {
 func (p *pool) alive() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.ready+p.starting > 0
+	return p.ready+p.starting+p.marks.preparing > 0
 }
 
 // startAhead begins a start that no call waits for; nil where there is an
@@ -53,7 +54,7 @@ func (p *pool) alive() bool {
 func (p *pool) startAhead() *start {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closing || p.retiring || p.ready+p.starting > 0 {
+	if p.closing || p.retiring || p.ready+p.starting+p.marks.preparing > 0 {
 		return nil
 	}
 	lease, err := p.mayStartLocked(quota.Ahead)
@@ -61,7 +62,7 @@ func (p *pool) startAhead() *start {
 		p.pools.log.Info("no instance is started ahead of a deployment", "version", p.version.ID.String(), "err", err)
 		return nil
 	}
-	return p.startLocked(lease, nil)
+	return p.startLocked(lease, nil, false)
 }
 
 // Retire is called after a revision was replaced or deleted: idle instances stop
@@ -79,12 +80,12 @@ func (ps *Pools) Retire(old *faas.Version) {
 		return
 	}
 	p.retiring, p.retired = true, time.Now()
+	p.targetLocked(0)
 	p.clearIdleLocked(CauseDeploy)
 }
 
 func (p *pool) clearIdleLocked(cause Cause) {
-	for len(p.idle) > 0 {
-		inst := p.idle[len(p.idle)-1]
+	for _, inst := range slices.Concat(p.idle, p.marks.idle) {
 		if p.condemnLocked(inst, cause) {
 			p.pools.spawn(inst.reap)
 		}
@@ -97,9 +98,14 @@ func (ps *Pools) forget(p *pool, now time.Time) {
 	defer ps.mu.Unlock()
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	idle := len(p.all)+p.starting+p.held+p.waiters.len == 0
+	idle := len(p.all)+p.starting+p.marks.preparing+p.held+p.waiters.len == 0
 	if p.retiring && idle && now.Sub(p.retired) >= retiredGrace {
 		p.gone = true
 		ps.byRevision.Delete(keyOf(p.version))
+		id := p.version.ID.Function
+		ps.byFunction[id] = slices.DeleteFunc(ps.byFunction[id], func(other *pool) bool { return other == p })
+		if len(ps.byFunction[id]) == 0 {
+			delete(ps.byFunction, id)
+		}
 	}
 }

@@ -15,6 +15,7 @@ var (
 	errInvokeLimit = errors.New("pool: the invocation took too long")
 	errUnwound     = errors.New("pool: the invocation was unwound")
 	errKilled      = errors.New("pool: the pools were closed")
+	errNotAgain    = errors.New("pool: the start is not made again")
 )
 
 func shuttingDown() error {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // Check returns what is wrong with the pools' bookkeeping, or nil. Quiet says
@@ -27,9 +28,19 @@ func (ps *Pools) Check(quiet bool) error {
 	}
 	ps.governor.mu.Lock()
 	defer ps.governor.mu.Unlock()
-	if quiet && (ps.governor.instances != instances || ps.governor.leaving != size{} || ps.governor.wanted != size{}) {
-		return fmt.Errorf("governor counts %d (leaving %v, wanted %v), there are %d instances",
-			ps.governor.instances, ps.governor.leaving, ps.governor.wanted, instances)
+	machine := ps.governor.machine
+	if quiet && (machine.used.instances != instances || machine.leaving != size{} || machine.wanted != size{}) {
+		return fmt.Errorf("governor counts %+v, there are %d instances", machine, instances)
+	}
+	var sum size
+	for id, own := range ps.governor.functions {
+		sum = sum.plus(own.used)
+		if (*own == budget{}) || quiet && (own.leaving != size{} || own.wanted != size{}) {
+			return fmt.Errorf("governor keeps %+v of %s", *own, id)
+		}
+	}
+	if sum != machine.used {
+		return fmt.Errorf("governor counts %v of the machine and %v of its functions", machine.used, sum)
 	}
 	return nil
 }
@@ -37,7 +48,7 @@ func (ps *Pools) Check(quiet bool) error {
 func (p *pool) check(quiet bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ready, held, room := 0, 0, 0
+	ready, held, room, promised, listed, marked := 0, 0, 0, 0, 0, 0
 	for inst := range p.all {
 		switch {
 		case inst.state.n > p.limit:
@@ -46,35 +57,62 @@ func (p *pool) check(quiet bool) error {
 			return fmt.Errorf("a stopped instance is listed")
 		case inst.state.life == Ready:
 			ready++
-			room += p.limit - inst.state.n
-			if (inst.lease != nil) != (inst.state.n > 0) {
-				return fmt.Errorf("instance with n=%d has lease %v", inst.state.n, inst.lease)
+			if _, free := p.pools.quota.(quota.Unlimited); free || inst.state.n > 0 || inst.mark != nil {
+				room += inst.state.limit - inst.state.n
+			}
+			if inst.mark != nil {
+				marked++
+			}
+			if (inst.lease != nil) != (inst.state.n > 0 && inst.mark == nil) {
+				return fmt.Errorf("instance with n=%d, mark %v has lease %v", inst.state.n, inst.mark, inst.lease)
 			}
 		}
 		held += inst.state.n
-	}
-	for i, inst := range p.idle {
-		if !inst.state.idle() {
-			return fmt.Errorf("%s/%d on the idle stack", inst.state.life, inst.state.n)
+		promised += inst.promised
+		if inst.room > 0 {
+			listed++
 		}
-		if i > 0 && inst.idleSince.Before(p.idle[i-1].idleSince) {
-			return fmt.Errorf("idle stack is not newest last")
+		if roomy := p.limit > 1 && inst.state.life == Ready && inst.state.n > 0 && inst.state.n < inst.state.limit; roomy != (inst.room > 0) || roomy && inst.room != inst.state.n {
+			return fmt.Errorf("%s instance with n=%d of %d is in room %d", inst.state.life, inst.state.n, inst.state.limit, inst.room)
 		}
 	}
+	for _, stack := range [][]*instance{p.idle, p.marks.idle} {
+		if err := checkStack(stack); err != nil {
+			return err
+		}
+	}
+	idle := len(p.idle) + len(p.marks.idle)
 	switch {
+	case marked != p.marks.ready || p.marks.count() > p.marks.target || len(p.marks.starts) > p.marks.preparing:
+		return fmt.Errorf("%d provisioned instances are Ready, counted %d; %d starts of %d, target %d",
+			p.marks.ready, marked, len(p.marks.starts), p.marks.preparing, p.marks.target)
 	case ready != p.ready:
 		return fmt.Errorf("ready is %d, counted %d", p.ready, ready)
 	case held > p.held:
 		return fmt.Errorf("held is %d, instances hold %d", p.held, held)
 	case p.waiters.len > 0 && room > 0:
 		return fmt.Errorf("%d wait while there is room for %d", p.waiters.len, room)
-	case p.waiters.len > p.starting*p.limit:
-		return fmt.Errorf("%d wait for %d starts", p.waiters.len, p.starting)
-	case (p.retiring || p.closing) && len(p.idle) > 0:
-		return fmt.Errorf("%d idle instances without a future", len(p.idle))
-	case quiet && (p.held != 0 || p.starting != 0 || p.waiters.len != 0 || len(p.busy) != 0 || len(p.all) != len(p.idle)):
+	case promised != p.promised:
+		return fmt.Errorf("%d slots are promised, counted %d", p.promised, promised)
+	case p.waiters.len > p.hopeLocked():
+		return fmt.Errorf("%d wait for %d starts and %d slots", p.waiters.len, p.starting, p.promised)
+	case (p.retiring || p.closing) && idle > 0:
+		return fmt.Errorf("%d idle instances without a future", idle)
+	case quiet && (p.held != 0 || p.starting != 0 || p.waiters.len != 0 || p.room.first() != nil || listed != 0 || len(p.all) != idle || p.marks.preparing != 0):
 		return fmt.Errorf("at rest: held %d, starting %d, waiting %d, busy %d, all %d, idle %d",
-			p.held, p.starting, p.waiters.len, len(p.busy), len(p.all), len(p.idle))
+			p.held, p.starting, p.waiters.len, listed, len(p.all), idle)
+	}
+	return nil
+}
+
+func checkStack(idle []*instance) error {
+	for i, inst := range idle {
+		if !inst.state.idle() {
+			return fmt.Errorf("%s/%d on an idle stack", inst.state.life, inst.state.n)
+		}
+		if i > 0 && inst.idleSince.Before(idle[i-1].idleSince) {
+			return fmt.Errorf("an idle stack is not newest last")
+		}
 	}
 	return nil
 }
@@ -89,6 +127,9 @@ func (ps *Pools) NewestIdle(v *faas.Version) string {
 	p := found.(*pool)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if last := len(p.marks.idle) - 1; last >= 0 {
+		return p.marks.idle[last].id
+	}
 	if len(p.idle) == 0 {
 		return ""
 	}

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"strconv"
 	"sync"
@@ -8,22 +9,20 @@ import (
 	"hearth/faas"
 )
 
-// governor keeps the instances of all pools within the machine's bounds. Unlike
-// quotas it counts every instance, idle or not, from before its sandbox is made
-// until nothing of it runs. Its lock is taken last and it calls nothing under it.
+// governor keeps the instances of all pools within the machine's bounds, and
+// those of each function within its ceiling. Unlike quotas it counts every
+// instance, idle or not, from before its sandbox is made until nothing of it
+// runs. Its lock is taken last and it calls nothing under it.
 type governor struct {
-	maxInstances int // 0 is no bound
-	maxMemoryMB  int // 0 is no bound
+	bound size // of the machine
 
 	mu        sync.Mutex
-	instances int
-	memoryMB  int
-	leaving   size          // what instances on their way out will give back
-	wanted    size          // what starts wait for
-	freed     chan struct{} // closed and replaced when something was given back
+	machine   budget
+	functions map[faas.FunctionID]*budget // of those that take or want something
+	freed     chan struct{}               // closed and replaced when something was given back
 }
 
-// size is what instances take of the machine.
+// size is what instances take. As a bound, 0 is none.
 type size struct{ instances, memoryMB int }
 
 func (s size) plus(o size) size { return size{s.instances + o.instances, s.memoryMB + o.memoryMB} }
@@ -31,119 +30,186 @@ func (s size) minus(o size) size {
 	return size{s.instances - o.instances, s.memoryMB - o.memoryMB}
 }
 
-func newGovernor(maxInstances, maxMemoryMB int) *governor {
-	return &governor{maxInstances: maxInstances, maxMemoryMB: maxMemoryMB, freed: make(chan struct{})}
+func (s size) within(bound size) bool {
+	return (bound.instances == 0 || s.instances <= bound.instances) &&
+		(bound.memoryMB == 0 || s.memoryMB <= bound.memoryMB)
 }
 
-// take makes room for one instance. While there is none it calls evict, which
-// takes an idle instance out of service and returns nil where there is none. It
-// waits for what is on its way out, at most until ctx ends, and returns
-// faas.CodeNoCapacity where nothing is.
-func (g *governor) take(ctx context.Context, memoryMB int, evict func() <-chan struct{}) error {
-	need := size{1, memoryMB}
-	if g.enter(need) {
+// budget is what is taken of one bound.
+type budget struct {
+	used    size
+	leaving size // what instances that are being killed will give back
+	wanted  size // what starts wait for
+}
+
+// enough reports whether all that is wanted will fit once everything on its way
+// out is gone.
+func (b *budget) enough(bound size) bool {
+	return b.used.minus(b.leaving).plus(b.wanted).within(bound)
+}
+
+func newGovernor(maxInstances, maxMemoryMB int) *governor {
+	return &governor{bound: size{maxInstances, maxMemoryMB},
+		functions: make(map[faas.FunctionID]*budget), freed: make(chan struct{})}
+}
+
+// claim is a start that wants room.
+type claim struct {
+	function faas.FunctionID
+	need     size
+	ceiling  size // of the function, by its quota
+	// evictOwn takes an idle instance of the function out of service, evict one of
+	// any function. They report whether there was one.
+	evictOwn, evict func() bool
+}
+
+// take makes room for one instance. While there is none it takes idle instances
+// out of service and waits until they are gone, at most until ctx ends. It returns
+// faas.CodeNoCapacity where the machine's bound allows no more; the ceiling of a
+// function refuses nobody: where none of its instances is idle, it is passed.
+func (g *governor) take(ctx context.Context, c claim) error {
+	if g.enter(c) {
 		return nil
 	}
 	for {
-		v := g.attempt(need)
+		v := g.attempt(c)
 		switch {
 		case v.taken:
 			return nil
-		case !v.enough && evict() != nil:
+		case !v.enough && v.own && c.evictOwn(), !v.enough && !v.own && c.evict():
+			continue
+		case !v.enough && !v.leaving && v.own:
+			c.ceiling = size{}
 			continue
 		case !v.enough && !v.leaving:
-			g.giveUp(need)
-			return g.noCapacity()
+			return g.giveUp(c)
 		}
 		select {
 		case <-v.freed:
 		case <-ctx.Done():
-			g.giveUp(need)
-			return g.noCapacity()
+			return g.giveUp(c)
 		}
 	}
 }
 
-func (g *governor) noCapacity() error {
-	return faas.Errorf(faas.CodeNoCapacity, "machine",
-		"The machine has no room for another instance now, and no idle one to reclaim. Try again later, or raise its bounds (%s instances, %s MB of memory).",
-		bound(g.maxInstances), bound(g.maxMemoryMB))
-}
-
-func bound(n int) string {
-	if n == 0 {
-		return "any number of"
-	}
-	return strconv.Itoa(n)
-}
-
 // enter takes the room, or notes that it is wanted.
-func (g *governor) enter(need size) bool {
+func (g *governor) enter(c claim) bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.takeLocked(need) {
+	own := g.functions[c.function]
+	if own == nil {
+		own = new(budget)
+		g.functions[c.function] = own
+	}
+	if own.used.plus(c.need).within(c.ceiling) && g.machine.used.plus(c.need).within(g.bound) {
+		g.takeLocked(own, c)
 		return true
 	}
-	g.wanted = g.wanted.plus(need)
+	own.wanted = own.wanted.plus(c.need)
+	g.machine.wanted = g.machine.wanted.plus(c.need)
 	return false
 }
 
-// giveUp says that the room is not wanted any more.
-func (g *governor) giveUp(need size) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.wanted = g.wanted.minus(need)
+func (g *governor) takeLocked(own *budget, c claim) {
+	own.used = own.used.plus(c.need)
+	g.machine.used = g.machine.used.plus(c.need)
 }
 
-func (g *governor) takeLocked(need size) bool {
-	used := size{g.instances, g.memoryMB}.plus(need)
-	if !g.fits(used) {
-		return false
-	}
-	g.instances, g.memoryMB = used.instances, used.memoryMB
-	return true
-}
-
-func (g *governor) fits(s size) bool {
-	return (g.maxInstances == 0 || s.instances <= g.maxInstances) &&
-		(g.maxMemoryMB == 0 || s.memoryMB <= g.maxMemoryMB)
+func (g *governor) unwantLocked(own *budget, c claim) {
+	own.wanted = own.wanted.minus(c.need)
+	g.machine.wanted = g.machine.wanted.minus(c.need)
 }
 
 // view is what a start that wants room sees.
 type view struct {
 	taken   bool            // it has it
+	own     bool            // the ceiling of its function is in the way, else the machine's bound
 	enough  bool            // all that is wanted will fit once everything on its way out is gone
 	leaving bool            // something is on its way out
 	freed   <-chan struct{} // closed when something was given back
 }
 
 // attempt takes room that was noted as wanted, if there is.
-func (g *governor) attempt(need size) view {
+func (g *governor) attempt(c claim) view {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.takeLocked(need) {
-		g.wanted = g.wanted.minus(need)
-		return view{taken: true}
+	own := g.functions[c.function]
+	tight, bound := own, c.ceiling
+	if own.used.plus(c.need).within(c.ceiling) {
+		tight, bound = &g.machine, g.bound
+		if g.machine.used.plus(c.need).within(g.bound) {
+			g.unwantLocked(own, c)
+			g.takeLocked(own, c)
+			return view{taken: true}
+		}
 	}
-	later := size{g.instances, g.memoryMB}.minus(g.leaving).plus(g.wanted)
-	return view{enough: g.fits(later), leaving: g.leaving.instances > 0, freed: g.freed}
+	return view{own: tight == own, enough: tight.enough(bound), leaving: tight.leaving.instances > 0, freed: g.freed}
 }
 
-// leave says that an instance is on its way out.
-func (g *governor) leave(memoryMB int) {
+// giveUp says that the room is not wanted any more, and returns why.
+func (g *governor) giveUp(c claim) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.leaving = g.leaving.plus(size{1, memoryMB})
+	own := g.functions[c.function]
+	g.unwantLocked(own, c)
+	g.tidyLocked(c.function, own)
+	refusal := machineRefusal(faas.UnitInstances, g.bound.instances, g.machine.used.instances)
+	if used := g.machine.used.plus(c.need).memoryMB; g.bound.memoryMB > 0 && used > g.bound.memoryMB {
+		refusal = machineRefusal(faas.UnitMemoryMB, g.bound.memoryMB, g.machine.used.memoryMB)
+	}
+	return noCapacity(refusal)
 }
 
-// gone says that nothing of an instance that left runs any more.
-func (g *governor) gone(memoryMB int) {
+// leave says that an instance is being killed.
+func (g *governor) leave(function faas.FunctionID, memoryMB int) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	s := size{1, memoryMB}
-	g.leaving = g.leaving.minus(s)
-	g.instances -= s.instances
-	g.memoryMB -= s.memoryMB
+	own := g.functions[function]
+	own.leaving = own.leaving.plus(s)
+	g.machine.leaving = g.machine.leaving.plus(s)
+}
+
+// gone says that nothing of an instance that left runs any more.
+func (g *governor) gone(function faas.FunctionID, memoryMB int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := size{1, memoryMB}
+	own := g.functions[function]
+	for _, b := range []*budget{own, &g.machine} {
+		b.leaving = b.leaving.minus(s)
+		b.used = b.used.minus(s)
+	}
+	g.tidyLocked(function, own)
 	close(g.freed)
 	g.freed = make(chan struct{})
+}
+
+func (g *governor) tidyLocked(function faas.FunctionID, own *budget) {
+	if *own == (budget{}) {
+		delete(g.functions, function)
+	}
+}
+
+// instances is how many there are on this machine.
+func (g *governor) instances() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.machine.used.instances
+}
+
+// machineRefusal says which bound of the machine refused; without a bound, what is
+// in use is all that it holds.
+func machineRefusal(unit faas.Unit, bound, use int) *faas.Refusal {
+	raise := "Start Hearth with a higher --max-instances, on a machine that can hold them."
+	if unit == faas.UnitMemoryMB {
+		raise = "Give this machine more memory for instances."
+	}
+	return &faas.Refusal{Limit: faas.LimitMachine, Unit: unit, Value: cmp.Or(bound, use), Use: use, Subject: "this machine", Raise: raise}
+}
+
+func noCapacity(r *faas.Refusal) error {
+	return &faas.Error{Code: faas.CodeNoCapacity, Subject: string(faas.LimitMachine), Cause: r,
+		Message: "The machine has no room for another instance now, and no idle one to reclaim: " +
+			strconv.Itoa(r.Use) + " of " + strconv.Itoa(r.Value) + " " + string(r.Unit) + " are in use. Try again later. " + r.Raise}
 }

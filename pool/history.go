@@ -55,15 +55,16 @@ type backoff struct {
 }
 
 // record notes that the start of this number failed; latest is the last one that
-// began.
-func (b *backoff) record(failure *Failure, number, latest uint64, now time.Time) {
+// began. It reports whether that is another round, which lengthens the pause.
+func (b *backoff) record(failure *Failure, number, latest uint64, now time.Time) bool {
 	b.failure = failure
 	if number <= b.horizon {
-		return
+		return false
 	}
 	b.horizon = latest
 	b.until = now.Add(min(maxBackoff, minBackoff<<min(b.count, 10)))
 	b.count++
+	return true
 }
 
 // pausing returns the failure that calls get at once, or nil.

@@ -16,11 +16,19 @@ type instance struct {
 
 	// Guarded by pool.mu.
 	state     state
-	lease     quota.Lease   // held while it starts or is busy
-	idleSince time.Time     // when it became idle
-	reaped    bool          // somebody kills it, or has
-	runtime   Runtime       // nil until it was started
-	parts     faas.Timeline // of its start; complete once Ready
+	lease     quota.Lease     // held while it starts or is busy
+	mark      quota.Lease     // held while it is a provisioned one; in place of lease
+	idleSince time.Time       // when it became idle
+	reaped    bool            // somebody kills it, or has
+	runtime   Runtime         // nil until it was started
+	parts     faas.Timeline   // of its start; complete once Ready
+	cold      faas.ColdReason // of the calls that waited for it
+	readyAt   time.Time
+	promised  int // slots that it is trusted to get
+
+	// In the pool's room, while it is busy and may hold more.
+	room       int // which list; 0 is none
+	prev, next *instance
 
 	stopped chan struct{} // closed when life is Stopped
 }
@@ -60,16 +68,37 @@ func (i *instance) reap() {
 	close(i.stopped)
 	p.stepLocked()
 	p.mu.Unlock()
-	p.pools.governor.gone(p.version.Config.MemoryMB)
+	p.pools.governor.gone(p.version.ID.Function, p.version.Config.MemoryMB)
 }
 
-// watch takes the instance out of service when its runtime ends by itself.
-func (i *instance) watch() {
-	select {
-	case <-i.runtime.Done():
-	case <-i.stopped:
-		return
+// watch takes the instance out of service when its runtime ends by itself. Until
+// then it follows the slots of the runtime, where some are missing.
+func (i *instance) watch(missing bool, more <-chan struct{}) {
+	var grace <-chan time.Time
+	if missing {
+		timer := time.NewTimer(slotGrace)
+		defer timer.Stop()
+		grace = timer.C
 	}
+	for {
+		select {
+		case <-i.runtime.Done():
+			i.ended()
+			return
+		case <-i.stopped:
+			return
+		case <-more:
+			var slots int
+			slots, more = i.pool.slotsOf(i.runtime)
+			i.pool.grow(i, slots)
+		case <-grace:
+			i.pool.graceOver(i)
+		}
+	}
+}
+
+// ended takes the instance out of service whose runtime has ended by itself.
+func (i *instance) ended() {
 	p := i.pool
 	p.mu.Lock()
 	reap := i.state.life == Ready && p.condemnLocked(i, CauseExit)

@@ -13,8 +13,10 @@ import (
 // pool is the instances of one revision and the calls that wait for them.
 //
 // Invariants, whenever the lock is free:
-//   - a call waits only while no instance has room for it;
-//   - starts in progress × limit cover the calls that wait;
+//   - a call waits only while no instance has room for it, or its quota refuses
+//     the idle one;
+//   - starts in progress × limit and the slots that instances are trusted to get
+//     cover the calls that wait;
 //   - starting, held and the state of every instance add up.
 //
 // Every change ends in stepLocked, which restores the second. An instance that
@@ -26,12 +28,14 @@ type pool struct {
 
 	mu       sync.Mutex
 	all      map[*instance]struct{} // every instance that is not Stopped
-	idle     []*instance            // Ready and holding none; the newest idle last
-	busy     []*instance            // Ready and holding some; only with limit > 1
+	idle     []*instance            // Ready, ordinary and holding none; the newest idle last
+	room     room                   // Ready, holding some, and with room for more
 	waiters  queue
-	starting int // starts in progress
-	ready    int // instances that are Ready
-	held     int // holds that were not released
+	marks    marks // the provisioned ones
+	starting int   // starts in progress, but for those of provisioned instances
+	ready    int   // instances that are Ready
+	promised int   // slots that instances are trusted to get soon
+	held     int   // holds that were not released
 	starts   uint64
 	failing  backoff
 	history  history
@@ -53,47 +57,40 @@ func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool 
 	}
 }
 
-// takeLocked finds room on an instance that is there: the newest idle one, else,
-// above one call per instance, the one with the fewest. Nil where there is none.
+// takeLocked finds room on an instance that is there: the newest idle one, of the
+// provisioned ones first, else, above one call per instance, the one with the
+// fewest. Nil where there is none.
 func (p *pool) takeLocked() (*instance, error) {
+	if last := len(p.marks.idle) - 1; last >= 0 {
+		inst := p.marks.idle[last]
+		p.unrestLocked(inst)
+		p.holdLocked(inst)
+		return inst, nil
+	}
 	var refusal error
 	if last := len(p.idle) - 1; last >= 0 {
 		inst := p.idle[last]
 		lease, err := p.pools.quota.Occupy(p.version)
 		if err == nil {
 			inst.lease = lease
-			p.idle[last] = nil
-			p.idle = p.idle[:last]
-			p.pools.idle.Add(-1)
+			p.unrestLocked(inst)
 			p.holdLocked(inst)
 			return inst, nil
 		}
 		refusal = err
 	}
-	if inst := p.fewestLocked(); inst != nil {
+	if inst := p.room.first(); inst != nil {
 		p.holdLocked(inst)
 		return inst, nil
 	}
 	return nil, refusal
 }
 
-// fewestLocked returns the busy instance with the fewest calls and room for one
-// more, of several the newest.
-func (p *pool) fewestLocked() *instance {
-	var best *instance
-	for _, inst := range slices.Backward(p.busy) {
-		if inst.state.n < p.limit && (best == nil || inst.state.n < best.state.n) {
-			best = inst
-		}
-	}
-	return best
-}
-
 func (p *pool) holdLocked(inst *instance) {
 	inst.must(inst.state.hold())
 	p.held++
-	if p.limit > 1 && inst.state.n == 1 {
-		p.busy = append(p.busy, inst)
+	if p.limit > 1 {
+		p.room.place(inst)
 	}
 }
 
@@ -109,82 +106,15 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		return grant{}, shuttingDown()
 	}
 	inst, err := p.takeLocked()
-	if inst != nil || err != nil {
+	if inst != nil || err != nil && p.waiters.len >= p.hopeLocked() {
 		p.mu.Unlock()
 		return grant{inst: inst}, err
 	}
-	w := &waiter{ready: make(chan grant, 1)}
+	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
 	p.waiters.push(w)
 	p.stepLocked()
 	p.mu.Unlock()
 	return p.wait(ctx, w)
-}
-
-// wait waits for a grant, at most as long as one init and one invocation may take.
-// The sponsor of a start waits for its end, which its own limits bound: making
-// and killing sandboxes comes on top of them.
-func (p *pool) wait(ctx context.Context, w *waiter) (grant, error) {
-	timer := time.NewTimer(p.initTimeout() + p.version.Config.Timeout())
-	defer timer.Stop()
-	for patient := true; ; patient = false {
-		select {
-		case g := <-w.ready:
-			return g, g.err
-		case <-ctx.Done():
-			return p.leave(w, canceled(ctx, p.version))
-		case <-timer.C:
-			if !patient || !p.sponsors(w) {
-				return p.overdue(w)
-			}
-			timer.Reset(sponsorSlack)
-		}
-	}
-}
-
-func (p *pool) sponsors(w *waiter) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return w.sponsored != nil
-}
-
-// leave takes a waiter away. What it was given meanwhile goes to the next.
-func (p *pool) leave(w *waiter, why error) (grant, error) {
-	p.mu.Lock()
-	served := w.served
-	if !served {
-		p.withdrawLocked(w)
-	}
-	p.mu.Unlock()
-	if served {
-		if g := <-w.ready; g.inst != nil {
-			p.release(g.inst, g.failed != nil)
-		}
-	}
-	return grant{}, why
-}
-
-// overdue answers a waiter whose time is up: the starts that it waited for did
-// not end in time, which is the function's own fault. Every waiter is covered by one.
-func (p *pool) overdue(w *waiter) (grant, error) {
-	p.mu.Lock()
-	served := w.served
-	if !served {
-		p.withdrawLocked(w)
-	}
-	p.mu.Unlock()
-	if served {
-		g := <-w.ready
-		return g, g.err
-	}
-	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
-}
-
-func (p *pool) withdrawLocked(w *waiter) {
-	p.waiters.remove(w)
-	if w.sponsored != nil {
-		w.sponsored.sponsor = nil
-	}
-	p.emptyLocked()
 }
 
 // serveLocked gives a waiter its grant.
@@ -194,18 +124,43 @@ func (p *pool) serveLocked(w *waiter, g grant) {
 	p.emptyLocked()
 }
 
+// coverLocked is how many of the calls that wait will have room without another
+// start.
+func (p *pool) coverLocked() int { return p.starting*p.limit + p.promised }
+
+// hopeLocked is how many of them may have room at last: provisioned instances that
+// are on their way may take long, so a call counts on them only if it must.
+func (p *pool) hopeLocked() int { return p.coverLocked() + p.marks.preparing*p.limit }
+
 // stepLocked begins starts until they cover the calls that wait, and refuses the
-// calls for which none may begin, the newest first.
+// calls for which none may begin, the newest first. Then it sees to the
+// provisioned instances.
 func (p *pool) stepLocked() {
-	for p.starting*p.limit < p.waiters.len {
+	p.matchLocked()
+	for p.coverLocked() < p.waiters.len {
 		lease, err := p.mayStartLocked(quota.ForCall)
 		if err == nil {
-			p.startLocked(lease, p.waiters.unsponsored())
+			p.startLocked(lease, p.waiters.unsponsored(), false)
 			continue
 		}
-		for p.starting*p.limit < p.waiters.len {
+		for p.hopeLocked() < p.waiters.len {
 			p.serveLocked(p.waiters.tail, grant{err: err})
 		}
+		p.waiters.hoping(err)
+		break
+	}
+	p.provideLocked()
+}
+
+// matchLocked gives the calls that wait the room that there is: that of an idle
+// instance whose quota had refused it.
+func (p *pool) matchLocked() {
+	for p.waiters.head != nil {
+		inst, _ := p.takeLocked() // refused still: the call waits for its start
+		if inst == nil {
+			return
+		}
+		p.serveLocked(p.waiters.head, grant{inst: inst})
 	}
 }
 
@@ -222,6 +177,9 @@ func (p *pool) release(inst *instance, failed bool) {
 	}
 	inst.must(inst.state.release())
 	p.held--
+	if p.limit > 1 {
+		p.room.place(inst)
+	}
 	reap := p.freedLocked(inst)
 	p.stepLocked()
 	p.emptyLocked()
@@ -237,9 +195,8 @@ func (p *pool) freedLocked(inst *instance) (reap bool) {
 	if inst.state.life != Ready {
 		return inst.state.n == 0 && p.seizeLocked(inst)
 	}
-	if w := p.waiters.head; w != nil {
-		inst.must(inst.state.hold())
-		p.held++
+	if w := p.waiters.head; w != nil && inst.state.n < inst.state.limit {
+		p.holdLocked(inst)
 		p.serveLocked(w, grant{inst: inst})
 		return false
 	}
@@ -259,15 +216,27 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 		return p.condemnLocked(inst, CauseDeploy)
 	}
 	p.endLeaseLocked(inst)
-	p.busy = without(p.busy, inst)
 	inst.idleSince = time.Now()
-	p.idle = append(p.idle, inst)
-	p.pools.idle.Add(1)
+	p.restingLocked(inst)
 	return false
 }
 
-// unrestLocked takes an instance from the idle stack, if it is there.
+// restingLocked puts an idle instance on the stack that is its own, in order.
+func (p *pool) restingLocked(inst *instance) {
+	if inst.mark != nil {
+		p.marks.idle = byAge(p.marks.idle, inst)
+		return
+	}
+	p.idle = byAge(p.idle, inst)
+	p.pools.idle.Add(1)
+}
+
+// unrestLocked takes an idle instance from its stack, if it is there.
 func (p *pool) unrestLocked(inst *instance) {
+	if inst.mark != nil {
+		p.marks.idle = without(p.marks.idle, inst)
+		return
+	}
 	before := len(p.idle)
 	p.idle = without(p.idle, inst)
 	p.pools.idle.Add(int64(len(p.idle) - before))
@@ -284,11 +253,16 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 		if inst.state.idle() {
 			p.unrestLocked(inst)
 		}
-		p.busy = without(p.busy, inst)
+		if inst.mark != nil {
+			p.loseMarkLocked(inst)
+		}
+		p.promiseLocked(inst, 0)
 	}
 	inst.must(inst.state.drain(cause))
+	if p.limit > 1 {
+		p.room.place(inst)
+	}
 	p.history.lost(cause)
-	p.pools.governor.leave(p.version.Config.MemoryMB)
 	if inst.state.n > 0 {
 		return false
 	}
@@ -302,6 +276,7 @@ func (p *pool) seizeLocked(inst *instance) bool {
 		return false
 	}
 	inst.reaped = true
+	p.pools.governor.leave(p.version.ID.Function, p.version.Config.MemoryMB)
 	p.endLeaseLocked(inst)
 	return true
 }
@@ -328,8 +303,21 @@ func (p *pool) initTimeout() time.Duration {
 	return defaultInitTimeout
 }
 
-// without removes one instance, keeping the order.
+// byAge adds an instance to an idle stack, which has the newest idle last.
+func byAge(list []*instance, inst *instance) []*instance {
+	i := len(list)
+	for i > 0 && list[i-1].idleSince.After(inst.idleSince) {
+		i--
+	}
+	return slices.Insert(list, i, inst)
+}
+
+// without removes one instance, keeping the order. The newest are looked at first.
 func without(list []*instance, inst *instance) []*instance {
+	if last := len(list) - 1; last >= 0 && list[last] == inst {
+		list[last] = nil
+		return list[:last]
+	}
 	if i := slices.Index(list, inst); i >= 0 {
 		return slices.Delete(list, i, i+1)
 	}

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -21,6 +22,10 @@ type Options struct {
 	// included; 0 is no bound.
 	MaxInstances int
 	MaxMemoryMB  int
+	// ProvisionedChanged is called when the provisioned instances of a version
+	// changed: Provisioned says how. It is called without locks, by one goroutine;
+	// several changes may be told as one. Nil tells nobody.
+	ProvisionedChanged func(faas.VersionID)
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -30,13 +35,14 @@ type Options struct {
 
 // Pools are the pools of all revisions on this machine. Safe for concurrent use.
 //
-// Lock order: Pools.mu, pool.mu, quota, governor. No lock is held while anything
+// Lock order: Pools.mu, pool.mu, quota, governor or changes. No lock is held while anything
 // outside these packages is called, but for the quota's gate.
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
 	keepAlive KeepAlive
 	governor  *governor
+	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -46,11 +52,12 @@ type Pools struct {
 	work   sync.WaitGroup // every goroutine of the pools
 
 	byRevision sync.Map     // key → *pool
-	idle       atomic.Int64 // idle instances of all pools, so that a full machine refuses without a search
+	idle       atomic.Int64 // idle ordinary instances of all pools, so that a full machine refuses without a search
 	illegal    atomic.Int64 // illegal moves seen: faults of this package
 
-	mu      sync.Mutex // guards making and removing pools
-	closing bool
+	mu         sync.Mutex // guards making and removing pools, and what follows
+	byFunction map[faas.FunctionID][]*pool
+	closing    bool
 }
 
 // key names a revision. The version is part of it, so that no mistake about
@@ -69,9 +76,12 @@ func New(o Options) *Pools {
 		quota:     o.Quota,
 		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
+
+		byFunction: make(map[faas.FunctionID][]*pool),
 	}
 	if ps.quota == nil {
 		ps.quota = quota.Unlimited{}
@@ -84,6 +94,7 @@ func New(o Options) *Pools {
 	}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
 	ps.spawn(ps.reclaim)
+	ps.spawn(func() { ps.changes.run(ps.ctx.Done()) })
 	return ps
 }
 
@@ -117,7 +128,7 @@ func (ps *Pools) pool(version *faas.Version) *pool {
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return ps.makeLocked(version, ps.origin(version))
+	return ps.makeLocked(version, ps.originLocked(version))
 }
 
 func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool {
@@ -129,14 +140,16 @@ func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool
 	p.closing = ps.closing
 	p.killed = ps.ctx.Err() != nil
 	ps.byRevision.Store(k, p)
+	id := version.ID.Function
+	ps.byFunction[id] = append(ps.byFunction[id], p)
 	return p
 }
 
-// origin says what the first start of a revision is put down to. What happened
+// originLocked says what the first start of a revision is put down to. What happened
 // before this process began is not known: a version that is older than it is
 // taken to have run.
-func (ps *Pools) origin(version *faas.Version) faas.ColdReason {
-	for _, p := range ps.list() {
+func (ps *Pools) originLocked(version *faas.Version) faas.ColdReason {
+	for _, p := range ps.byFunction[version.ID.Function] {
 		if p.version.ID == version.ID && p.hasRun() {
 			return faas.ColdDeploy
 		}
@@ -162,13 +175,20 @@ func (ps *Pools) list() []*pool {
 	return all
 }
 
-// evict takes the oldest idle instance of any function out of service, to make
-// room. The channel is closed when it is gone; nil where none is idle.
-func (ps *Pools) evict() <-chan struct{} {
+// of returns the pools of one function.
+func (ps *Pools) of(id faas.FunctionID) []*pool {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	return slices.Clone(ps.byFunction[id])
+}
+
+// evict takes the oldest idle ordinary instance of some pools out of service, to
+// make room. The channel is closed when it is gone; nil where none is idle.
+func (ps *Pools) evict(among func() []*pool) <-chan struct{} {
 	for ps.idle.Load() > 0 {
 		var oldest *pool
 		var since time.Time
-		for _, p := range ps.list() {
+		for _, p := range among() {
 			if t, ok := p.oldestIdle(); ok && (oldest == nil || t.Before(since)) {
 				oldest, since = p, t
 			}

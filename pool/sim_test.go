@@ -105,6 +105,12 @@ func (w *world) chance(percent int) bool {
 	return w.rng.IntN(100) < percent
 }
 
+func (w *world) pick(from ...int) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return from[w.rng.IntN(len(from))]
+}
+
 // upTo is a random duration, often zero.
 func (w *world) upTo(d time.Duration) time.Duration {
 	if w.chance(30) {
@@ -118,6 +124,9 @@ func (w *world) upTo(d time.Duration) time.Duration {
 // script is how the next runtime behaves.
 func (w *world) script() pooltest.Script {
 	s := pooltest.Script{StartTime: w.upTo(50 * time.Millisecond), InitTime: w.upTo(time.Second), KillTime: w.upTo(300 * time.Millisecond)}
+	if w.chance(50) {
+		s.SlotEvery, s.Slots = w.upTo(100*time.Millisecond), w.pick(1, 2, 3)
+	}
 	switch {
 	case w.chance(4):
 		s.StartErr = errors.New("no sandbox")
@@ -285,6 +294,9 @@ func (w *world) check(quiet bool) {
 	for _, r := range w.fake.Runtimes() {
 		if _, peak := r.Served(); peak > r.Version.Config.InstanceConcurrency {
 			w.t.Errorf("seed %d: an instance held %d of %d", w.seed, peak, r.Version.Config.InstanceConcurrency)
+		}
+		if r.Overfull() {
+			w.t.Errorf("seed %d: an instance was given more than its slots", w.seed)
 		}
 		if other := r.Foreign(); other != "" {
 			w.t.Errorf("seed %d: an instance of %s was given an event for %s", w.seed, r.Version.Revision, other)

@@ -24,11 +24,12 @@ const (
 // start is one start in progress. It goes to its end whatever becomes of the
 // call that it was begun for.
 type start struct {
-	pool   *pool
-	number uint64
-	cold   faas.ColdReason
-	lease  quota.StartLease // passes to the instance
-	ended  chan struct{}    // closed when the start has ended, well or not
+	pool        *pool
+	number      uint64
+	cold        faas.ColdReason
+	lease       quota.StartLease // passes to the instance
+	provisioned bool             // begun for a provisioned instance; no call is cold for it
+	ended       chan struct{}    // closed when the start has ended, well or not
 
 	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
 }
@@ -44,25 +45,34 @@ func (p *pool) mayStartLocked(purpose quota.Purpose) (quota.StartLease, error) {
 	return p.pools.quota.Start(p.version, purpose)
 }
 
-func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter) *start {
+func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter, provisioned bool) *start {
 	p.starts++
-	s := &start{pool: p, number: p.starts, cold: p.history.reason(p.starting + p.ready),
-		lease: lease, ended: make(chan struct{}), sponsor: sponsor}
-	if sponsor != nil {
-		sponsor.sponsored = s
+	s := &start{pool: p, number: p.starts, lease: lease, provisioned: provisioned,
+		ended: make(chan struct{}), sponsor: sponsor}
+	if provisioned {
+		p.marks.preparing++
+	} else {
+		s.cold = p.history.reason(p.starting + p.ready)
+		p.starting++
 	}
-	p.starting++
+	if sponsor != nil {
+		sponsor.sponsored, sponsor.refused = s, nil
+	}
 	p.pools.spawn(s.run)
 	return s
 }
 
 // run starts an instance. Where init takes too long or the runtime ends during
-// it, one more is started inside the invocation that waits for it, with the
-// function's timeout as limit.
+// it, one more is started inside the invocation that waits for it, if the quota
+// permits, with the function's timeout as limit.
 func (s *start) run() {
 	defer close(s.ended)
 	p := s.pool
-	inst, err := s.attempt(p.initTimeout())
+	limit := p.initTimeout()
+	if s.provisioned {
+		limit = max(limit, provisionedInitTimeout)
+	}
+	inst, err := s.attempt(limit)
 	if s.again(inst, err) {
 		inst.reap()
 		inst, err = s.attempt(p.version.Config.Timeout())
@@ -79,7 +89,7 @@ func (s *start) again(inst *instance, err error) bool {
 	}
 	s.pool.mu.Lock()
 	defer s.pool.mu.Unlock()
-	if s.sponsor == nil || s.pool.killed {
+	if s.sponsor == nil || s.pool.killed || s.lease.Again() != nil {
 		return false
 	}
 	return s.pool.condemnLocked(inst, CauseInit)
@@ -91,7 +101,7 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
 	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
 	defer cancel()
-	if err := p.pools.governor.take(ctx, p.version.Config.MemoryMB, p.pools.evict); err != nil {
+	if err := p.pools.governor.take(ctx, p.claim()); err != nil {
 		return nil, s.platformError(err)
 	}
 	inst := &instance{id: newID(), pool: p, state: state{limit: p.limit}, stopped: make(chan struct{})}
@@ -109,25 +119,52 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	return inst, s.initialize(inst, limit)
 }
 
+// claim is the room that one more instance takes.
+func (p *pool) claim() claim {
+	id := p.version.ID.Function
+	ceiling := p.pools.quota.Ceiling(p.version)
+	return claim{
+		function: id,
+		need:     size{1, p.version.Config.MemoryMB},
+		ceiling:  size{ceiling.Instances, ceiling.MemoryMB},
+		evictOwn: func() bool { return p.pools.evict(func() []*pool { return p.pools.of(id) }) != nil },
+		evict:    func() bool { return p.pools.evict(p.pools.list) != nil },
+	}
+}
+
 // boot starts a runtime. Where the machine has no room after all, idle instances
 // make it.
 func (s *start) boot(ctx context.Context, id string) (Runtime, error) {
 	p := s.pool
 	for evictions := 0; ; evictions++ {
 		runtime, err := p.pools.starter.Start(ctx, p.version, id)
-		if !faas.IsCode(err, faas.CodeNoCapacity) || evictions == maxEvictions {
+		if !faas.IsCode(err, faas.CodeNoCapacity) {
 			return runtime, err
 		}
-		stopped := p.pools.evict()
+		var stopped <-chan struct{}
+		if evictions < maxEvictions {
+			stopped = p.pools.evict(p.pools.list)
+		}
 		if stopped == nil {
-			return nil, err
+			return nil, s.full(err)
 		}
 		select {
 		case <-stopped:
 		case <-ctx.Done():
-			return nil, err
+			return nil, s.full(err)
 		}
 	}
+}
+
+// full explains the refusal of a starter that has no room: what there is, is all
+// that the machine holds.
+func (s *start) full(err error) error {
+	var known *faas.Error
+	errors.As(err, &known)
+	held := s.pool.pools.governor.instances() - 1 // without the one that is refused
+	refusal := machineRefusal(faas.UnitInstances, 0, held)
+	refusal.Raise = known.Message
+	return &faas.Error{Code: known.Code, Subject: known.Subject, Message: known.Message, Cause: errors.Join(refusal, err)}
 }
 
 // initialize waits for init, at most for limit from now: the runtime has just
@@ -173,8 +210,17 @@ func (s *start) platformError(err error) error {
 // finish hands the instance over, or tells the sponsor why there is none.
 func (s *start) finish(inst *instance, err error) {
 	p := s.pool
+	slots, more := 0, (<-chan struct{})(nil)
+	if err == nil {
+		slots, more = p.slotsOf(inst.runtime)
+	}
 	p.mu.Lock()
-	p.starting--
+	marked := false
+	if s.provisioned {
+		marked = p.endedLocked(s)
+	} else {
+		p.starting--
+	}
 	sponsor := s.sponsor
 	s.sponsor = nil
 	if sponsor != nil {
@@ -185,8 +231,8 @@ func (s *start) finish(inst *instance, err error) {
 	}
 	var reap bool
 	if err == nil {
-		reap = p.introduceLocked(inst, s)
-		p.pools.spawn(inst.watch)
+		reap = p.introduceLocked(inst, s, slots, marked)
+		p.pools.spawn(func() { inst.watch(slots < p.limit, more) })
 	} else {
 		reap = p.failLocked(inst, sponsor, s, err)
 	}
@@ -199,16 +245,21 @@ func (s *start) finish(inst *instance, err error) {
 
 // introduceLocked makes a started instance Ready and gives it to the calls that
 // wait. It reports whether the instance is to be killed instead.
-func (p *pool) introduceLocked(inst *instance, s *start) (reap bool) {
+func (p *pool) introduceLocked(inst *instance, s *start, slots int, marked bool) (reap bool) {
 	inst.must(inst.state.move(Ready))
-	inst.lease = s.lease
+	if marked {
+		p.markLocked(inst, s.lease)
+	} else {
+		inst.lease = s.lease
+	}
+	inst.cold, inst.readyAt = s.cold, time.Now()
+	inst.state.limit = slots
+	p.promiseLocked(inst, p.limit-slots)
 	p.ready++
 	p.history.begun = true
 	p.failing = backoff{}
-	for first := true; inst.state.n < p.limit && p.waiters.head != nil; first = false {
-		p.holdLocked(inst)
-		p.serveLocked(p.waiters.head, grant{inst: inst, cold: s.cold, first: first})
-	}
+	p.marks.failed = 0
+	p.fillLocked(inst, !s.provisioned)
 	if inst.state.n > 0 {
 		return false
 	}
@@ -224,13 +275,18 @@ func (p *pool) failLocked(inst *instance, sponsor *waiter, s *start, err error) 
 	var failure *Failure
 	if !errors.As(err, &failure) {
 		s.lease.Void()
+		if s.provisioned {
+			p.pauseLocked(err)
+		}
 		if sponsor != nil {
 			p.serveLocked(sponsor, grant{err: err})
 		}
 		return reap
 	}
 	s.lease.Release()
-	p.failing.record(failure, s.number, p.starts, time.Now())
+	if p.failing.record(failure, s.number, p.starts, time.Now()) && p.marks.count() < p.marks.target {
+		p.marks.failed++
+	}
 	switch {
 	case sponsor == nil:
 		return reap

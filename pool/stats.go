@@ -12,13 +12,15 @@ type Counts struct {
 	Starting int `json:"starting"` // being started or initialised
 	Idle     int `json:"idle"`     // ready and holding no invocation
 	Busy     int `json:"busy"`     // ready and holding some
-	Draining int `json:"draining"` // taking no more invocations
-	InFlight int `json:"inFlight"` // invocations held
-	Waiting  int `json:"waiting"`  // invocations waiting for an instance
+	// Provisioned are those of Idle and Busy that are provisioned instances.
+	Provisioned int `json:"provisioned"`
+	Draining    int `json:"draining"` // taking no more invocations
+	InFlight    int `json:"inFlight"` // invocations held
+	Waiting     int `json:"waiting"`  // invocations waiting for an instance
 }
 
 func (c Counts) plus(o Counts) Counts {
-	return Counts{c.Starting + o.Starting, c.Idle + o.Idle, c.Busy + o.Busy,
+	return Counts{c.Starting + o.Starting, c.Idle + o.Idle, c.Busy + o.Busy, c.Provisioned + o.Provisioned,
 		c.Draining + o.Draining, c.InFlight + o.InFlight, c.Waiting + o.Waiting}
 }
 
@@ -59,7 +61,8 @@ func (ps *Pools) Function(id faas.FunctionID) Counts {
 func (p *pool) stats() RevisionCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	c := Counts{Idle: len(p.idle), Busy: p.ready - len(p.idle), InFlight: p.held, Waiting: p.waiters.len}
+	idle := len(p.idle) + len(p.marks.idle)
+	c := Counts{Idle: idle, Busy: p.ready - idle, Provisioned: p.marks.ready, InFlight: p.held, Waiting: p.waiters.len}
 	for inst := range p.all {
 		switch inst.state.life {
 		case Starting, Initializing:
@@ -69,6 +72,6 @@ func (p *pool) stats() RevisionCounts {
 		}
 	}
 	// A start that waits for room has no instance yet.
-	c.Starting = max(c.Starting, p.starting)
+	c.Starting = max(c.Starting, p.starting+p.marks.preparing)
 	return RevisionCounts{Version: p.version.ID, Revision: p.version.Revision, Retiring: p.retiring, Counts: c}
 }

@@ -1,6 +1,11 @@
 package pool
 
-import "hearth/faas"
+import (
+	"context"
+	"time"
+
+	"hearth/faas"
+)
 
 // grant is what a waiter is given: an instance that holds its invocation, or an
 // error.
@@ -16,7 +21,9 @@ type grant struct {
 // by the lock of its pool.
 type waiter struct {
 	ready      chan grant // buffered for the one grant
+	since      time.Time  // when it began to wait
 	served     bool       // a grant was sent; the waiter is in no list any more
+	refused    error      // why no start was begun for it; it hopes for a provisioned instance
 	sponsored  *start     // the start that was begun for it, nil once it ended
 	prev, next *waiter
 }
@@ -63,6 +70,15 @@ func (q *queue) remove(w *waiter) {
 	q.len--
 }
 
+// hoping notes why no start was begun for the waiters that have none.
+func (q *queue) hoping(refused error) {
+	for w := q.head; w != nil; w = w.next {
+		if w.sponsored == nil {
+			w.refused = refused
+		}
+	}
+}
+
 // unsponsored returns the first waiter for which no start was begun, or nil.
 func (q *queue) unsponsored() *waiter {
 	for w := q.head; w != nil; w = w.next {
@@ -71,4 +87,74 @@ func (q *queue) unsponsored() *waiter {
 		}
 	}
 	return nil
+}
+
+// wait waits for a grant, at most as long as one init and one invocation may take.
+// The sponsor of a start waits for its end, which its own limits bound: making
+// and killing sandboxes comes on top of them.
+func (p *pool) wait(ctx context.Context, w *waiter) (grant, error) {
+	timer := time.NewTimer(p.initTimeout() + p.version.Config.Timeout())
+	defer timer.Stop()
+	for patient := true; ; patient = false {
+		select {
+		case g := <-w.ready:
+			return g, g.err
+		case <-ctx.Done():
+			return p.leave(w, canceled(ctx, p.version))
+		case <-timer.C:
+			if !patient || !p.sponsors(w) {
+				return p.overdue(w)
+			}
+			timer.Reset(sponsorSlack)
+		}
+	}
+}
+
+func (p *pool) sponsors(w *waiter) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return w.sponsored != nil
+}
+
+// leave takes a waiter away. What it was given meanwhile goes to the next.
+func (p *pool) leave(w *waiter, why error) (grant, error) {
+	p.mu.Lock()
+	served := w.served
+	if !served {
+		p.withdrawLocked(w)
+	}
+	p.mu.Unlock()
+	if served {
+		if g := <-w.ready; g.inst != nil {
+			p.release(g.inst, g.failed != nil)
+		}
+	}
+	return grant{}, why
+}
+
+// overdue answers a waiter whose time is up: the starts that it waited for did
+// not end in time, which is the function's own fault. Every waiter is covered by one.
+func (p *pool) overdue(w *waiter) (grant, error) {
+	p.mu.Lock()
+	served, refused := w.served, w.refused
+	if !served {
+		p.withdrawLocked(w)
+	}
+	p.mu.Unlock()
+	if served {
+		g := <-w.ready
+		return g, g.err
+	}
+	if refused != nil {
+		return grant{}, refused
+	}
+	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
+}
+
+func (p *pool) withdrawLocked(w *waiter) {
+	p.waiters.remove(w)
+	if w.sponsored != nil {
+		w.sponsored.sponsor = nil
+	}
+	p.emptyLocked()
 }

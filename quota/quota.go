@@ -28,8 +28,12 @@ const (
 	// Ahead: nobody waits for it yet, as before a deployment or a predicted call.
 	Ahead
 	// ForProvisioned: it will be a provisioned instance. Its place is part of what
-	// was configured and is not charged again.
+	// was configured and is not charged again. The lease ends when the instance is
+	// gone or ceases to be provisioned.
 	ForProvisioned
+	// Adopt: an idle instance becomes a provisioned one. It is as ForProvisioned,
+	// but nothing is started and so nothing counts as an expansion.
+	Adopt
 )
 
 // Gate decides about permits. Refusals are *faas.Error with faas.CodeThrottled

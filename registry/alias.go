@@ -21,12 +21,16 @@ func (r *Registry) CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Ali
 		return nil, err
 	}
 	id := alias.Function
-	err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	err = r.change(ctx, id, func(ctx context.Context, s *snapshot) (*record, error) {
 		if s.aliases[alias.Name] != nil {
 			arn := faas.FunctionARN(id, alias.Name)
 			return nil, faas.Errorf(faas.CodeConflict, arn, "Alias already exists: %s", arn)
 		}
 		if err := s.checkTargets(alias); err != nil {
+			return nil, err
+		}
+		// An alias of that name may have left its provisioned concurrency behind.
+		if err := r.sweepFunction(ctx, id); err != nil {
 			return nil, err
 		}
 		alias.RevisionID = newID()
@@ -41,7 +45,8 @@ func (r *Registry) CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Ali
 	return copyAlias(&alias), nil
 }
 
-// UpdateAlias changes the fields that the patch has.
+// UpdateAlias changes the fields that the patch has. An alias with provisioned
+// concurrency moves only where that fits: see PutProvisioned.
 func (r *Registry) UpdateAlias(ctx context.Context, id faas.FunctionID, name string, patch AliasPatch) (*faas.Alias, error) {
 	leave, err := r.enter()
 	if err != nil {
@@ -68,7 +73,7 @@ func (r *Registry) UpdateAlias(ctx context.Context, id faas.FunctionID, name str
 		next := s.record.clone()
 		at, _ := findAlias(next.Aliases, name)
 		next.Aliases[at] = alias
-		return next, nil
+		return next, r.checkMove(id, s, next, name)
 	})
 	if err != nil {
 		return nil, err
@@ -98,7 +103,7 @@ func (r *Registry) GetAlias(_ context.Context, id faas.FunctionID, name string) 
 	return copyAlias(a), nil
 }
 
-// DeleteAlias removes an alias. One that is not there is faas.CodeNotFound.
+// DeleteAlias removes an alias and its provisioned concurrency. One that is not there is faas.CodeNotFound.
 func (r *Registry) DeleteAlias(ctx context.Context, id faas.FunctionID, name string) error {
 	leave, err := r.enter()
 	if err != nil {
@@ -114,6 +119,9 @@ func (r *Registry) DeleteAlias(ctx context.Context, id faas.FunctionID, name str
 		next.Aliases = slices.Delete(next.Aliases, at, at+1)
 		return next, nil
 	})
+	if err == nil {
+		r.sweepQuota(ctx, id)
+	}
 	return err
 }
 

@@ -184,8 +184,8 @@ func same(a, b *registry.Registry, id faas.FunctionID) bool {
 	return true
 }
 
-// brokenWatch ends the first watch as soon as it has caught up, and does not
-// let another begin before it is told.
+// brokenWatch ends the first watch of functions as soon as it has caught up, and
+// does not let another begin before it is told.
 type brokenWatch struct {
 	engine.Meta
 	again chan struct{}
@@ -193,6 +193,9 @@ type brokenWatch struct {
 }
 
 func (b *brokenWatch) Watch(ctx context.Context, prefix string, apply func(engine.Change) error) error {
+	if prefix != "function" {
+		return b.Meta.Watch(ctx, prefix, apply)
+	}
 	if b.times.Add(1) > 1 {
 		select {
 		case <-b.again:

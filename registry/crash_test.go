@@ -2,6 +2,7 @@ package registry_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -89,6 +90,48 @@ func crashCases() map[string]crashCase {
 		"delete function": {func(ctx context.Context, r *registry.Registry) error {
 			return r.Delete(ctx, fn("f"), "")
 		}, not(has("f", ""))},
+		"delete alias": {func(ctx context.Context, r *registry.Registry) error {
+			return r.DeleteAlias(ctx, fn("f"), "live")
+		}, func(r *registry.Registry) bool {
+			_, err := r.GetAlias(context.Background(), fn("f"), "live")
+			return err != nil
+		}},
+		"account limits": {limits(registry.AccountLimitsPatch{Executions: n(5000)}), func(r *registry.Registry) bool {
+			l, err := r.AccountLimits(context.Background(), scope())
+			return err == nil && l.Executions == 5000
+		}},
+		"reserve": {reserve("plain", executions(3)), func(r *registry.Registry) bool {
+			q, err := r.FunctionQuota(context.Background(), fn("plain"))
+			return err == nil && q.Reserved != nil
+		}},
+		"unreserve": {func(ctx context.Context, r *registry.Registry) error {
+			return r.DeleteReserved(ctx, fn("f"))
+		}, func(r *registry.Registry) bool {
+			q, err := r.FunctionQuota(context.Background(), fn("f"))
+			return err == nil && q.Reserved == nil
+		}},
+		"maximum": {func(ctx context.Context, r *registry.Registry) error {
+			return r.PutFunctionMaximum(ctx, fn("f"), n(9))
+		}, func(r *registry.Registry) bool {
+			q, err := r.FunctionQuota(context.Background(), fn("f"))
+			return err == nil && q.Maximum != nil
+		}},
+		"provision": {put("2", instances(5)), func(r *registry.Registry) bool {
+			p, err := r.GetProvisioned(context.Background(), fn("f"), "2")
+			return err == nil && p.Instances == 5
+		}},
+		"unprovision": {func(ctx context.Context, r *registry.Registry) error {
+			return r.DeleteProvisioned(ctx, fn("f"), "live")
+		}, func(r *registry.Registry) bool {
+			_, err := r.GetProvisioned(context.Background(), fn("f"), "live")
+			return err != nil
+		}},
+		"recursion": {func(ctx context.Context, r *registry.Registry) error {
+			return r.PutRecursionLoop(ctx, fn("f"), registry.RecursionAllow)
+		}, func(r *registry.Registry) bool {
+			loop, err := r.RecursionLoop(context.Background(), fn("f"))
+			return err == nil && loop == registry.RecursionAllow
+		}},
 		"delete plain function": {func(ctx context.Context, r *registry.Registry) error {
 			return r.Delete(ctx, fn("plain"), "")
 		}, not(has("plain", ""))},
@@ -97,6 +140,7 @@ func crashCases() map[string]crashCase {
 
 // crashWorld has a function f with code newer than its versions 1 and 2 and an
 // alias, a function without versions, and one that was deleted after version 1.
+// f has a reservation and provisioned concurrency of alias and version 2.
 func crashWorld(t *testing.T) (*world, *faulty) {
 	w := newWorld()
 	f := &faulty{Meta: w.meta}
@@ -119,6 +163,11 @@ func crashWorld(t *testing.T) (*world, *faulty) {
 	must(r.CreateAlias(t.Context(), faas.Alias{Function: fn("f"), Name: "live", Version: "1"}))(t)
 	if err := r.Delete(t.Context(), fn("gone"), ""); err != nil {
 		t.Fatal(err)
+	}
+	for _, do := range []step{reserve("f", executions(20)), put("live", instances(3)), put("2", instances(2))} {
+		if err := do(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
 	}
 	synctest.Wait()
 	return w, f
@@ -168,6 +217,9 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 	if err := checkPackages(ctx, w, r); err != nil {
 		return err
 	}
+	if err := checkQuotaRecords(ctx, w, r); err != nil {
+		return err
+	}
 	page, err := r.List(ctx, scope(), true, "", 1000)
 	if err != nil {
 		return err
@@ -187,13 +239,46 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 		return err
 	}
 	for _, e := range entries {
-		if !keys[e.Key] && !strings.HasSuffix(e.Key, "/record") {
+		if !keys[e.Key] && !strings.HasSuffix(e.Key, "/record") && !strings.HasPrefix(e.Key, "quota/") {
 			return fmt.Errorf("key %s is left over", e.Key)
 		}
 		delete(keys, e.Key)
 	}
 	if len(keys) > 0 {
 		return fmt.Errorf("keys are missing: %v", slices.Sorted(maps.Keys(keys)))
+	}
+	return nil
+}
+
+// checkQuotaRecords looks for quotas of functions, versions and aliases that are
+// no more, and for an allocator that was told something else than is stored.
+func checkQuotaRecords(ctx context.Context, w *world, r *registry.Registry) error {
+	entries, err := w.meta.List(ctx, "quota")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		var rec struct {
+			Functions map[string]struct{ Provisioned []faas.Provisioned }
+		}
+		if err := json.Unmarshal(e.Value, &rec); err != nil {
+			return err
+		}
+		for name, q := range rec.Functions {
+			id := fn(strings.TrimPrefix(name, faas.DefaultNamespace+"/"))
+			told, inForce := w.quota.of(account()).Functions[id]
+			if !inForce || len(told.Provisioned) != len(q.Provisioned) {
+				return fmt.Errorf("quotas of %s are stored as %+v, in force %+v", name, q, told)
+			}
+			for _, p := range q.Provisioned {
+				if _, err := r.Get(ctx, id, p.Qualifier); err != nil {
+					return fmt.Errorf("quotas of %s are left over: %w", p.Qualifier, err)
+				}
+			}
+		}
+		if n := len(w.quota.of(account()).Functions); n != len(rec.Functions) {
+			return fmt.Errorf("%d functions have quotas in force, %d stored", n, len(rec.Functions))
+		}
 	}
 	return nil
 }

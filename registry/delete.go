@@ -1,7 +1,6 @@
 package registry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -11,8 +10,8 @@ import (
 )
 
 // Delete removes a function with its versions and aliases, or the one version
-// that the qualifier names. Calls in flight end as they would have. A version
-// that an alias points at is faas.CodeConflict.
+// that the qualifier names, and their quotas. Calls in flight end as they would
+// have. A version that an alias points at is faas.CodeConflict.
 func (r *Registry) Delete(ctx context.Context, id faas.FunctionID, qualifier string) error {
 	leave, err := r.enter()
 	if err != nil {
@@ -20,9 +19,14 @@ func (r *Registry) Delete(ctx context.Context, id faas.FunctionID, qualifier str
 	}
 	defer leave()
 	if qualifier != "" {
-		return r.deleteVersion(ctx, id, qualifier)
+		err = r.deleteVersion(ctx, id, qualifier)
+	} else {
+		err = r.deleteFunction(ctx, id)
 	}
-	return r.deleteFunction(ctx, id)
+	if err == nil {
+		r.sweepQuota(ctx, id)
+	}
+	return err
 }
 
 func (r *Registry) deleteVersion(ctx context.Context, id faas.FunctionID, qualifier string) error {
@@ -36,7 +40,7 @@ func (r *Registry) deleteVersion(ctx context.Context, id faas.FunctionID, qualif
 	var gone *faas.Version
 	err := r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
 		next := s.record.clone()
-		at, found := slices.BinarySearchFunc(next.Published, number, func(p published, n int64) int { return cmp.Compare(p.Number, n) })
+		at, found := next.publishedAt(number)
 		if !found {
 			return nil, noQualifier(id, qualifier)
 		}
@@ -105,7 +109,7 @@ func (r *Registry) commitDelete(ctx context.Context, id faas.FunctionID, s *snap
 	if err != nil {
 		return engineError("delete function", err)
 	}
-	r.dropUnused(r.table.deleteRecord(id, revision))
+	r.deleteRecord(id, revision)
 	return nil
 }
 

@@ -3,6 +3,7 @@ package registry_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"hearth/engine/datadir"
@@ -63,6 +64,11 @@ func TestOnTheRealEngine(t *testing.T) {
 	until(t, "updated", func() bool { return settled(r, fn("f0")) })
 	must(r.Publish(t.Context(), registry.PublishInput{Function: fn("f0")}))(t)
 	must(r.CreateAlias(t.Context(), faas.Alias{Function: fn("f0"), Name: "live", Version: "1", Weights: map[string]float64{"2": 1}}))(t)
+	for _, do := range []step{reserve("f0", megabytes(51_200)), put0("live", instances(2)), reserve("f1", executions(5)), reserve("f2", executions(0)), limits(registry.AccountLimitsPatch{Expansion: n(50)})} {
+		if err := do(t.Context(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, name := range []string{"f1", "f2"} { // without and with a version
 		if err := r.Delete(t.Context(), fn(name), ""); err != nil {
 			t.Fatal(err)
@@ -70,6 +76,7 @@ func TestOnTheRealEngine(t *testing.T) {
 	}
 	until(t, "packages collected", func() bool { return packages.count() == 3 })
 	before := must(r.List(t.Context(), scope(), true, "", 0))(t)
+	told := w.quota.of(account())
 	r.Close(context.Background())
 	done()
 
@@ -80,6 +87,9 @@ func TestOnTheRealEngine(t *testing.T) {
 	after := must(r.List(t.Context(), scope(), true, "", 0))(t)
 	if fmt.Sprintf("%+v", deref(after.Items)) != fmt.Sprintf("%+v", deref(before.Items)) {
 		t.Errorf("before %+v\nafter  %+v", deref(before.Items), deref(after.Items))
+	}
+	if now := w.quota.of(account()); !reflect.DeepEqual(now, told) || len(now.Functions) != 1 || now.Functions[fn("f0")].Provisioned["live"].Instances != 2 {
+		t.Errorf("in force before %+v\nafter           %+v", told, now)
 	}
 	if v := must(r.Resolve(fn("f0"), "live"))(t); v.Config.MemoryMB != 512 || v.ID.Number != "2" {
 		t.Errorf("%+v", v)
@@ -92,6 +102,10 @@ func TestOnTheRealEngine(t *testing.T) {
 	if v := must(r.Create(t.Context(), in))(t); v.ID.Number != "2" {
 		t.Errorf("a version number was given again: %s", v.ID)
 	}
+}
+
+func put0(qualifier string, a faas.Amount) step {
+	return func(ctx context.Context, r *registry.Registry) error { return provision(ctx, r, "f0", qualifier, a) }
 }
 
 func deref(vs []*faas.Version) []faas.Version {

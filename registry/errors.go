@@ -75,3 +75,17 @@ func internal(doing string, err error) error {
 	return &faas.Error{Code: faas.CodeInternal, Subject: doing, Cause: err,
 		Message: "The request failed inside Hearth. Nothing is known to be wrong with it; try again."}
 }
+
+func noProvisioned(id faas.FunctionID, qualifier string) error {
+	return &faas.Error{Code: faas.CodeNotFound, Subject: faas.FunctionARN(id, qualifier),
+		Message: "No Provisioned Concurrency Config found for this function", Cause: faas.ErrNoProvisioned}
+}
+
+// messageOf returns the words of an error that are for its user.
+func messageOf(err error) string {
+	var e *faas.Error
+	if errors.As(err, &e) {
+		return e.Message
+	}
+	return err.Error()
+}

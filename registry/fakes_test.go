@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"hearth/engine"
 	"hearth/engine/fake"
 	"hearth/faas"
+	"hearth/quota"
 	"hearth/registry"
 )
 
@@ -148,16 +150,65 @@ func (s *stage) hasRetired(revision string) bool {
 	return false
 }
 
+// book is the Quota of the tests: it knows what is in force, and whether that
+// ever passed what may be set aside.
+type book struct {
+	mu       sync.Mutex
+	settings map[quota.Account]quota.Settings
+	refused  error
+	changed  map[faas.FunctionID]int
+}
+
+func newBook() *book {
+	return &book{settings: make(map[quota.Account]quota.Settings), changed: make(map[faas.FunctionID]int)}
+}
+
+func (b *book) Configure(a quota.Account, s quota.Settings) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.settings[a] = s
+	if err := quota.Check(a, s); err != nil && b.refused == nil {
+		b.refused = err
+	}
+}
+
+func (b *book) change(id faas.FunctionID) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.changed[id]++
+}
+
+// changes returns how often the function was told to have changed.
+func (b *book) changes(id faas.FunctionID) int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.changed[id]
+}
+
+func (b *book) of(a quota.Account) quota.Settings {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.settings[a]
+}
+
+// err returns the first settings in force that could not be, if any were.
+func (b *book) err() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.refused
+}
+
 // world is everything that a registry stands on; it outlives the registry.
 type world struct {
 	meta     engine.Meta
 	packages *shelf
 	stage    *stage
+	quota    *book
 	limits   faas.Limits
 }
 
 func newWorld() *world {
-	return &world{meta: fake.New().Meta(), packages: newShelf(), stage: &stage{}}
+	return &world{meta: fake.New().Meta(), packages: newShelf(), stage: &stage{}, quota: newBook()}
 }
 
 func (w *world) open(t testing.TB) *registry.Registry {
@@ -173,6 +224,13 @@ func (w *world) options() registry.Options {
 	return registry.Options{
 		Meta: w.meta, Packages: w.packages, Runtimes: catalogue{}, Deployer: w.stage,
 		Limits: w.limits, Architecture: faas.ArchX8664,
+		Quota: w.quota, Changed: w.quota.change,
+		CheckCron: func(s string) error {
+			if strings.Count(s, " ") < 4 {
+				return errors.New("it has too few fields")
+			}
+			return nil
+		},
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // Packages is what the registry needs of deployment packages (package code).
@@ -37,4 +38,10 @@ type Deployer interface {
 	// Retire is called after a revision was replaced or deleted: idle instances
 	// stop at once, busy ones after their invocation; waiters are served.
 	Retire(old *faas.Version)
+}
+
+// Quota is what the registry tells the allocator (package quota).
+type Quota interface {
+	// Configure takes an account's settings into force. It must return at once.
+	Configure(account quota.Account, s quota.Settings)
 }

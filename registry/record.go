@@ -1,8 +1,10 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"hearth/faas"
@@ -38,6 +40,8 @@ type record struct {
 	Published  []published       `json:"published,omitempty"` // by number, ascending
 	Aliases    []faas.Alias      `json:"aliases,omitempty"`   // by name, ascending
 	Tags       map[string]string `json:"tags,omitempty"`
+	// RecursionLoop is what was set; "" is RecursionTerminate.
+	RecursionLoop string `json:"recursionLoop,omitempty"`
 }
 
 // published says that a version exists. The state is here, and not with the
@@ -76,6 +80,11 @@ func (r *record) clone() *record {
 		c.Tags[k] = v
 	}
 	return &c
+}
+
+// publishedAt returns where a version's number is in Published.
+func (r *record) publishedAt(number int64) (at int, found bool) {
+	return slices.BinarySearchFunc(r.Published, number, func(p published, n int64) int { return cmp.Compare(p.Number, n) })
 }
 
 // pending reports whether there is an activation to be done.

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/engine"
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // Options of New. Meta, Packages and Runtimes are required.
@@ -16,10 +18,20 @@ type Options struct {
 	Meta     engine.Meta
 	Packages Packages
 	Runtimes Runtimes
-	Deployer Deployer         // nil: nothing runs here, nobody is told
-	Clock    func() time.Time // nil is time.Now; only for what users see
-	Logger   *slog.Logger     // nil discards
-	Limits   faas.Limits      // zero is faas.NativeLimits()
+	Deployer Deployer // nil: nothing runs here, nobody is told
+	// Quota is told every account's settings before New returns, and again after
+	// every change, in the order in which they are in force. Nil: nobody is told.
+	Quota Quota
+	// Changed is called after anything of a function changed in memory, also by
+	// another node and perhaps before New returns. No lock is held. It must return
+	// at once. Nil: nobody is told.
+	Changed func(faas.FunctionID)
+	// CheckCron returns why a schedule's cron expression cannot be used, in words
+	// for its author. Nil accepts all.
+	CheckCron func(string) error
+	Clock     func() time.Time // nil is time.Now; only for what users see
+	Logger    *slog.Logger     // nil discards
+	Limits    faas.Limits      // zero is faas.NativeLimits()
 	// Architecture of the functions that can run here; "" is this machine's.
 	Architecture string
 	// Activations is how many functions are made ready at once; 0 is 8.
@@ -34,12 +46,20 @@ type Registry struct {
 	deployer Deployer
 	clock    func() time.Time
 	log      *slog.Logger
+	quota    Quota
+	changed  func(faas.FunctionID)
+	cron     func(string) error
 	limits   faas.Limits
 	arch     string
 
-	table *table
-	shelf *shelf
-	turns [turnCount]chan struct{} // a full channel is a turn that is taken
+	table    *table
+	quotas   *quotaTable
+	shelf    *shelf
+	turns    [turnCount]chan struct{}    // a full channel is a turn that is taken
+	accounts [accountTurns]chan struct{} // likewise
+
+	telling sync.Mutex  // held while Quota is told
+	loaded  atomic.Bool // Quota and Changed are told from now on
 
 	activations *worklist[faas.FunctionID]
 	collection  *worklist[string]
@@ -64,14 +84,17 @@ func New(ctx context.Context, o Options) (*Registry, error) {
 		return nil, errors.New("registry: Meta, Packages and Runtimes are required")
 	}
 	r := newRegistry(o)
-	loaded := make(chan error, 1)
-	r.tasks.Go(func() { r.watch(r.ctx, loaded) })
+	loaded := make(chan error, len(watched))
+	for _, prefix := range watched {
+		r.tasks.Go(func() { r.watch(r.ctx, prefix, loaded) })
+	}
 	err := r.load(ctx, loaded)
 	if err != nil {
 		r.stop()
 		r.tasks.Wait()
 		return nil, err
 	}
+	r.startTelling()
 	workers := o.Activations
 	if workers <= 0 {
 		workers = defaultActivations
@@ -86,14 +109,25 @@ func New(ctx context.Context, o Options) (*Registry, error) {
 func newRegistry(o Options) *Registry {
 	r := &Registry{
 		meta: o.Meta, packages: o.Packages, runtimes: o.Runtimes, deployer: o.Deployer,
+		quota: o.Quota, changed: o.Changed, cron: o.CheckCron,
 		clock: o.Clock, log: o.Logger, limits: o.Limits, arch: o.Architecture,
 		table:       newTable(),
+		quotas:      newQuotaTable(),
 		shelf:       newShelf(),
 		activations: newWorklist[faas.FunctionID](),
 		collection:  newWorklist[string](),
 	}
 	if r.deployer == nil {
 		r.deployer = nobody{}
+	}
+	if r.quota == nil {
+		r.quota = nobody{}
+	}
+	if r.changed == nil {
+		r.changed = func(faas.FunctionID) {}
+	}
+	if r.cron == nil {
+		r.cron = func(string) error { return nil }
 	}
 	if r.clock == nil {
 		r.clock = time.Now
@@ -110,19 +144,24 @@ func newRegistry(o Options) *Registry {
 	for i := range r.turns {
 		r.turns[i] = make(chan struct{}, 1)
 	}
+	for i := range r.accounts {
+		r.accounts[i] = make(chan struct{}, 1)
+	}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	return r
 }
 
-// load waits for the first state of the watch, then mends it.
+// load waits for the first state of every watch, then mends it.
 func (r *Registry) load(ctx context.Context, loaded <-chan error) error {
-	select {
-	case err := <-loaded:
-		if err != nil {
-			return err
+	for range watched {
+		select {
+		case err := <-loaded:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 	return r.recover(ctx)
 }
@@ -135,6 +174,9 @@ func (r *Registry) recover(ctx context.Context) error {
 		}
 	}
 	if err := r.loadPackages(ctx); err != nil {
+		return err
+	}
+	if err := r.recoverQuotas(ctx); err != nil {
 		return err
 	}
 	for _, id := range r.table.ids() {
@@ -196,8 +238,9 @@ func (r *Registry) Resolve(id faas.FunctionID, qualifier string) (*faas.Version,
 	return v, nil
 }
 
-// nobody is the deployer of a registry without a data plane.
+// nobody is the deployer and the quota of a registry without a data plane.
 type nobody struct{}
 
 func (nobody) Prepare(context.Context, *faas.Version, *faas.Version) error { return nil }
 func (nobody) Retire(*faas.Version)                                        {}
+func (nobody) Configure(quota.Account, quota.Settings)                     {}

@@ -17,6 +17,9 @@ type snapshot struct {
 	contents map[int64]*versionRecord
 	aliases  map[string]*faas.Alias
 	missing  []int64 // published versions whose content is not there
+	// The largest of head, serving and versions: what quotas are counted with.
+	memoryMB    int
+	concurrency int
 }
 
 // newSnapshot joins a record with the contents of its versions. Contents of
@@ -48,7 +51,50 @@ func newSnapshot(id faas.FunctionID, revision uint64, rec *record, contents map[
 		a.Function = id
 		s.aliases[a.Name] = &a
 	}
+	s.revisions(func(v *faas.Version) {
+		s.memoryMB = max(s.memoryMB, v.Config.MemoryMB)
+		s.concurrency = max(s.concurrency, v.Config.InstanceConcurrency)
+	})
 	return s
+}
+
+// with returns what the snapshot would be with another record of the same versions.
+func (s *snapshot) with(id faas.FunctionID, rec *record) *snapshot {
+	contents := make(map[int64]storedVersion, len(s.contents))
+	for n, c := range s.contents {
+		contents[n] = storedVersion{content: c}
+	}
+	return newSnapshot(id, s.revision, rec, contents)
+}
+
+// has reports whether a qualifier names a published version or an alias.
+func (s *snapshot) has(qualifier string) bool {
+	if n, ok := faas.ParseVersionNumber(qualifier); ok {
+		_, found := s.record.publishedAt(n)
+		return found
+	}
+	return s.aliases[qualifier] != nil
+}
+
+// targets returns the versions that calls with a qualifier can go to, as far as
+// they are there: one, or two of a weighted alias.
+func (s *snapshot) targets(qualifier string) []*faas.Version {
+	if v := s.versions[qualifier]; v != nil {
+		return []*faas.Version{v}
+	}
+	a := s.aliases[qualifier]
+	if a == nil {
+		return nil
+	}
+	var targets []*faas.Version
+	for number := range a.Targets() {
+		if number == faas.Latest {
+			targets = append(targets, s.serving)
+		} else if v := s.versions[number]; v != nil {
+			targets = append(targets, v)
+		}
+	}
+	return targets
 }
 
 // apply returns the version in the state that the record says.

@@ -89,31 +89,31 @@ func (t *table) grave(id faas.FunctionID) grave {
 
 // putRecord makes a record of the engine the function's state, unless what is
 // known is as new. It returns the packages that no version uses any more.
-func (t *table) putRecord(id faas.FunctionID, revision uint64, rec *record) (unused []faas.Code) {
+func (t *table) putRecord(id faas.FunctionID, revision uint64, rec *record) (unused []faas.Code, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.load(id)
 	if (old != nil && revision <= old.revision) || revision <= t.graves[id].revision {
-		return nil
+		return nil, false
 	}
 	if rec.Deleted {
 		t.graves[id] = grave{revision, rec.LastNumber, true}
-		return t.replaceLocked(id, old, nil)
+		return t.replaceLocked(id, old, nil), true
 	}
 	delete(t.graves, id)
-	return t.replaceLocked(id, old, newSnapshot(id, revision, rec, t.contents[id]))
+	return t.replaceLocked(id, old, newSnapshot(id, revision, rec, t.contents[id])), true
 }
 
 // deleteRecord is putRecord for a key that was deleted.
-func (t *table) deleteRecord(id faas.FunctionID, revision uint64) (unused []faas.Code) {
+func (t *table) deleteRecord(id faas.FunctionID, revision uint64) (unused []faas.Code, changed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	old := t.load(id)
 	if (old != nil && revision <= old.revision) || revision <= t.graves[id].revision {
-		return nil
+		return nil, false
 	}
 	t.graves[id] = grave{revision: revision}
-	return t.replaceLocked(id, old, nil)
+	return t.replaceLocked(id, old, nil), true
 }
 
 // sawDeletion forgets a grave once the watcher is past it: nothing older comes
@@ -259,12 +259,12 @@ func (t *table) ids() []faas.FunctionID {
 	return ids
 }
 
-// revisions returns the revision of every function's record.
-func (t *table) revisions() map[faas.FunctionID]uint64 {
-	all := make(map[faas.FunctionID]uint64)
+// revisions returns the revision of every function's record by its key.
+func (t *table) revisions() map[string]uint64 {
+	all := make(map[string]uint64)
 	for _, id := range t.ids() {
 		if s := t.load(id); s != nil {
-			all[id] = s.revision
+			all[recordKey(id)] = s.revision
 		}
 	}
 	return all

@@ -62,7 +62,7 @@ func TestOldNewsChangesNothing(t *testing.T) {
 		deliver := func(i int, watched bool) {
 			if c := changes[i]; c.Deleted && !watched {
 				r.table.deleteRecord(tableID(), c.Revision)
-			} else if err := r.apply(changes[i], func(faas.FunctionID) {}); err != nil {
+			} else if err := r.apply(changes[i]); err != nil {
 				t.Fatal(err)
 			}
 			newest = max(newest, i)

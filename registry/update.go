@@ -90,7 +90,8 @@ func (r *Registry) dryRun(in UpdateCodeInput, code faas.Code) (*faas.Version, er
 }
 
 // UpdateConfig changes the head's configuration. Instances of the configuration
-// before serve until one of the new is ready.
+// before serve until one of the new is ready. Memory or concurrency with which
+// the function's reservation would not fit any more is faas.CodeInvalid.
 func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch ConfigPatch, revisionID string) (*faas.Version, error) {
 	leave, err := r.enter()
 	if err != nil {
@@ -112,7 +113,7 @@ func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch C
 		}
 		next := r.startUpdate(s.record, cfg, head.Code)
 		made = next.Head
-		return next, nil
+		return next, r.checkSize(id, s, next)
 	})
 	if err != nil {
 		return nil, err

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"hearth/engine"
-	"hearth/faas"
 )
 
 const (
@@ -14,13 +13,17 @@ const (
 	rewatchAfterMax = 5 * time.Second
 )
 
-// watch follows the engine until ctx ends. The first state, or why there is
-// none, goes to loaded; after that it begins again whenever the engine fails.
-func (r *Registry) watch(ctx context.Context, loaded chan<- error) {
+// watched is what a registry keeps a copy of, each by a watch of its own.
+var watched = [...]string{functionPrefix, quotaPrefix}
+
+// watch follows what is below the prefix until ctx ends. The first state, or why
+// there is none, goes to loaded; after that it begins again whenever the engine
+// fails.
+func (r *Registry) watch(ctx context.Context, prefix string, loaded chan<- error) {
 	pause := rewatchAfter
 	for first := true; ; {
-		w := &watcher{registry: r, strict: first, before: r.table.revisions()}
-		err := r.meta.Watch(ctx, functionPrefix, func(c engine.Change) error {
+		w := &watcher{registry: r, strict: first, before: r.revisions(prefix)}
+		err := r.meta.Watch(ctx, prefix, func(c engine.Change) error {
 			if c.Key == "" {
 				pause = rewatchAfter
 				w.caughtUp(ctx)
@@ -39,7 +42,7 @@ func (r *Registry) watch(ctx context.Context, loaded chan<- error) {
 		if ctx.Err() != nil || errors.Is(err, engine.ErrClosed) {
 			return
 		}
-		r.log.Warn("the watch of functions ended; beginning again", "error", err, "after", pause)
+		r.log.Warn("a watch of the store ended; beginning again", "prefix", prefix, "error", err, "after", pause)
 		if !sleep(ctx, pause) {
 			return
 		}
@@ -66,15 +69,26 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// watcher is one run of the watch.
+// revisions returns the revision of every record that is known, by its key.
+func (r *Registry) revisions(prefix string) map[string]uint64 {
+	if prefix == quotaPrefix {
+		return r.quotas.revisions()
+	}
+	return r.table.revisions()
+}
+
+// watcher is one run of a watch.
 type watcher struct {
 	registry *Registry
-	strict   bool                       // fail on what cannot be read: the first load
-	before   map[faas.FunctionID]uint64 // functions known when it began, by revision; nil after catching up
+	strict   bool              // fail on what cannot be read: the first load
+	before   map[string]uint64 // records known when it began, by revision; nil after catching up
 }
 
 func (w *watcher) apply(c engine.Change) error {
-	err := w.registry.apply(c, func(id faas.FunctionID) { delete(w.before, id) })
+	err := w.registry.apply(c)
+	if err == nil {
+		delete(w.before, c.Key)
+	}
 	if err == nil || w.strict {
 		return err
 	}
@@ -82,19 +96,20 @@ func (w *watcher) apply(c engine.Change) error {
 	return nil
 }
 
-// caughtUp drops the functions that were deleted while nobody watched: they
-// were known before and were not among what exists.
+// caughtUp drops the records that were deleted while nobody watched: they were
+// known before and were not among what exists.
 func (w *watcher) caughtUp(ctx context.Context) {
-	for id, revision := range w.before {
-		e, err := w.registry.meta.Get(ctx, recordKey(id))
-		switch {
-		case errors.Is(err, engine.ErrNotFound):
-			w.registry.dropUnused(w.registry.table.deleteRecord(id, revision+1))
-			w.registry.table.sawDeletion(id, revision+1) // the watch is past it
-		case err == nil:
-			if err := w.apply(engine.Change{Entry: e}); err != nil {
-				w.registry.log.Error("a function cannot be read", "error", err)
-			}
+	for key, revision := range w.before {
+		e, err := w.registry.meta.Get(ctx, key)
+		c := engine.Change{Entry: e}
+		if errors.Is(err, engine.ErrNotFound) {
+			c, err = engine.Change{Entry: engine.Entry{Key: key, Revision: revision + 1}, Deleted: true}, nil
+		}
+		if err != nil {
+			continue
+		}
+		if err := w.registry.apply(c); err != nil {
+			w.registry.log.Error("a record cannot be read", "error", err)
 		}
 	}
 	w.before = nil
@@ -102,22 +117,24 @@ func (w *watcher) caughtUp(ctx context.Context) {
 
 // apply brings the in-memory copy up to one change. What is not newer than what
 // is known has no effect, so it does not matter that the writer applied it too.
-func (r *Registry) apply(c engine.Change, seen func(faas.FunctionID)) error {
+func (r *Registry) apply(c engine.Change) error {
+	if engine.Below(c.Key, quotaPrefix) {
+		return r.applyQuota(c)
+	}
 	id, number, err := parseKey(c.Key)
 	if err != nil {
 		return err
 	}
 	switch {
 	case number == 0 && c.Deleted:
-		r.dropUnused(r.table.deleteRecord(id, c.Revision))
+		r.deleteRecord(id, c.Revision)
 		r.table.sawDeletion(id, c.Revision)
 	case number == 0:
 		rec, err := decodeRecord(c.Key, c.Value)
 		if err != nil {
 			return err
 		}
-		seen(id)
-		r.dropUnused(r.table.putRecord(id, c.Revision, rec))
+		r.putRecord(id, c.Revision, rec)
 		if rec.pending() { // activate looks whether it still is
 			r.activations.add(id)
 		}

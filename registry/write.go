@@ -11,6 +11,7 @@ import (
 
 	"hearth/engine"
 	"hearth/faas"
+	"hearth/quota"
 )
 
 const (
@@ -24,9 +25,40 @@ const (
 	changeAttempts = 8
 )
 
-// turn waits until nobody else on this node changes the function.
+// turn waits until nobody else on this node changes the function, nor, where
+// the function has quotas, what the account's sums are made of.
 func (r *Registry) turn(ctx context.Context, id faas.FunctionID) (release func(), err error) {
-	t := r.turns[maphash.Comparable(r.table.seed, id)%turnCount]
+	release, err = r.functionTurn(ctx, id)
+	if err != nil || !r.quotas.has(id) { // the holder alone can give it an entry
+		return release, err
+	}
+	return r.withAccount(ctx, id, release)
+}
+
+// quotaTurn is turn for a change of the function's quotas.
+func (r *Registry) quotaTurn(ctx context.Context, id faas.FunctionID) (release func(), err error) {
+	release, err = r.functionTurn(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.withAccount(ctx, id, release)
+}
+
+func (r *Registry) functionTurn(ctx context.Context, id faas.FunctionID) (release func(), err error) {
+	return take(ctx, r.turns[maphash.Comparable(r.table.seed, id)%turnCount])
+}
+
+// withAccount adds the account's turn to a function's, or gives up both.
+func (r *Registry) withAccount(ctx context.Context, id faas.FunctionID, function func()) (release func(), err error) {
+	account, err := r.accountTurn(ctx, quota.AccountOf(id.Scope))
+	if err != nil {
+		function()
+		return nil, err
+	}
+	return func() { account(); function() }, nil
+}
+
+func take(ctx context.Context, t chan struct{}) (release func(), err error) {
 	select {
 	case t <- struct{}{}:
 		return func() { <-t }, nil
@@ -83,11 +115,29 @@ func (r *Registry) commit(ctx context.Context, id faas.FunctionID, rec *record, 
 	if err != nil {
 		return engineError("write function", err)
 	}
-	r.dropUnused(r.table.putRecord(id, revision, rec))
+	r.putRecord(id, revision, rec)
 	if rec.pending() {
 		r.activations.add(id)
 	}
 	return nil
+}
+
+// putRecord applies a function's record, and tells those who depend on it.
+func (r *Registry) putRecord(id faas.FunctionID, revision uint64, rec *record) {
+	unused, changed := r.table.putRecord(id, revision, rec)
+	r.dropUnused(unused)
+	if changed {
+		r.functionChanged(id)
+	}
+}
+
+// deleteRecord is putRecord for a key that was deleted.
+func (r *Registry) deleteRecord(id faas.FunctionID, revision uint64) {
+	unused, changed := r.table.deleteRecord(id, revision)
+	r.dropUnused(unused)
+	if changed {
+		r.functionChanged(id)
+	}
 }
 
 // write puts a key that has the revision last (0: that does not exist). Where
@@ -126,7 +176,7 @@ func (r *Registry) refresh(ctx context.Context, id faas.FunctionID) error {
 	rec, err := r.meta.Get(ctx, recordKey(id))
 	if errors.Is(err, engine.ErrNotFound) {
 		if s := r.table.load(id); s != nil {
-			r.dropUnused(r.table.deleteRecord(id, s.revision+1))
+			r.deleteRecord(id, s.revision+1)
 		}
 		return nil
 	}
@@ -138,7 +188,7 @@ func (r *Registry) refresh(ctx context.Context, id faas.FunctionID) error {
 		return engineError("read versions", err)
 	}
 	for _, e := range append(contents, rec) {
-		if err := r.apply(engine.Change{Entry: e}, func(faas.FunctionID) {}); err != nil {
+		if err := r.apply(engine.Change{Entry: e}); err != nil {
 			return internal("read function", err)
 		}
 	}

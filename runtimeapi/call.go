@@ -31,22 +31,35 @@ const maxInFlight = 2048
 // call is one invocation that a runtime holds.
 type call struct {
 	id       string
-	answered chan faas.Outcome // buffered by one; sent to at most once
+	answered chan answer // buffered by one; sent to at most once
+}
+
+// answer is how a runtime ended an invocation.
+type answer struct {
+	outcome faas.Outcome
+	crashed bool // and the runtime ends
+}
+
+func (a answer) result() (faas.Outcome, error) {
+	if a.crashed {
+		return faas.Outcome{}, &CrashError{Outcome: a.outcome}
+	}
+	return a.outcome, nil
 }
 
 // await waits for the outcome, until ctx ends, when it calls giveUp, or until gone
 // is closed. An outcome that is there by then counts.
 func (c *call) await(ctx context.Context, gone <-chan struct{}, giveUp func()) (faas.Outcome, error) {
 	select {
-	case out := <-c.answered:
-		return out, nil
+	case a := <-c.answered:
+		return a.result()
 	case <-ctx.Done():
 		giveUp()
 		return faas.Outcome{}, context.Cause(ctx)
 	case <-gone:
 		select {
-		case out := <-c.answered:
-			return out, nil
+		case a := <-c.answered:
+			return a.result()
 		default:
 			return faas.Outcome{}, ErrGone
 		}

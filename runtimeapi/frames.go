@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -51,10 +53,12 @@ type Frames struct {
 
 	write chan struct{} // a token: who holds it writes
 
-	mu     sync.Mutex
-	cause  error // why it is gone
-	calls  callTable
 	writer []byte // frame under construction; guarded by the write token
+	unsent []byte // the rest of a frame that was cut; guarded by the write token
+
+	mu    sync.Mutex
+	cause error // why it is gone
+	calls callTable
 }
 
 // NewFrames begins the conversation: it sends the go frame and returns without
@@ -143,12 +147,12 @@ func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 	if err != nil {
 		return faas.Outcome{}, err
 	}
-	c := &call{id: event.RequestID, answered: make(chan faas.Outcome, 1)}
+	c := &call{id: event.RequestID, answered: make(chan answer, 1)}
 	if err := s.begin(c); err != nil {
 		return faas.Outcome{}, err
 	}
 	if err := s.send(ctx, frameInvoke, header, event.Payload); err != nil {
-		s.forget(c)
+		s.withdraw(c, errors.Is(err, errNotBegun))
 		if ctx.Err() != nil {
 			return faas.Outcome{}, context.Cause(ctx)
 		}
@@ -175,6 +179,17 @@ func (s *Frames) begin(c *call) error {
 	return s.calls.add(c)
 }
 
+// withdraw takes a call back that was not written whole. Of one that was not even
+// begun the runtime knows nothing: no answer is expected.
+func (s *Frames) withdraw(c *call, unknown bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.calls.abandon(c)
+	if unknown {
+		s.calls.take(c.id)
+	}
+}
+
 func (s *Frames) forget(c *call) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,49 +200,87 @@ func (s *Frames) forget(c *call) {
 // write of one buffer; above it two buffers are handed to one writev.
 const smallPayload = 32 << 10
 
-// send writes one frame. When ctx ends while the runtime does not read, the
-// frame is cut and the session over: nothing can follow half a frame.
+// errNotBegun: ctx ended before the first byte of the frame was written.
+var errNotBegun = errors.New("runtimeapi: the frame was not begun")
+
+// send writes one frame. Where ctx ends while the runtime does not read, what is
+// left of a frame that was begun goes out before the next one: the invocations
+// beside this one still need the connection.
 func (s *Frames) send(ctx context.Context, kind byte, header, payload []byte) error {
 	select {
 	case s.write <- struct{}{}:
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return errNotBegun
 	case <-s.gone:
 		return ErrGone
 	}
 	defer func() { <-s.write }()
 
-	var finished atomic.Bool
-	if ctx.Done() != nil {
-		stop := context.AfterFunc(ctx, func() {
-			if finished.CompareAndSwap(false, true) {
-				s.fail(context.Cause(ctx))
-			}
-		})
-		defer stop()
-	}
+	stop := s.interruptAt(ctx)
 	err := s.writeFrame(kind, header, payload)
-	finished.Store(true)
-	if err != nil {
-		s.fail(err)
+	stop()
+	if err == nil || errors.Is(err, errNotBegun) || errors.Is(err, os.ErrDeadlineExceeded) {
+		return err
 	}
+	s.fail(err)
 	return err
 }
 
+// interruptAt makes writes fail with os.ErrDeadlineExceeded when ctx ends, until
+// the function that it returns is called.
+func (s *Frames) interruptAt(ctx context.Context) (stop func()) {
+	if ctx.Done() == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	// Errors of SetWriteDeadline: the connection is closed, and writes fail anyway.
+	cancel := context.AfterFunc(ctx, func() {
+		_ = s.conn.SetWriteDeadline(time.Unix(1, 0))
+		close(done)
+	})
+	return func() {
+		if !cancel() {
+			<-done
+			_ = s.conn.SetWriteDeadline(time.Time{})
+		}
+	}
+}
+
 func (s *Frames) writeFrame(kind byte, header, payload []byte) error {
+	for len(s.unsent) > 0 {
+		n, err := s.conn.Write(s.unsent)
+		s.unsent = s.unsent[n:]
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return errNotBegun
+		} else if err != nil {
+			return err
+		}
+	}
+	s.unsent = nil // it may be large, and is rarely needed
 	b, err := appendFrame(s.writer[:0], kind, header, len(payload))
 	if err != nil {
 		return err
 	}
-	if len(payload) <= smallPayload {
+	small := len(payload) <= smallPayload
+	if small {
 		b = append(b, payload...)
-		s.writer = b
-		_, err = s.conn.Write(b)
-		return err
 	}
 	s.writer = b
-	buffers := net.Buffers{b, payload}
-	_, err = buffers.WriteTo(s.conn)
+	var n int64
+	if small {
+		var written int
+		written, err = s.conn.Write(b)
+		n, payload = int64(written), nil
+	} else {
+		buffers := net.Buffers{b, payload}
+		n, err = buffers.WriteTo(s.conn)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		if n == 0 {
+			return errNotBegun
+		}
+		s.unsent = slices.Concat(b, payload)[n:]
+	}
 	return err
 }
 
@@ -279,10 +332,10 @@ func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
 		close(s.ready)
 		return failed, nil
 	case state == serving && f.kind == frameResponse:
-		return state, s.answer(f.header, s.response(f))
-	case state == serving && f.kind == frameError:
+		return state, s.answer(f.header, answer{outcome: s.response(f)})
+	case state == serving && (f.kind == frameError || f.kind == frameCrash):
 		id, errorType, _ := strings.Cut(f.header, " ")
-		return state, s.answer(id, s.functionError(errorType, f))
+		return state, s.answer(id, answer{outcome: s.functionError(errorType, f), crashed: f.kind == frameCrash})
 	}
 	return state, fmt.Errorf("%w: frame %q in state %d", errProtocol, f.kind, state)
 }
@@ -303,7 +356,7 @@ func (s *Frames) functionError(errorType string, f frame) faas.Outcome {
 
 // answer hands an outcome to the call that waits for it. An id that is not this
 // session's own breaks it.
-func (s *Frames) answer(id string, out faas.Outcome) error {
+func (s *Frames) answer(id string, a answer) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c, known := s.calls.take(id)
@@ -311,7 +364,7 @@ func (s *Frames) answer(id string, out faas.Outcome) error {
 		return fmt.Errorf("%w: answer to an invocation that it does not hold", errProtocol)
 	}
 	if c != nil {
-		c.answered <- out
+		c.answered <- a
 	}
 	return nil
 }

@@ -174,7 +174,7 @@ func TestFramesBroken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, p := newPeer(t, FramesOptions{})
 			s.mu.Lock()
-			held := &call{id: "held", answered: make(chan faas.Outcome, 1)}
+			held := &call{id: "held", answered: make(chan answer, 1)}
 			if err := s.calls.add(held); err != nil {
 				t.Error(err)
 			}
@@ -246,26 +246,73 @@ func TestFramesLateAnswer(t *testing.T) {
 	}
 }
 
-// A runtime that does not read must not hold its caller beyond the deadline.
+// A runtime that does not read must not hold its caller beyond the deadline. The
+// invocations beside it go on: they are answered, and when the runtime reads
+// again, it finds whole frames.
 func TestFramesBlockedWrite(t *testing.T) {
-	s, p := newPeer(t, FramesOptions{})
+	s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 3}})
 	p.send(frameHello, "", "")
 	p.send(frameReady, "", "")
 	initialized(t, s)
+	p.receive() // go
+	results := make(chan result, 2)
+	call := func(id string) {
+		out, err := s.Invoke(deadline(t), event(id, id))
+		results <- result{out, err}
+	}
+	go call("first")
+	p.receive()
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() { // gives up when half of the frame is there
-		p.receive() // go
 		if _, err := p.r.Peek(100); err != nil {
 			t.Error(err)
 		}
 		cancel()
 	}()
-	if _, err := s.Invoke(ctx, event("a", string(make([]byte, 6<<20)))); !errors.Is(err, context.Canceled) {
+	large := event("cut", string(make([]byte, 6<<20)))
+	if _, err := s.Invoke(ctx, large); !errors.Is(err, context.Canceled) {
 		t.Errorf("err = %v, want the cancellation", err)
 	}
-	if _, err := s.Invoke(deadline(t), event("b", "")); !errors.Is(err, ErrGone) {
-		t.Errorf("after half a frame: %v, want ErrGone", err)
+	clear(large.Payload) // its owner may use it again
+	p.send(frameResponse, "first", "1")
+	if r := <-results; r.err != nil || string(r.out.Payload) != "1" {
+		t.Errorf("the invocation beside it: %+v", r)
 	}
+	go call("second")
+	if kind, _, payload := p.receive(); kind != frameInvoke || len(payload) != 6<<20 {
+		t.Errorf("the frame that was cut arrives as %q with %d bytes", kind, len(payload))
+	}
+	if _, _, payload := p.receive(); string(payload) != "second" {
+		t.Errorf("the frame after it is of %q", payload)
+	}
+	p.send(frameResponse, "cut", "too late")
+	p.send(frameResponse, "second", "2")
+	if r := <-results; r.err != nil || string(r.out.Payload) != "2" {
+		t.Errorf("the invocation after it: %+v", r)
+	}
+}
+
+// A call that is given up while another one's frame is being written was never
+// begun: nothing of it arrives.
+func TestFramesGivenUpBeforeWrite(t *testing.T) {
+	s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 2}})
+	p.start()
+	initialized(t, s)
+	s.write <- struct{}{} // somebody writes
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := s.Invoke(ctx, event("never", "")); !errors.Is(err, context.Canceled) {
+		t.Errorf("err = %v, want the cancellation", err)
+	}
+	<-s.write
+	if _, known := s.calls.calls["never"]; known {
+		t.Error("an answer is expected to an event that was not sent")
+	}
+	go s.Invoke(deadline(t), event("next", "n"))
+	if _, _, payload := p.receive(); string(payload) != "n" {
+		t.Errorf("got %q, want the next invocation", payload)
+	}
+	p.send(frameResponse, "next", "")
 }
 
 func TestFramesFinish(t *testing.T) {
@@ -395,5 +442,34 @@ func BenchmarkFrames(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// A runtime that crashes answers the invocation at fault; what it held besides
+// ends with its connection.
+func TestFramesCrash(t *testing.T) {
+	s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 2}})
+	p.start()
+	initialized(t, s)
+	errs := map[string]chan error{"culprit": make(chan error, 1), "beside": make(chan error, 1)}
+	for id, done := range errs {
+		go func() {
+			_, err := s.Invoke(deadline(t), event(id, ""))
+			done <- err
+		}()
+		p.receive()
+	}
+	p.send(frameCrash, "culprit TypeError", `{"errorMessage":"m"}`)
+	p.conn.Close()
+	want := faas.Outcome{Payload: []byte(`{"errorMessage":"m"}`), FunctionError: Unhandled, ErrorType: "TypeError"}
+	var crash *CrashError
+	if err := <-errs["culprit"]; !errors.As(err, &crash) || fmt.Sprint(crash.Outcome) != fmt.Sprint(want) {
+		t.Errorf("culprit: %v, want a crash with %+v", err, want)
+	}
+	if err := <-errs["beside"]; !errors.Is(err, ErrGone) {
+		t.Errorf("beside: %v, want ErrGone", err)
+	}
+	if s.Broken() {
+		t.Error("a crash counts as a breach of the protocol")
 	}
 }

@@ -318,7 +318,7 @@ func (s *Server) settle(c *served, out faas.Outcome) {
 		return
 	}
 	s.releaseLocked(c, pastAnswered)
-	c.answered <- out
+	c.answered <- answer{outcome: out}
 }
 
 // outcomeOf is what an accepted post says. A streamed response reports an error

@@ -26,11 +26,10 @@ type ServerOptions struct {
 // (2018-06-01) over HTTP. Several next polls may be parked at once; each takes
 // one event. Safe for concurrent use.
 type Server struct {
-	limit       int
-	conns       int
-	concurrency int // invocations that may be in flight
-	log         *slog.Logger
-	http        *http.Server
+	limit int
+	conns int
+	log   *slog.Logger
+	http  *http.Server
 
 	ready   chan struct{} // closed at the first next poll, or at an init error
 	gone    chan struct{} // closed by Close
@@ -44,9 +43,10 @@ type Server struct {
 	calls     map[string]*served // every invocation that is not answered yet
 	pending   []*served          // not delivered, oldest first
 	polls     []*poll            // parked, oldest first
-	past      pastIDs            // answered or given up
-	posting   int                // posts whose body is being read
-	idle      chan struct{}      // a value when posting falls to zero; buffered by one
+	slots     slots
+	past      pastIDs       // answered or given up
+	posting   int           // posts whose body is being read
+	idle      chan struct{} // a value when posting falls to zero; buffered by one
 }
 
 // served is a call and how far it has come.
@@ -61,7 +61,8 @@ type servedState int
 
 const (
 	waiting   servedState = iota // for a poll
-	delivered                    // a poll took it
+	handed                       // to a poll, and not written yet
+	delivered                    // the poll's client has it
 	answering                    // its response is being read
 )
 
@@ -73,14 +74,14 @@ type poll struct {
 // NewServer returns a Server that serves nothing yet.
 func NewServer(opts ServerOptions) *Server {
 	s := &Server{
-		limit:       opts.MaxResponse,
-		concurrency: max(1, opts.Concurrency),
-		conns:       64 + 2*max(1, opts.Concurrency),
-		log:         opts.Logger,
-		ready:       make(chan struct{}),
-		gone:        make(chan struct{}),
-		calls:       make(map[string]*served, 1),
-		idle:        make(chan struct{}, 1),
+		limit: opts.MaxResponse,
+		conns: 64 + 2*max(1, opts.Concurrency),
+		log:   opts.Logger,
+		ready: make(chan struct{}),
+		gone:  make(chan struct{}),
+		calls: make(map[string]*served, 1),
+		slots: newSlots(max(1, opts.Concurrency)),
+		idle:  make(chan struct{}, 1),
 	}
 	if s.limit == 0 {
 		s.limit = MaxResponse
@@ -144,13 +145,18 @@ func (s *Server) Init(ctx context.Context) error {
 	return nil
 }
 
-// Slots implements Session.
-func (s *Server) Slots() (int, <-chan struct{}) { return s.concurrency, nil }
+// Slots implements Session: as many as polls were ever open at once, those that
+// hold an invocation included. A runtime that polls in one loop has one.
+func (s *Server) Slots() (int, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.slots.n, s.slots.more
+}
 
 // Invoke implements Session.
 func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	c := &served{
-		call:     call{id: event.RequestID, answered: make(chan faas.Outcome, 1)},
+		call:     call{id: event.RequestID, answered: make(chan answer, 1)},
 		event:    event,
 		released: make(chan struct{}),
 	}
@@ -181,6 +187,7 @@ func (s *Server) dispatchLocked(c *served, head bool) {
 	if len(s.polls) > 0 {
 		p := s.polls[0]
 		s.polls = s.polls[1:]
+		c.state = handed
 		p.call <- c
 		return
 	}
@@ -224,14 +231,31 @@ func (s *Server) park() (*served, *poll) {
 		s.isReady = true
 		close(s.ready)
 	}
+	s.showSlotsLocked()
 	if len(s.pending) > 0 {
 		c := s.pending[0]
 		s.pending = s.pending[1:]
+		c.state = handed
 		return c, nil
 	}
 	p := &poll{call: make(chan *served, 1)}
 	s.polls = append(s.polls, p)
 	return nil, p
+}
+
+// showSlotsLocked counts a poll that has just come, with those that are parked
+// and those that hold an invocation.
+func (s *Server) showSlotsLocked() {
+	if s.slots.more == nil {
+		return
+	}
+	n := 1 + len(s.polls)
+	for _, c := range s.calls {
+		if c.state != waiting {
+			n++
+		}
+	}
+	s.slots.show(n)
 }
 
 // unpark takes back a poll whose client is gone; a call that it was given in the

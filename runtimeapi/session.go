@@ -29,6 +29,14 @@ type InitError struct {
 
 func (e *InitError) Error() string { return "init failed: " + e.Type }
 
+// CrashError is the outcome of an invocation whose code ended its runtime, such
+// as an exception that nobody caught. The runtime takes no more events.
+type CrashError struct {
+	Outcome faas.Outcome // a function error
+}
+
+func (e *CrashError) Error() string { return "the runtime crashed: " + e.Outcome.ErrorType }
+
 // Session is Hearth's end of the conversation with one runtime. Safe for
 // concurrent use.
 type Session interface {
@@ -40,8 +48,8 @@ type Session interface {
 	Slots() (n int, more <-chan struct{})
 	// Invoke delivers one event and waits for its outcome, or until ctx ends (the
 	// answer, if one still comes, is then dropped) or the runtime is gone. The
-	// outcome may be a function error; the error return is never one. A response over
-	// the payload limit becomes Function.ResponseSizeTooLarge.
+	// outcome may be a function error; the error return is one only as *CrashError. A
+	// response over the payload limit becomes Function.ResponseSizeTooLarge.
 	Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error)
 	// Close ends the conversation; a pending Init or Invoke returns ErrGone. Idempotent.
 	Close() error

@@ -18,8 +18,8 @@ import (
 //	payload           bytes, see each type
 //
 // From Hearth: one go frame, then invoke frames. From the runtime: hello as
-// its first byte, then ready or an init error once, then one response or
-// error for each invoke, in any order. Anything else breaks the session.
+// its first byte, then ready or an init error once, then one response, error or
+// crash for each invoke, in any order. Anything else breaks the session.
 const (
 	frameHello     = 'H' // header, payload: empty. The runtime runs.
 	frameGo        = 'G' // payload: a Go document as JSON
@@ -28,6 +28,7 @@ const (
 	frameInvoke    = 'I' // header: an invokeHeader as JSON; payload: the event
 	frameResponse  = 'D' // header: request id; payload: the result
 	frameError     = 'F' // header: request id, a space, error type; payload: the error document
+	frameCrash     = 'C' // as an error, and the runtime ends: it takes no more events
 )
 
 const (

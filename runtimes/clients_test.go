@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"hearth/faas"
 )
 
 var goLambdaRows = []row{
@@ -15,8 +17,10 @@ var goLambdaRows = []row{
 	{name: "exit", event: `{"do":"exit"}`, exit: true, error: "Runtime.ExitError", want: "exit status 3"},
 }
 
-// TestGoLambda runs the unmodified aws-lambda-go, linked statically.
-func TestGoLambda(t *testing.T) {
+// buildGoLambda builds testdata/golambda: the unmodified aws-lambda-go, linked
+// statically.
+func buildGoLambda(t *testing.T) string {
+	t.Helper()
 	binary := filepath.Join(t.TempDir(), "bootstrap")
 	build := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", binary, ".")
 	build.Dir = filepath.Join("testdata", "golambda")
@@ -24,10 +28,22 @@ func TestGoLambda(t *testing.T) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
+	return binary
+}
+
+// goLambda is a version of the binary.
+func (b *bench) goLambda(binary string) *faas.Version {
+	b.t.Helper()
+	v := b.version("provided.al2023", "bootstrap", map[string]string{"README": "the binary is beside this"})
+	copyExecutable(b.t, binary, filepath.Join(b.code.dir, v.Code.SHA256, "bootstrap"))
+	return v
+}
+
+func TestGoLambda(t *testing.T) {
+	binary := buildGoLambda(t)
 	for driver, open := range drivers(t) {
 		b := newBench(t, open())
-		v := b.version("provided.al2023", "bootstrap", map[string]string{"README": "the binary is beside this"})
-		copyExecutable(t, binary, filepath.Join(b.code.dir, v.Code.SHA256, "bootstrap"))
+		v := b.goLambda(binary)
 		for _, r := range goLambdaRows {
 			t.Run(driver+"/"+r.name, func(t *testing.T) {
 				i := b.start(v)
@@ -38,7 +54,7 @@ func TestGoLambda(t *testing.T) {
 	}
 }
 
-func copyExecutable(t *testing.T, from, to string) {
+func copyExecutable(t testing.TB, from, to string) {
 	t.Helper()
 	content, err := os.ReadFile(from)
 	if err != nil {

@@ -75,10 +75,24 @@ func (s setting) reserved() map[string]string {
 	} else {
 		env["AWS_LAMBDA_LOG_FORMAT"] = "Text"
 	}
-	if config.InstanceConcurrency > 1 {
-		env["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(config.InstanceConcurrency)
+	if n := s.known.concurrency(config); n > 1 {
+		env["AWS_LAMBDA_MAX_CONCURRENCY"] = strconv.Itoa(n)
 	}
 	return env
+}
+
+// maxThreads bounds the invocations of one instance whose runtime runs each in a
+// thread: an instance may have 1,024 processes and threads, and what is left is
+// for the function's own.
+const maxThreads = 900
+
+// concurrency is how many invocations one instance of the runtime may hold.
+func (k known) concurrency(config faas.Config) int {
+	n := max(1, config.InstanceConcurrency)
+	if k.language == languagePython {
+		n = min(n, maxThreads)
+	}
+	return n
 }
 
 func or(s, otherwise string) string {

@@ -65,9 +65,10 @@ func brokenFailure(requestID, reason string) *pool.Failure {
 	return newFailure(pool.FailedBroken, requestID, runtimeapi.TypeExit, reason)
 }
 
-// entrypointFailure is a package that has nothing to start.
+// entrypointFailure is a package that has nothing to start. It is a failure of
+// init, not an exit: a second start would find the same package.
 func entrypointFailure(requestID, reason string) *pool.Failure {
-	return newFailure(pool.FailedExit, requestID, runtimeapi.TypeEntrypoint, reason)
+	return newFailure(pool.FailedInit, requestID, runtimeapi.TypeEntrypoint, reason)
 }
 
 func timeoutReason(limit time.Duration) string {

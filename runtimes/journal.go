@@ -168,7 +168,9 @@ func (j *journal) lastLines(r *faas.Report) []string {
 	return append(lines, "END RequestId: "+r.RequestID, textReport(r))
 }
 
-// textReport is Lambda's REPORT line; a cold one also has the parts of its start.
+// textReport is Lambda's REPORT line, and what more there is to tell: why the call
+// was cold and the parts of its start, what it waited and what ended it took.
+// Package logs reads it again.
 func textReport(r *faas.Report) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "REPORT RequestId: %s\tDuration: %s\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
@@ -176,8 +178,13 @@ func textReport(r *faas.Report) string {
 	if r.Start == faas.StartCold {
 		fmt.Fprintf(&b, "Init Duration: %s\t", millis(r.Init))
 		t := r.Timeline
-		fmt.Fprintf(&b, "Queue: %s\tSandbox: %s\tRuntime: %s\tCode: %s\t",
-			millis(t.Queue), millis(t.Sandbox), millis(t.Runtime), millis(t.Code))
+		fmt.Fprintf(&b, "Queue: %s\tSandbox: %s\tRuntime: %s\tCode: %s\tCold: %s\t",
+			millis(t.Queue), millis(t.Sandbox), millis(t.Runtime), millis(t.Code), r.Cold)
+	} else if r.Timeline.Queue >= notable {
+		fmt.Fprintf(&b, "Queue: %s\t", millis(r.Timeline.Queue))
+	}
+	if r.Timeline.Settle >= notable {
+		fmt.Fprintf(&b, "Settle: %s\t", millis(r.Timeline.Settle))
 	}
 	if r.Status != "success" {
 		fmt.Fprintf(&b, "Status: %s\t", reportStatus(r.Status))
@@ -187,6 +194,9 @@ func textReport(r *faas.Report) string {
 	}
 	return b.String()
 }
+
+// notable is the shortest part of a warm call that its REPORT line tells.
+const notable = 10 * time.Microsecond
 
 // reportStatus is what Lambda calls it: exits and OOM are errors there.
 func reportStatus(status string) string {
@@ -245,12 +255,27 @@ func (j *journal) jsonReport(r *faas.Report) string {
 	if r.Start == faas.StartCold {
 		metrics["initDurationMs"] = float64(r.Init) / float64(time.Millisecond)
 	}
-	record := map[string]any{"requestId": r.RequestID, "metrics": metrics, "status": "success"}
+	record := map[string]any{"requestId": r.RequestID, "metrics": metrics, "status": "success", "timeline": timelineMillis(r)}
+	if r.Cold != "" {
+		record["cold"] = r.Cold
+	}
 	if r.Status != "success" {
 		record["status"] = reportStatus(r.Status)
 		record["errorType"] = r.ErrorType
 	}
 	return j.record("platform.report", record)
+}
+
+// timelineMillis is the parts of an invocation that happened.
+func timelineMillis(r *faas.Report) map[string]float64 {
+	t, parts := r.Timeline, map[string]float64{}
+	for name, part := range map[string]time.Duration{"queueMs": t.Queue, "sandboxMs": t.Sandbox, "runtimeMs": t.Runtime,
+		"codeMs": t.Code, "settleMs": t.Settle} {
+		if part >= notable {
+			parts[name] = float64(part) / float64(time.Millisecond)
+		}
+	}
+	return parts
 }
 
 func (j *journal) record(kind string, record map[string]any) string {

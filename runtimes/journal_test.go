@@ -7,24 +7,54 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/logs"
 )
 
 func TestTextReport(t *testing.T) {
 	r := &faas.Report{RequestID: "id", Duration: 1234567 * time.Nanosecond, Billed: 1234567 * time.Nanosecond, MemoryMB: 128,
-		MaxMemory: 30<<20 - 5, Start: faas.StartWarm, Status: "success"}
+		MaxMemory: 30<<20 - 5, Start: faas.StartWarm, Status: "success", Timeline: faas.Timeline{Queue: 2 * time.Microsecond}}
 	want := "REPORT RequestId: id\tDuration: 1.23 ms\tBilled Duration: 2 ms\tMemory Size: 128 MB\tMax Memory Used: 30 MB\t"
 	if got := textReport(r); got != want {
 		t.Errorf("warm\n%q, want\n%q", got, want)
 	}
-	r.Start, r.Init = faas.StartCold, 90120*time.Microsecond
+	r.Start, r.Init, r.Cold = faas.StartCold, 90120*time.Microsecond, faas.ColdScaleOut
 	r.Timeline = faas.Timeline{Queue: time.Millisecond, Sandbox: 2 * time.Millisecond, Runtime: 3 * time.Millisecond, Code: 4 * time.Millisecond}
-	want += "Init Duration: 90.12 ms\tQueue: 1.00 ms\tSandbox: 2.00 ms\tRuntime: 3.00 ms\tCode: 4.00 ms\t"
+	want += "Init Duration: 90.12 ms\tQueue: 1.00 ms\tSandbox: 2.00 ms\tRuntime: 3.00 ms\tCode: 4.00 ms\tCold: scale-out\t"
 	if got := textReport(r); got != want {
 		t.Errorf("cold\n%q, want\n%q", got, want)
+	}
+	r.Start, r.Timeline.Settle = faas.StartWarm, 5*time.Millisecond
+	if got := textReport(r); !strings.HasSuffix(got, "Max Memory Used: 30 MB\tQueue: 1.00 ms\tSettle: 5.00 ms\t") {
+		t.Errorf("a warm one that waited %q", got)
 	}
 	r.Start, r.Status, r.ErrorType = faas.StartWarm, "oom", "Runtime.OutOfMemory\nEND RequestId: forged"
 	if got := textReport(r); !strings.HasSuffix(got, "Status: error\tError Type: Runtime.OutOfMemory_END RequestId: forged\t") {
 		t.Errorf("error %q", got)
+	}
+}
+
+// What the REPORT line tells in either format can be read again by package logs.
+func TestReportsAreReadAgain(t *testing.T) {
+	want := faas.Report{RequestID: "id", Version: faas.VersionID{Number: "3"}, Instance: "i", Start: faas.StartCold, Cold: faas.ColdIdle,
+		Duration: 1230 * time.Microsecond, Billed: 92 * time.Millisecond, Init: 90120 * time.Microsecond, MemoryMB: 128, MaxMemory: 30 << 20,
+		Status: "timeout", ErrorType: "Sandbox.Timedout",
+		Timeline: faas.Timeline{Queue: time.Millisecond, Sandbox: 2 * time.Millisecond, Runtime: 3 * time.Millisecond, Code: 4 * time.Millisecond,
+			Init: 90120 * time.Microsecond, Handler: 1230 * time.Microsecond, Settle: 5 * time.Millisecond}}
+	cold, warm := want, want
+	warm.Start, warm.Cold, warm.Init, warm.Status, warm.ErrorType = faas.StartWarm, "", 0, "success", ""
+	warm.Timeline = faas.Timeline{Handler: warm.Duration, Queue: time.Second}
+	j := newJournal(nil, &faas.Version{Config: faas.Config{Logging: faas.Logging{Format: "JSON"}}})
+	for _, want := range []faas.Report{cold, warm} {
+		for format, text := range map[string]string{"text": textReport(&want), "JSON": j.jsonReport(&want)} {
+			got, ok := logs.ParseReport(logs.Line{Version: "3", Instance: "i", RequestID: "id", Text: text})
+			got.Began = want.Began
+			if format == "text" {
+				got.ErrorType = want.ErrorType // a timeout's line has none
+			}
+			if !ok || got != want {
+				t.Errorf("%s: %s\nread as %+v,\nwant    %+v", format, text, got, want)
+			}
+		}
 	}
 }
 

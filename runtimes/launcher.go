@@ -198,7 +198,7 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
 	if command.Socket {
 		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: runtimeapi.Go{
 			Handler: p.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
-			Concurrency: max(1, p.version.Config.InstanceConcurrency),
+			Concurrency: p.known.concurrency(p.version.Config),
 		}})
 	}
 	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
@@ -216,7 +216,7 @@ func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process) (*ru
 	if err != nil {
 		return nil, "", err
 	}
-	server := runtimeapi.NewServer(runtimeapi.ServerOptions{Concurrency: p.version.Config.InstanceConcurrency, Logger: l.log})
+	server := runtimeapi.NewServer(runtimeapi.ServerOptions{Concurrency: p.known.concurrency(p.version.Config), Logger: l.log})
 	r.workers.Go(func() {
 		if err := server.Serve(listener); err != nil {
 			l.log.Debug("the Runtime API ended", "instance", p.instance, "err", err)

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -53,37 +54,6 @@ func TestErrorsLeaveTheInstanceUsable(t *testing.T) {
 			}
 			if out, _, err := i.invoke(`{"good":1}`); err != nil || string(out.Payload) != `"fine"` {
 				t.Errorf("%s, %v", out.Payload, err)
-			}
-		}
-	})
-}
-
-// Several invocations in flight each see their own request id, in any order.
-func TestConcurrentInvocations(t *testing.T) {
-	onEach(t, func(t *testing.T, b *bench) {
-		for _, v := range []*faas.Version{
-			b.version(hostNode(t), "index.handler", js("exports.handler = async (e, c) => { await new Promise(r => setTimeout(r, e.ms)); console.log('is', c.awsRequestId); return c.awsRequestId }")),
-			b.version("python3.11", "index.handler", py("import time, logging\ndef handler(e, c):\n  time.sleep(e['ms'] / 1000)\n  logging.error('is ' + c.aws_request_id)\n  return c.aws_request_id")),
-		} {
-			v.Config.InstanceConcurrency = 8
-			i := b.start(v).ready()
-			var calls sync.WaitGroup
-			for n := range 8 {
-				calls.Go(func() {
-					id := fmt.Sprintf("parallel-%d", n)
-					e := &faas.Event{RequestID: id, Payload: fmt.Appendf(nil, `{"ms":%d}`, 200-20*n), Deadline: time.Now().Add(5 * time.Second)}
-					out, err := i.Invoke(t.Context(), e)
-					if err != nil || string(out.Payload) != `"`+id+`"` {
-						t.Errorf("%s: %s, %v", id, out.Payload, err)
-					}
-					i.Settle(&faas.Report{RequestID: id, Status: "success"}, false)
-				})
-			}
-			calls.Wait()
-			for n := range 8 {
-				if line := fmt.Sprintf("\tparallel-%d\t", n); !strings.Contains(i.log.String(), line) {
-					t.Errorf("no log line of %s", line)
-				}
 			}
 		}
 	})
@@ -202,6 +172,37 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
+// Memory that runs out ends every invocation that the instance holds.
+func TestOutOfMemoryFailsAll(t *testing.T) {
+	open, ok := drivers(t)["process"]
+	if !ok {
+		t.Skip("only the process driver limits memory, and it needs root on linux")
+	}
+	b := newBench(t, open())
+	for _, v := range []*faas.Version{
+		b.version(hostNode(t), "index.handler", js(`exports.handler = async (e) => { if (!e.last) return new Promise(() => {});
+			const a = []; for (;;) a.push(Buffer.alloc(1 << 20, 1)) }`)),
+		b.version("python3.11", "index.handler", py("import time\ndef handler(e, c):\n  a = []\n  while not e.get('last'): time.sleep(1)\n  while True: a.append(b'x' * (1 << 20))")),
+	} {
+		v.Config.MemoryMB = 128
+		i := b.start(b.with(4, v)).ready()
+		for _, f := range i.overlap(4, func(k int) string {
+			if k < 3 {
+				return "{}"
+			}
+			awaitLog(t, i, "START", 4)
+			return `{"last":true}`
+		}) {
+			var failure *pool.Failure
+			if !errors.As(f.err, &failure) || failure.Kind != pool.FailedOOM || failure.Outcome.ErrorType != "Runtime.OutOfMemory" ||
+				!strings.Contains(string(failure.Outcome.Payload), "RequestId: "+f.id+" ") {
+				t.Errorf("%s %s: %v\n%s", v.Config.Runtime, f.id, f.err, f.tail)
+			}
+		}
+		i.kill()
+	}
+}
+
 // BenchmarkStart is a direct cold start, from nothing to ready.
 func BenchmarkStart(b *testing.B) {
 	for name, open := range drivers(b) {
@@ -250,6 +251,51 @@ func BenchmarkInvoke(b *testing.B) {
 					}
 				}
 			})
+		}
+	}
+}
+
+// BenchmarkInvokeOverlapping is the throughput of one instance that holds several
+// invocations, log lines of the platform included.
+func BenchmarkInvokeOverlapping(b *testing.B) {
+	for name, open := range drivers(b) {
+		bench := newBench(b, open())
+		for _, code := range []struct {
+			runtime string
+			files   map[string]string
+		}{
+			{hostNode(b), js("exports.handler = async () => 1")},
+			{"python3.11", py("def handler(e, c): return 1")},
+		} {
+			for _, c := range []int{1, 10, 100} {
+				b.Run(fmt.Sprintf("%s/%s/%d", name, code.runtime, c), func(b *testing.B) {
+					i := bench.start(bench.with(c, bench.version(code.runtime, "index.handler", code.files)))
+					if err := i.init(); err != nil { // without Ready: the CPU quota is not what is measured
+						b.Fatal(err)
+					}
+					var calls atomic.Int64
+					var callers sync.WaitGroup
+					b.ReportAllocs()
+					b.ResetTimer()
+					for range c {
+						callers.Go(func() {
+							for n := calls.Add(1); n <= int64(b.N); n = calls.Add(1) {
+								e := &faas.Event{RequestID: fmt.Sprint("warm-", n), Payload: []byte("{}"), Deadline: time.Now().Add(time.Hour), InvokedARN: "arn:x"}
+								ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
+								if _, err := i.Invoke(ctx, e); err != nil {
+									b.Error(err)
+								}
+								cancel()
+								i.Settle(&faas.Report{RequestID: e.RequestID, Status: "success"}, false)
+							}
+						})
+					}
+					callers.Wait()
+					b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "calls/s")
+					b.StopTimer()
+					i.kill()
+				})
+			}
 		}
 	}
 }

@@ -108,6 +108,10 @@ func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, 
 		p.journal.failed(event.RequestID, failure.Outcome)
 		return faas.Outcome{}, failure
 	}
+	var crash *runtimeapi.CrashError
+	if errors.As(err, &crash) {
+		return faas.Outcome{}, &pool.Failure{Kind: pool.FailedExit, Outcome: crash.Outcome}
+	}
 	return out, err
 }
 

@@ -98,10 +98,18 @@ func (h *Handler) getAccountSettings(c *call, _ *accountSettingsInput) (any, err
 	if err != nil {
 		return nil, err
 	}
+	limits, err := h.quotas.AccountLimits(c.ctx(), c.scope)
+	if err != nil {
+		return nil, err
+	}
+	_, unreserved, err := h.quotas.Unreserved(c.ctx(), c.scope)
+	if err != nil {
+		return nil, err
+	}
 	return &accountSettings{
 		AccountLimit: accountLimit{
 			TotalCodeSize: maxCodeStorage, CodeSizeUnzipped: maxCodeUnzipped, CodeSizeZipped: maxCodeZipped,
-			ConcurrentExecutions: h.maxConcurrency, UnreservedConcurrentExecutions: h.maxConcurrency,
+			ConcurrentExecutions: limits.Executions, UnreservedConcurrentExecutions: unreserved,
 		},
 		AccountUsage: accountUsage{TotalCodeSize: usage.CodeBytes, FunctionCount: usage.Functions},
 	}, nil

@@ -35,6 +35,32 @@ type Registry interface {
 	OpenCode(ctx context.Context, id faas.FunctionID, qualifier string) (zip []byte, err error)
 }
 
+// Quotas is what this dialect needs of the control plane's quotas; the rules are
+// those of Registry.
+type Quotas interface {
+	AccountLimits(ctx context.Context, scope faas.Scope) (faas.AccountLimits, error)
+	// Unreserved is what reservations, and provisioned concurrency outside them,
+	// leave of the account.
+	Unreserved(ctx context.Context, scope faas.Scope) (memoryMB, executions int, err error)
+	FunctionQuota(ctx context.Context, id faas.FunctionID) (registry.FunctionQuota, error)
+	PutReserved(ctx context.Context, id faas.FunctionID, amount faas.Amount) error
+	DeleteReserved(ctx context.Context, id faas.FunctionID) error
+	PutProvisioned(ctx context.Context, id faas.FunctionID, p faas.Provisioned) (*faas.Provisioned, error)
+	// GetProvisioned and DeleteProvisioned answer faas.ErrNoProvisioned for a
+	// version or alias that has none.
+	GetProvisioned(ctx context.Context, id faas.FunctionID, qualifier string) (*faas.Provisioned, error)
+	DeleteProvisioned(ctx context.Context, id faas.FunctionID, qualifier string) error
+	ListProvisioned(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.Provisioned], error)
+	// RecursionLoop is "Allow" or "Terminate".
+	RecursionLoop(ctx context.Context, id faas.FunctionID) (string, error)
+	PutRecursionLoop(ctx context.Context, id faas.FunctionID, loop string) error
+}
+
+// Provisioning tells how far provisioned concurrency is.
+type Provisioning interface {
+	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus
+}
+
 // Invoker is what this dialect needs of the data plane.
 type Invoker interface {
 	Invoke(ctx context.Context, req *invoke.Request) (*invoke.Result, error)

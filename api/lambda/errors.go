@@ -55,6 +55,7 @@ var (
 	wireDenied           = wire{status: http.StatusForbidden, name: "AccessDeniedException", casing: casingCapital}
 	wireBusy             = wire{status: http.StatusTooManyRequests, name: "TooManyRequestsException", casing: casingLower, retryAfter: 1}
 	wireUploadTimeout    = wire{status: http.StatusRequestTimeout, name: "RequestTimeoutException", casing: casingBare}
+	wireNoProvisioned    = wire{status: http.StatusNotFound, name: "ProvisionedConcurrencyConfigNotFoundException", casing: casingLower}
 	wireInvalidRuntime   = wire{status: http.StatusBadGateway, name: "InvalidRuntimeException", casing: casingCapital}
 )
 
@@ -106,7 +107,11 @@ func describe(err error, requestID string) *apiError {
 		out.message = strings.TrimSpace(invalidZipText + " " + e.Message)
 	case faas.CodeThrottled:
 		out.message = strings.TrimSpace("Rate Exceeded. " + e.Message)
-		out.reason = throttleReason(e.Subject)
+		out.reason = throttleReason(e)
+	case faas.CodeNotFound:
+		if errors.Is(e, faas.ErrNoProvisioned) {
+			out.wire = wireNoProvisioned
+		}
 	case faas.CodeTooLarge:
 		if e.Subject == "package" { // what it unpacks to: what was sent is within its bounds
 			out.wire = wireParameter
@@ -134,19 +139,6 @@ func fieldText(fields faas.FieldErrors) string {
 		v.add("'"+f.Value+"'", f.Field, "Member "+f.Constraint)
 	}
 	return v.text()
-}
-
-// throttleReason is the Reason of a TooManyRequestsException for the limit that a
-// refusal named (DESIGN section 6).
-func throttleReason(limit string) string {
-	switch {
-	case strings.Contains(limit, "reserv"), strings.Contains(limit, "switched off"):
-		return "ReservedFunctionConcurrentInvocationLimitExceeded"
-	case strings.Contains(limit, "window"), strings.Contains(limit, "expansion"), strings.Contains(limit, "rate"):
-		return "FunctionInvocationRateLimitExceeded"
-	default:
-		return "ConcurrentInvocationLimitExceeded"
-	}
 }
 
 func validationError(message string) error { return &apiError{wire: wireValidation, message: message} }

@@ -24,6 +24,7 @@ type fakeRegistry struct {
 	functions map[faas.FunctionID]*fakeFunction
 	revisions int
 	err       error // returned by everything, where not nil
+	quotas    *fakeQuotas
 }
 
 type fakeFunction struct {
@@ -37,7 +38,9 @@ type fakeFunction struct {
 var fakeNow = time.Date(2026, 11, 20, 19, 30, 15, 123456789, time.UTC)
 
 func newFakeRegistry() *fakeRegistry {
-	return &fakeRegistry{functions: map[faas.FunctionID]*fakeFunction{}}
+	r := &fakeRegistry{functions: map[faas.FunctionID]*fakeFunction{}}
+	r.quotas = newFakeQuotas(r)
+	return r
 }
 
 func (f *fakeRegistry) revision() string {

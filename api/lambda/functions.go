@@ -34,7 +34,6 @@ func endpoints() map[string]endpoint {
 		"TagResource":                 typed((*Handler).tagResource),
 		"UntagResource":               typed((*Handler).untagResource),
 		"ListTags":                    typed((*Handler).listTags),
-		"GetAccountSettings":          typed((*Handler).getAccountSettings),
 	}
 }
 
@@ -127,6 +126,7 @@ type functionOutput struct {
 	Configuration *functionConfiguration
 	Code          codeOut
 	Tags          map[string]string `json:",omitempty"`
+	Concurrency   *concurrency      `json:",omitempty"`
 }
 
 type codeOut struct{ RepositoryType, Location string }
@@ -136,11 +136,19 @@ func (h *Handler) getFunction(c *call, in *getFunctionInput) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &functionOutput{
+	out := &functionOutput{
 		Configuration: describeVersion(f.Version, qualifier),
 		Code:          codeOut{RepositoryType: "S3", Location: h.link(c.r, f.Version)},
 		Tags:          f.Tags,
-	}, nil
+	}
+	reserved, err := h.reserved(c, f.ID)
+	if err != nil {
+		return nil, err
+	}
+	if reserved != nil {
+		out.Concurrency = &concurrency{reserved}
+	}
+	return out, nil
 }
 
 func (h *Handler) getFunctionConfiguration(c *call, in *getFunctionInput) (any, error) {

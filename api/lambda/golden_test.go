@@ -24,7 +24,7 @@ func newWorld() (*Handler, *fakeRegistry, *fakeInvoker) {
 	r := newFakeRegistry()
 	i := &fakeInvoker{registry: r}
 	return New(Options{
-		Registry: r, Invoker: i, Account: "123456789012", LinkKey: []byte("golden"),
+		Registry: r, Invoker: i, Quotas: r.quotas, Provisioning: r.quotas, Account: "123456789012", LinkKey: []byte("golden"),
 		Clock: func() time.Time { return fakeNow },
 	}), r, i
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -19,6 +20,10 @@ import (
 type Options struct {
 	Registry Registry
 	Invoker  Invoker
+	// Quotas and Provisioning serve the operations on concurrency; without them
+	// these are refused as not supported.
+	Quotas       Quotas
+	Provisioning Provisioning
 
 	// Account is the account of every request, faas.DefaultAccount where empty.
 	Account string
@@ -33,9 +38,6 @@ type Options struct {
 	// LinkKey signs the links to deployment packages. Servers that answer for one
 	// another need the same; nil is a random one, and links end with the process.
 	LinkKey []byte
-	// MaxConcurrency is the account's limit on concurrent executions, as
-	// GetAccountSettings shows it; 0 is 1,000.
-	MaxConcurrency int
 	// MaxUploads bounds the large requests that are held in memory at once; 0 is 2.
 	MaxUploads int
 
@@ -46,18 +48,19 @@ type Options struct {
 // Handler serves the dialect. It is safe for concurrent use and starts nothing
 // that outlives a request.
 type Handler struct {
-	registry       Registry
-	invoker        Invoker
-	account        string
-	region         string
-	regions        []string
-	baseURL        string
-	links          linkSigner
-	maxConcurrency int
-	uploads        chan struct{} // holds a token for each large request in memory
-	now            func() time.Time
-	log            *slog.Logger
-	endpoints      map[string]endpoint
+	registry     Registry
+	invoker      Invoker
+	quotas       Quotas
+	provisioning Provisioning
+	account      string
+	region       string
+	regions      []string
+	baseURL      string
+	links        linkSigner
+	uploads      chan struct{} // holds a token for each large request in memory
+	now          func() time.Time
+	log          *slog.Logger
+	endpoints    map[string]endpoint
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -68,13 +71,15 @@ func New(o Options) *Handler {
 		panic("lambda.New: Registry and Invoker are required")
 	}
 	h := &Handler{
-		registry: o.Registry, invoker: o.Invoker,
+		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning,
 		account: o.Account, region: o.Region, regions: o.Regions,
-		baseURL:        strings.TrimSuffix(o.BaseURL, "/"),
-		links:          linkSigner{key: o.LinkKey},
-		maxConcurrency: o.MaxConcurrency,
-		now:            o.Clock, log: o.Logger,
+		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
+		links:   linkSigner{key: o.LinkKey},
+		now:     o.Clock, log: o.Logger,
 		endpoints: endpoints(),
+	}
+	if h.quotas != nil && h.provisioning != nil {
+		maps.Copy(h.endpoints, quotaEndpoints())
 	}
 	if h.account == "" {
 		h.account = faas.DefaultAccount
@@ -85,9 +90,6 @@ func New(o Options) *Handler {
 	if h.links.key == nil {
 		h.links.key = make([]byte, 32)
 		_, _ = rand.Read(h.links.key) // never fails (crypto/rand)
-	}
-	if h.maxConcurrency == 0 {
-		h.maxConcurrency = 1000
 	}
 	if o.MaxUploads <= 0 {
 		o.MaxUploads = 2

@@ -19,11 +19,11 @@ var operations = []operation{
 	{name: "DeleteEventSourceMapping", method: "DELETE", path: "/2015-03-31/event-source-mappings/{UUID}", query: "", status: 202},
 	{name: "DeleteFunction", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}", query: "", status: 200, input: shapeDeleteFunctionRequest},
 	{name: "DeleteFunctionCodeSigningConfig", method: "DELETE", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", query: "", status: 204},
-	{name: "DeleteFunctionConcurrency", method: "DELETE", path: "/2017-10-31/functions/{FunctionName}/concurrency", query: "", status: 204},
+	{name: "DeleteFunctionConcurrency", method: "DELETE", path: "/2017-10-31/functions/{FunctionName}/concurrency", query: "", status: 204, input: shapeDeleteFunctionConcurrencyRequest},
 	{name: "DeleteFunctionEventInvokeConfig", method: "DELETE", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 204},
 	{name: "DeleteFunctionUrlConfig", method: "DELETE", path: "/2021-10-31/functions/{FunctionName}/url", query: "", status: 204},
 	{name: "DeleteLayerVersion", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", query: "", status: 204},
-	{name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 204},
+	{name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 204, input: shapeDeleteProvisionedConcurrencyConfigRequest},
 	{name: "GetAccountSettings", method: "GET", path: "/2016-08-19/account-settings", query: "", status: 200, input: shapeGetAccountSettingsRequest},
 	{name: "GetAlias", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases/{Name}", query: "", status: 200, input: shapeGetAliasRequest},
 	{name: "GetCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}", query: "", status: 200},
@@ -34,17 +34,17 @@ var operations = []operation{
 	{name: "GetEventSourceMapping", method: "GET", path: "/2015-03-31/event-source-mappings/{UUID}", query: "", status: 200},
 	{name: "GetFunction", method: "GET", path: "/2015-03-31/functions/{FunctionName}", query: "", status: 200, input: shapeGetFunctionRequest},
 	{name: "GetFunctionCodeSigningConfig", method: "GET", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", query: "", status: 200},
-	{name: "GetFunctionConcurrency", method: "GET", path: "/2019-09-30/functions/{FunctionName}/concurrency", query: "", status: 200},
+	{name: "GetFunctionConcurrency", method: "GET", path: "/2019-09-30/functions/{FunctionName}/concurrency", query: "", status: 200, input: shapeGetFunctionConcurrencyRequest},
 	{name: "GetFunctionConfiguration", method: "GET", path: "/2015-03-31/functions/{FunctionName}/configuration", query: "", status: 200, input: shapeGetFunctionConfigurationRequest},
 	{name: "GetFunctionEventInvokeConfig", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200},
-	{name: "GetFunctionRecursionConfig", method: "GET", path: "/2024-08-31/functions/{FunctionName}/recursion-config", query: "", status: 200},
-	{name: "GetFunctionScalingConfig", method: "GET", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", query: "", status: 200},
+	{name: "GetFunctionRecursionConfig", method: "GET", path: "/2024-08-31/functions/{FunctionName}/recursion-config", query: "", status: 200, input: shapeGetFunctionRecursionConfigRequest},
+	{name: "GetFunctionScalingConfig", method: "GET", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", query: "", status: 200, input: shapeGetFunctionScalingConfigRequest},
 	{name: "GetFunctionUrlConfig", method: "GET", path: "/2021-10-31/functions/{FunctionName}/url", query: "", status: 200},
 	{name: "GetLayerVersion", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", query: "", status: 200},
 	{name: "GetLayerVersionByArn", method: "GET", path: "/2018-10-31/layers", query: "find=LayerVersion", status: 200},
 	{name: "GetLayerVersionPolicy", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy", query: "", status: 200},
 	{name: "GetPolicy", method: "GET", path: "/2015-03-31/functions/{FunctionName}/policy", query: "", status: 200},
-	{name: "GetProvisionedConcurrencyConfig", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 200},
+	{name: "GetProvisionedConcurrencyConfig", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 200, input: shapeGetProvisionedConcurrencyConfigRequest},
 	{name: "GetRuntimeManagementConfig", method: "GET", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config", query: "", status: 200},
 	{name: "Invoke", method: "POST", path: "/2015-03-31/functions/{FunctionName}/invocations", query: "", status: 200, input: shapeInvocationRequest},
 	{name: "InvokeAsync", method: "POST", path: "/2014-11-13/functions/{FunctionName}/invoke-async", query: "", status: 202},
@@ -61,17 +61,17 @@ var operations = []operation{
 	{name: "ListFunctionsByCodeSigningConfig", method: "GET", path: "/2020-04-22/code-signing-configs/{CodeSigningConfigArn}/functions", query: "", status: 200},
 	{name: "ListLayerVersions", method: "GET", path: "/2018-10-31/layers/{LayerName}/versions", query: "", status: 200},
 	{name: "ListLayers", method: "GET", path: "/2018-10-31/layers", query: "", status: 200},
-	{name: "ListProvisionedConcurrencyConfigs", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "List=ALL", status: 200},
+	{name: "ListProvisionedConcurrencyConfigs", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "List=ALL", status: 200, input: shapeListProvisionedConcurrencyConfigsRequest},
 	{name: "ListTags", method: "GET", path: "/2017-03-31/tags/{Resource}", query: "", status: 200, input: shapeListTagsRequest},
 	{name: "ListVersionsByFunction", method: "GET", path: "/2015-03-31/functions/{FunctionName}/versions", query: "", status: 200, input: shapeListVersionsByFunctionRequest},
 	{name: "PublishLayerVersion", method: "POST", path: "/2018-10-31/layers/{LayerName}/versions", query: "", status: 201},
 	{name: "PublishVersion", method: "POST", path: "/2015-03-31/functions/{FunctionName}/versions", query: "", status: 201, input: shapePublishVersionRequest},
 	{name: "PutFunctionCodeSigningConfig", method: "PUT", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", query: "", status: 200},
-	{name: "PutFunctionConcurrency", method: "PUT", path: "/2017-10-31/functions/{FunctionName}/concurrency", query: "", status: 200},
+	{name: "PutFunctionConcurrency", method: "PUT", path: "/2017-10-31/functions/{FunctionName}/concurrency", query: "", status: 200, input: shapePutFunctionConcurrencyRequest},
 	{name: "PutFunctionEventInvokeConfig", method: "PUT", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200},
-	{name: "PutFunctionRecursionConfig", method: "PUT", path: "/2024-08-31/functions/{FunctionName}/recursion-config", query: "", status: 200},
-	{name: "PutFunctionScalingConfig", method: "PUT", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", query: "", status: 202},
-	{name: "PutProvisionedConcurrencyConfig", method: "PUT", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 202},
+	{name: "PutFunctionRecursionConfig", method: "PUT", path: "/2024-08-31/functions/{FunctionName}/recursion-config", query: "", status: 200, input: shapePutFunctionRecursionConfigRequest},
+	{name: "PutFunctionScalingConfig", method: "PUT", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", query: "", status: 202, input: shapePutFunctionScalingConfigRequest},
+	{name: "PutProvisionedConcurrencyConfig", method: "PUT", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 202, input: shapePutProvisionedConcurrencyConfigRequest},
 	{name: "PutRuntimeManagementConfig", method: "PUT", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config", query: "", status: 200},
 	{name: "RemoveLayerVersionPermission", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}/policy/{StatementId}", query: "", status: 204},
 	{name: "RemovePermission", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}/policy/{StatementId}", query: "", status: 204},
@@ -167,9 +167,18 @@ var shapeDeleteAliasRequest = &shape{name: "DeleteAliasRequest", kind: kindStruc
 	{name: "Name", path: "name", shape: shapeAlias, in: inPath, wire: "Name", required: true},
 }}
 
+var shapeDeleteFunctionConcurrencyRequest = &shape{name: "DeleteFunctionConcurrencyRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+}}
+
 var shapeDeleteFunctionRequest = &shape{name: "DeleteFunctionRequest", kind: kindStructure, members: []member{
 	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
 	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
+}}
+
+var shapeDeleteProvisionedConcurrencyConfigRequest = &shape{name: "DeleteProvisionedConcurrencyConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Qualifier", path: "qualifier", shape: shapeQualifier, in: inQuery, wire: "Qualifier", required: true},
 }}
 
 var shapeDescription = &shape{name: "Description", kind: kindString, min: bound(0), max: bound(256)}
@@ -223,6 +232,13 @@ var shapeFunctionCode = &shape{name: "FunctionCode", kind: kindStructure, member
 
 var shapeFunctionName = &shape{name: "FunctionName", kind: kindString, min: bound(1), max: bound(140), pattern: newPattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\\$LATEST|[a-zA-Z0-9-_]+))?")}
 
+var shapeFunctionScalingConfig = &shape{name: "FunctionScalingConfig", kind: kindStructure, members: []member{
+	{name: "MaxExecutionEnvironments", path: "maxExecutionEnvironments", shape: shapeFunctionScalingConfigExecutionEnvironments},
+	{name: "MinExecutionEnvironments", path: "minExecutionEnvironments", shape: shapeFunctionScalingConfigExecutionEnvironments},
+}}
+
+var shapeFunctionScalingConfigExecutionEnvironments = &shape{name: "FunctionScalingConfigExecutionEnvironments", kind: kindInteger, min: bound(0), max: bound(15000)}
+
 var shapeFunctionVersion = &shape{name: "FunctionVersion", kind: kindString, enum: []string{"ALL"}}
 
 var shapeFunctionVersionLatestPublished = &shape{name: "FunctionVersionLatestPublished", kind: kindString, enum: []string{"LATEST_PUBLISHED"}}
@@ -234,14 +250,32 @@ var shapeGetAliasRequest = &shape{name: "GetAliasRequest", kind: kindStructure, 
 	{name: "Name", path: "name", shape: shapeAlias, in: inPath, wire: "Name", required: true},
 }}
 
+var shapeGetFunctionConcurrencyRequest = &shape{name: "GetFunctionConcurrencyRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+}}
+
 var shapeGetFunctionConfigurationRequest = &shape{name: "GetFunctionConfigurationRequest", kind: kindStructure, members: []member{
 	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
 	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
 }}
 
+var shapeGetFunctionRecursionConfigRequest = &shape{name: "GetFunctionRecursionConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeUnqualifiedFunctionName, in: inPath, wire: "FunctionName", required: true},
+}}
+
 var shapeGetFunctionRequest = &shape{name: "GetFunctionRequest", kind: kindStructure, members: []member{
 	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
 	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
+}}
+
+var shapeGetFunctionScalingConfigRequest = &shape{name: "GetFunctionScalingConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeUnqualifiedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Qualifier", path: "qualifier", shape: shapePublishedFunctionQualifier, in: inQuery, wire: "Qualifier", required: true},
+}}
+
+var shapeGetProvisionedConcurrencyConfigRequest = &shape{name: "GetProvisionedConcurrencyConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Qualifier", path: "qualifier", shape: shapeQualifier, in: inQuery, wire: "Qualifier", required: true},
 }}
 
 var shapeHandler = &shape{name: "Handler", kind: kindString, min: bound(0), max: bound(128), pattern: newPattern("[^\\s]+")}
@@ -291,6 +325,12 @@ var shapeListFunctionsRequest = &shape{name: "ListFunctionsRequest", kind: kindS
 	{name: "MaxItems", path: "maxItems", shape: shapeMaxListItems, in: inQuery, wire: "MaxItems"},
 }}
 
+var shapeListProvisionedConcurrencyConfigsRequest = &shape{name: "ListProvisionedConcurrencyConfigsRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Marker", path: "marker", shape: shapeString, in: inQuery, wire: "Marker"},
+	{name: "MaxItems", path: "maxItems", shape: shapeMaxProvisionedConcurrencyConfigListItems, in: inQuery, wire: "MaxItems"},
+}}
+
 var shapeListTagsRequest = &shape{name: "ListTagsRequest", kind: kindStructure, members: []member{
 	{name: "Resource", path: "resource", shape: shapeTaggableResource, in: inPath, wire: "Resource", required: true},
 }}
@@ -320,6 +360,8 @@ var shapeMasterRegion = &shape{name: "MasterRegion", kind: kindString, min: boun
 
 var shapeMaxListItems = &shape{name: "MaxListItems", kind: kindInteger, min: bound(1), max: bound(10000)}
 
+var shapeMaxProvisionedConcurrencyConfigListItems = &shape{name: "MaxProvisionedConcurrencyConfigListItems", kind: kindInteger, min: bound(1), max: bound(50)}
+
 var shapeMemorySize = &shape{name: "MemorySize", kind: kindInteger, min: bound(128), max: bound(10240)}
 
 var shapeNamespacedFunctionName = &shape{name: "NamespacedFunctionName", kind: kindString, min: bound(1), max: bound(256), pattern: newPattern("(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:\\d{12}:|(((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?))(function:)?([a-zA-Z0-9-_\\.]+)(:(\\$LATEST(\\.PUBLISHED)?|[a-zA-Z0-9-_]+))?")}
@@ -332,6 +374,8 @@ var shapePackageType = &shape{name: "PackageType", kind: kindString, enum: []str
 
 var shapePerExecutionEnvironmentMaxConcurrency = &shape{name: "PerExecutionEnvironmentMaxConcurrency", kind: kindInteger, min: bound(1), max: bound(1600)}
 
+var shapePositiveInteger = &shape{name: "PositiveInteger", kind: kindInteger, min: bound(1)}
+
 var shapePublishVersionRequest = &shape{name: "PublishVersionRequest", kind: kindStructure, members: []member{
 	{name: "CodeSha256", path: "codeSha256", shape: shapeString},
 	{name: "Description", path: "description", shape: shapeDescription},
@@ -339,6 +383,36 @@ var shapePublishVersionRequest = &shape{name: "PublishVersionRequest", kind: kin
 	{name: "PublishTo", path: "publishTo", shape: shapeFunctionVersionLatestPublished},
 	{name: "RevisionId", path: "revisionId", shape: shapeString},
 }}
+
+var shapePublishedFunctionQualifier = &shape{name: "PublishedFunctionQualifier", kind: kindString, min: bound(1), max: bound(128), pattern: newPattern("(\\$LATEST\\.PUBLISHED|[0-9]+)")}
+
+var shapePutFunctionConcurrencyRequest = &shape{name: "PutFunctionConcurrencyRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "ReservedConcurrentExecutions", path: "reservedConcurrentExecutions", shape: shapeReservedConcurrentExecutions, required: true},
+}}
+
+var shapePutFunctionRecursionConfigRequest = &shape{name: "PutFunctionRecursionConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeUnqualifiedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "RecursiveLoop", path: "recursiveLoop", shape: shapeRecursiveLoop, required: true},
+}}
+
+var shapePutFunctionScalingConfigRequest = &shape{name: "PutFunctionScalingConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeUnqualifiedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "FunctionScalingConfig", path: "functionScalingConfig", shape: shapeFunctionScalingConfig},
+	{name: "Qualifier", path: "qualifier", shape: shapePublishedFunctionQualifier, in: inQuery, wire: "Qualifier", required: true},
+}}
+
+var shapePutProvisionedConcurrencyConfigRequest = &shape{name: "PutProvisionedConcurrencyConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "ProvisionedConcurrentExecutions", path: "provisionedConcurrentExecutions", shape: shapePositiveInteger, required: true},
+	{name: "Qualifier", path: "qualifier", shape: shapeQualifier, in: inQuery, wire: "Qualifier", required: true},
+}}
+
+var shapeQualifier = &shape{name: "Qualifier", kind: kindString, min: bound(1), max: bound(128), pattern: newPattern("(|[a-zA-Z0-9$_-]+)")}
+
+var shapeRecursiveLoop = &shape{name: "RecursiveLoop", kind: kindString, enum: []string{"Allow", "Terminate"}}
+
+var shapeReservedConcurrentExecutions = &shape{name: "ReservedConcurrentExecutions", kind: kindInteger, min: bound(0)}
 
 var shapeResourceArn = &shape{name: "ResourceArn", kind: kindString, min: bound(0), max: bound(10000), pattern: newPattern("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()")}
 
@@ -406,6 +480,8 @@ var shapeTracingConfig = &shape{name: "TracingConfig", kind: kindStructure, memb
 }}
 
 var shapeTracingMode = &shape{name: "TracingMode", kind: kindString, enum: []string{"Active", "PassThrough"}}
+
+var shapeUnqualifiedFunctionName = &shape{name: "UnqualifiedFunctionName", kind: kindString, min: bound(1), max: bound(140), pattern: newPattern("(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}:)?(\\d{12}:)?(function:)?([a-zA-Z0-9-_]+)")}
 
 var shapeUntagResourceRequest = &shape{name: "UntagResourceRequest", kind: kindStructure, members: []member{
 	{name: "Resource", path: "resource", shape: shapeTaggableResource, in: inPath, wire: "Resource", required: true},

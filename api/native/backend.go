@@ -23,6 +23,63 @@ type Registry interface {
 	ListAliases(ctx context.Context, id faas.FunctionID, version, marker string, max int) (registry.Page[*faas.Alias], error)
 }
 
+// Quotas are the quotas as they are set. Errors are *faas.Error; the control plane
+// checks every change against what else is set.
+type Quotas interface {
+	AccountLimits(ctx context.Context, scope faas.Scope) (faas.AccountLimits, error)
+	PutAccountLimits(ctx context.Context, scope faas.Scope, patch registry.AccountLimitsPatch) (faas.AccountLimits, error)
+	// Unreserved is what reservations, and provisioned concurrency outside them,
+	// leave of the account.
+	Unreserved(ctx context.Context, scope faas.Scope) (memoryMB, executions int, err error)
+	FunctionQuota(ctx context.Context, id faas.FunctionID) (registry.FunctionQuota, error)
+	PutReserved(ctx context.Context, id faas.FunctionID, amount faas.Amount) error
+	DeleteReserved(ctx context.Context, id faas.FunctionID) error
+	// PutFunctionMaximum takes nil for the account's maximum, and 0 for none.
+	PutFunctionMaximum(ctx context.Context, id faas.FunctionID, n *int) error
+	PutProvisioned(ctx context.Context, id faas.FunctionID, p faas.Provisioned) (*faas.Provisioned, error)
+	GetProvisioned(ctx context.Context, id faas.FunctionID, qualifier string) (*faas.Provisioned, error)
+	DeleteProvisioned(ctx context.Context, id faas.FunctionID, qualifier string) error
+	ListProvisioned(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.Provisioned], error)
+	AllProvisioning() []faas.Provisioning
+}
+
+// QuotaUse tells what is in use of the quotas.
+type QuotaUse interface {
+	// Usage is the use of the scope's account and region, all its namespaces
+	// together, at one moment.
+	Usage(scope faas.Scope) Usage
+}
+
+// Usage is what an account uses of its quotas.
+type Usage struct {
+	Account AccountUse
+	// Functions has those with something in use or a quota of their own.
+	Functions map[faas.FunctionID]FunctionUse
+}
+
+// AccountUse is the use of an account's limits.
+type AccountUse struct {
+	MemoryMB   int `json:"memoryMB"`   // of instances that are busy, starting or provisioned
+	Executions int `json:"executions"` // invocations in flight
+	Starts     int `json:"starts"`     // in the last 60 s
+}
+
+// FunctionUse is one function's part of it, all its versions together.
+type FunctionUse struct {
+	Executions  int `json:"executions"`  // invocations in flight
+	Instances   int `json:"instances"`   // busy, starting or provisioned
+	MemoryMB    int `json:"memoryMB"`    // of these instances
+	Provisioned int `json:"provisioned"` // instances wanted in advance, of Instances
+	// Guaranteed is what of a reservation can be had for certain. It is below the
+	// reservation while calls that were admitted before it go on.
+	Guaranteed *faas.Amount `json:"guaranteed,omitempty"`
+}
+
+// Provisioning tells how far provisioned concurrency is.
+type Provisioning interface {
+	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus
+}
+
 // Invoker runs functions.
 type Invoker interface {
 	Invoke(ctx context.Context, req *invoke.Request) (*invoke.Result, error)

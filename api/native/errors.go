@@ -19,6 +19,8 @@ type ErrorDetail struct {
 	Code    faas.ErrorCode `json:"code"`
 	Subject string         `json:"subject,omitempty"`
 	Message string         `json:"message"`
+	// Refusal is which limit refused an invocation, with its value and its use.
+	Refusal *faas.Refusal `json:"refusal,omitempty"`
 }
 
 // status is the HTTP status of each code; internal where a code is missing.
@@ -52,6 +54,8 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 		e = &faas.Error{Code: faas.CodeInternal, Message: "internal error; the server's log has the details"}
 	}
 	e = inOurNames(e)
+	var refusal *faas.Refusal
+	errors.As(e, &refusal)
 	code, known := status[e.Code]
 	if !known {
 		code = http.StatusInternalServerError
@@ -59,7 +63,7 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeJSON(w, code, Error{ErrorDetail{e.Code, e.Subject, e.Message}})
+	writeJSON(w, code, Error{ErrorDetail{e.Code, e.Subject, e.Message, refusal}})
 }
 
 func writeJSON(w http.ResponseWriter, code int, body any) {
@@ -67,4 +71,12 @@ func writeJSON(w http.ResponseWriter, code int, body any) {
 	w.WriteHeader(code)
 	// A client that went away is no error of ours.
 	_ = json.NewEncoder(w).Encode(body)
+}
+
+// noContent answers a deletion that left nothing to tell.
+func noContent(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
 }

@@ -50,35 +50,42 @@ func inOurNames(e *faas.Error) *faas.Error {
 	return &faas.Error{Code: e.Code, Subject: fieldName(e.Subject), Message: e.Message, Cause: e.Cause}
 }
 
-// decodeDeploy reads a deployment. A field that there is none of is refused: a
-// misspelt name must not pass for a default.
-func decodeDeploy(body []byte) (*DeployRequest, error) {
-	req := &DeployRequest{}
+// decodeObject reads one JSON object, which errors call what ("a deployment"). A field
+// that there is none of is refused: a misspelt name must not pass for a default.
+func decodeObject(body []byte, what string, into any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
-	if err := d.Decode(req); err != nil {
-		return nil, bodyError(err)
+	if err := d.Decode(into); err != nil {
+		return bodyError(err, what)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return nil, faas.Errorf(faas.CodeInvalidBody, "body", "the deployment goes on after its end: send one JSON object")
+		return faas.Errorf(faas.CodeInvalidBody, "body", "%s goes on after its end: send one JSON object", what)
+	}
+	return nil
+}
+
+func decodeDeploy(body []byte) (*DeployRequest, error) {
+	req := &DeployRequest{}
+	if err := decodeObject(body, "a deployment", req); err != nil {
+		return nil, err
 	}
 	return req, req.checkNumbers()
 }
 
-// bodyError says what about a deployment is not as it should be, and where.
-func bodyError(err error) error {
+// bodyError says what about a body is not as it should be, and where.
+func bodyError(err error, what string) error {
 	var kind *json.UnmarshalTypeError
 	var corrupt base64.CorruptInputError
 	switch unknown, isUnknown := strings.CutPrefix(err.Error(), "json: unknown field "); {
 	case isUnknown:
 		name := strings.Trim(unknown, `"`)
-		return faas.Errorf(faas.CodeInvalidBody, name, "a deployment has no field %s: see docs/guide/native-api.md for those that it has", name)
+		return faas.Errorf(faas.CodeInvalidBody, name, "%s has no field %s: see docs/guide/native-api.md for those that it has", what, name)
 	case errors.As(err, &kind) && kind.Field != "":
 		return faas.Errorf(faas.CodeInvalidBody, kind.Field, "%s must not be a %s", kind.Field, kind.Value)
 	case errors.As(err, &corrupt): // there is one such field
 		return faas.Errorf(faas.CodeInvalidBody, "zip", "zip must be the package in base64: %w", corrupt)
 	}
-	return faas.Errorf(faas.CodeInvalidBody, "body", "the deployment is not the JSON it should be: %w", err)
+	return faas.Errorf(faas.CodeInvalidBody, "body", "%s is not the JSON it should be: %w", what, err)
 }
 
 // checkNumbers refuses numbers below 1: the domain takes zero for "not set".

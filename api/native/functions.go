@@ -90,11 +90,7 @@ func every[T any](page func(marker string) (registry.Page[T], error)) ([]T, erro
 }
 
 func (a *API) remove(w http.ResponseWriter, r *http.Request) error {
-	if err := a.Registry.Delete(r.Context(), a.function(r), r.URL.Query().Get("qualifier")); err != nil {
-		return err
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
+	return noContent(w, a.Registry.Delete(r.Context(), a.function(r), r.URL.Query().Get("qualifier")))
 }
 
 // deploy creates or updates, waits until the change took effect, and publishes

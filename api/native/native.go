@@ -15,20 +15,26 @@ import (
 // maxDeploy bounds the body of a deployment: a 50 MB zip in base64 and its settings.
 const maxDeploy = 70_167_211
 
-// Options are what the API is made of. All are required but Logger and Now.
+// Options are what the API is made of. All are required but Logger, Now and what
+// is said to be optional.
 type Options struct {
 	Registry  Registry
 	Invoker   Invoker
 	Instances Instances
 	Logs      Logs
 	Runtimes  Runtimes
-	Account   string
-	Region    string   // of requests that name none
-	Regions   []string // those served; empty is any
-	Isolation string   // the server's default, for Status
-	Version   string
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// Quotas, QuotaUse and Provisioning serve the routes of quotas; without them
+	// there are none.
+	Quotas       Quotas
+	QuotaUse     QuotaUse
+	Provisioning Provisioning
+	Account      string
+	Region       string   // of requests that name none
+	Regions      []string // those served; empty is any
+	Isolation    string   // the server's default, for Status
+	Version      string
+	Logger       *slog.Logger
+	Now          func() time.Time
 }
 
 // API serves /hearth/v1/. Safe for concurrent use.
@@ -59,6 +65,9 @@ func New(o Options) *API {
 	a.route("DELETE /hearth/v1/functions/{name}", a.remove)
 	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
 	a.route("GET /hearth/v1/logs", a.logs)
+	if a.Quotas != nil && a.QuotaUse != nil && a.Provisioning != nil {
+		a.routeQuotas()
+	}
 	a.route("/", func(http.ResponseWriter, *http.Request) error {
 		return faas.Errorf(faas.CodeNotFound, "path", "there is no such resource or method below /hearth/v1/")
 	})

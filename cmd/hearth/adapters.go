@@ -10,6 +10,7 @@ import (
 	"hearth/faas"
 	"hearth/logs"
 	"hearth/pool"
+	"hearth/quota"
 	"hearth/runtimes"
 )
 
@@ -79,4 +80,29 @@ type instances struct{ pools *pool.Pools }
 func (i instances) Count(id faas.FunctionID) native.InstanceCount {
 	n := i.pools.Function(id)
 	return native.InstanceCount{Starting: n.Starting, Idle: n.Idle, Busy: n.Busy}
+}
+
+type quotaUse struct{ allocator *quota.Allocator }
+
+func (q quotaUse) Usage(scope faas.Scope) native.Usage {
+	u := q.allocator.Usage(quota.AccountOf(scope))
+	out := native.Usage{
+		Account:   native.AccountUse{MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts},
+		Functions: make(map[faas.FunctionID]native.FunctionUse, len(u.Functions)),
+	}
+	for _, f := range u.Functions {
+		use := native.FunctionUse{Executions: f.InUse.Executions, Instances: f.Instances, MemoryMB: f.InUse.MemoryMB}
+		for _, v := range f.Versions {
+			use.Provisioned += v.Provisioned
+		}
+		if f.Reserved != nil {
+			funded := f.Funded.Executions
+			if f.Reserved.Unit == faas.UnitMemoryMB {
+				funded = f.Funded.MemoryMB
+			}
+			use.Guaranteed = &faas.Amount{Unit: f.Reserved.Unit, Value: min(funded, f.Reserved.Value)}
+		}
+		out.Functions[f.Function] = use
+	}
+	return out
 }

@@ -54,7 +54,7 @@ func newRoot(t *terminal) *cobra.Command {
 	root.AddCommand(
 		upCommand(t), serveCommand(t),
 		deployCommand(t), invokeCommand(t), logsCommand(t),
-		listCommand(t), describeCommand(t), deleteCommand(t),
+		listCommand(t), describeCommand(t), deleteCommand(t), quotaCommand(t),
 		runtimesCommand(t), doctorCommand(t),
 	)
 	return root
@@ -88,14 +88,8 @@ func completeFunctions(cmd *cobra.Command, args []string, prefix string) ([]cobr
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	v, err := resolve(cmd.Flags(), os.Getenv)
-	if err != nil {
-		return nil, cobra.ShellCompDirectiveError
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
-	defer cancel()
 	var page native.FunctionPage
-	if err := newClient(v).do(ctx, http.MethodGet, "functions", url.Values{"max": {"1000"}}, nil, &page); err != nil {
+	if !completion(cmd, "functions", url.Values{"max": {"1000"}}, &page) {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	var found []cobra.Completion
@@ -105,6 +99,18 @@ func completeFunctions(cmd *cobra.Command, args []string, prefix string) ([]cobr
 		}
 	}
 	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completion asks the server for what a completion offers, and reports whether it
+// answered.
+func completion(cmd *cobra.Command, path string, query url.Values, out any) bool {
+	v, err := resolve(cmd.Flags(), os.Getenv)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	return newClient(v).do(ctx, http.MethodGet, path, query, nil, out) == nil
 }
 
 // completionTimeout bounds what a press of the tab key waits for.

@@ -20,6 +20,7 @@ import (
 	"hearth/invoke"
 	"hearth/logs"
 	"hearth/pool"
+	"hearth/quota"
 	"hearth/registry"
 )
 
@@ -35,6 +36,7 @@ type server struct {
 	code      *code.Store
 	logs      *logs.Store
 	isolation *isolation
+	quota     *quota.Allocator
 	pools     *pool.Pools
 	registry  *registry.Registry
 	invoke    *invoke.Service
@@ -193,27 +195,30 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	if err != nil {
 		return err
 	}
+	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
+		Starter: launcher, Quota: s.quota, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
 	s.registry, err = registry.New(ctx, registry.Options{
-		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Logger: s.log,
+		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
+		Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	s.opened("the registry", s.registry.Close)
-	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Logger: s.log})
+	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Logger: s.log})
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
+		Quotas: s.registry, QuotaUse: quotaUse{s.quota},
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
 	s.front = newFront(
 		lambda.New(lambda.Options{
-			Registry: s.registry, Invoker: s.invoke, Account: v["account"], Region: v["region"],
+			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,

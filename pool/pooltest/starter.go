@@ -23,6 +23,10 @@ type Script struct {
 	InitErr   error         // Init fails with it, after InitTime
 	InitTime  time.Duration
 	ReadyErr  error
+	// SlotEvery is the time from one slot to the next, up to InstanceConcurrency
+	// or, if it is not 0, Slots; the first is there after init. 0 is all at once.
+	SlotEvery time.Duration
+	Slots     int
 	KillTime  time.Duration
 	// Handle answers an event. Its ctx ends at the deadline and when the runtime
 	// is killed or crashes. Nil echoes.
@@ -106,17 +110,20 @@ type Runtime struct {
 	script   Script
 	starter  *Starter
 
-	mu      sync.Mutex
-	ready   bool
-	held    int
-	peak    int
-	served  int
-	foreign string
-	failure *pool.Failure
-	cause   string
-	reports []faas.Report
-	ended   chan struct{}
-	killed  chan struct{}
+	mu       sync.Mutex
+	ready    bool
+	slots    int
+	more     chan struct{} // closed and replaced when slots rise
+	overfull bool
+	held     int
+	peak     int
+	served   int
+	foreign  string
+	failure  *pool.Failure
+	cause    string
+	reports  []faas.Report
+	ended    chan struct{}
+	killed   chan struct{}
 }
 
 var errDouble = errors.New("pooltest: called twice, or too early")
@@ -132,6 +139,7 @@ func (r *Runtime) Init(ctx context.Context) error {
 	defer timer.Stop()
 	select {
 	case <-timer.C:
+		r.open()
 		return r.script.InitErr
 	case <-r.ended:
 		return r.fault()
@@ -151,9 +159,48 @@ func (r *Runtime) Ready() error {
 	return r.script.ReadyErr
 }
 
+// open gives the runtime its first slots.
+func (r *Runtime) open() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots, r.more = r.most(), make(chan struct{})
+	if r.script.SlotEvery > 0 && r.slots > 1 {
+		r.slots = 1
+		time.AfterFunc(r.script.SlotEvery, r.grow)
+	}
+}
+
+func (r *Runtime) most() int {
+	if r.script.Slots > 0 {
+		return r.script.Slots
+	}
+	return max(1, r.Version.Config.InstanceConcurrency)
+}
+
+// grow adds a slot.
+func (r *Runtime) grow() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.slots++
+	close(r.more)
+	r.more = make(chan struct{})
+	if r.slots < r.most() {
+		time.AfterFunc(r.script.SlotEvery, r.grow)
+	}
+}
+
 // Slots implements pool.Runtime.
 func (r *Runtime) Slots() (int, <-chan struct{}) {
-	return max(1, r.Version.Config.InstanceConcurrency), nil
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.slots, r.more
+}
+
+// Overfull reports whether the runtime was ever given more than its slots.
+func (r *Runtime) Overfull() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.overfull
 }
 
 // Invoke implements pool.Runtime.
@@ -205,6 +252,7 @@ func (r *Runtime) enter(event *faas.Event) error {
 	r.held++
 	r.served++
 	r.peak = max(r.peak, r.held)
+	r.overfull = r.overfull || r.held > r.slots
 	return nil
 }
 

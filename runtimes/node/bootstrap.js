@@ -5,11 +5,10 @@
 const frames = require('./frames.js');
 const { TYPE } = frames;
 
-let concurrency = 1;
 let handler;
 let logError = () => {};
 let currentId; // the request id of the running call where there is one at a time
-let store; // AsyncLocalStorage of the running call where there are several
+let calls; // the InvokeStore of the running calls where there are several
 const running = new Map(); // request id → Invocation
 
 const channel = frames.open(3, onFrame, () => process.exit(1));
@@ -28,9 +27,11 @@ async function initialize(go) {
     if (process.env[name] !== value) process.env[name] = value;
   }
   process.chdir(go.taskRoot);
-  concurrency = go.concurrency;
-  if (concurrency > 1) store = new (require('async_hooks').AsyncLocalStorage)();
-  const requestId = () => (store ? store.getStore() : currentId);
+  if (go.concurrency > 1) {
+    calls = new (require('./calls.js').InvokeStore)();
+    require('./output.js').attribute(() => calls.currentId());
+  }
+  const requestId = () => (calls ? calls.currentId() : currentId);
   logError = require('./console.js').patch(process.env, requestId);
   Object.defineProperty(globalThis, Symbol.for('aws.lambda.runtime.requestId'), { get: requestId, configurable: true });
   process.on('uncaughtException', (error) => crash('Uncaught Exception', error, 129));
@@ -40,7 +41,7 @@ async function initialize(go) {
   process.on('beforeExit', onEmptyLoop);
 
   const loader = require('./handler.js');
-  loader.defineGlobals();
+  loader.defineGlobals(calls);
   try {
     handler = await loader.load(go.taskRoot, go.handler);
   } catch (error) {
@@ -50,20 +51,25 @@ async function initialize(go) {
   channel.send(TYPE.ready, '', '');
 }
 
-// crash reports an error that nobody caught to whoever waits, and ends the process.
+// crash reports an error that nobody caught and ends the process. The answer goes
+// to the invocation whose code it was. The others end with the process, unless
+// nobody knows whose the error is: then it is the answer of all.
 function crash(where, error, code) {
   if (crash.begun) return;
   crash.begun = true;
   logError(where, error);
   const { document, type } = describe(error);
+  const exit = () => process.exit(code);
   if (handler === undefined) {
-    channel.send(TYPE.initError, clip(type), document, () => process.exit(code));
+    channel.send(TYPE.initError, clip(type), document, exit);
     return;
   }
-  const ids = [...running.keys()];
-  if (ids.length === 0) process.exit(code);
+  const culprit = calls?.currentId();
+  // An invocation that was answered already may have left the error behind.
+  const ids = culprit === undefined ? [...running.keys()] : running.has(culprit) ? [culprit] : [];
+  if (ids.length === 0) exit();
   ids.forEach((id, i) => {
-    channel.send(TYPE.error, `${id} ${clip(type)}`, document, i === ids.length - 1 ? () => process.exit(code) : undefined);
+    channel.send(TYPE.crash, `${id} ${clip(type)}`, document, i === ids.length - 1 ? exit : undefined);
   });
 }
 
@@ -84,7 +90,9 @@ class Invocation {
     this.deadline = performance.now() + header.ms;
     this.header = header;
     this.argumentCount = argumentCount;
-    this.waitForEmptyLoop = true;
+    // The event loop is everybody's: whether it is empty says nothing of one of
+    // several invocations, and under load it never is.
+    this.waitForEmptyLoop = !calls;
     this.result = undefined; // what callback gave while the event loop is not empty
     this.hasResult = false;
     this.finished = false; // a callback or the promise has spoken
@@ -130,7 +138,7 @@ class Invocation {
     if (this.answered) return;
     this.answered = true;
     running.delete(this.id);
-    if (running.size === 0) channel.hold();
+    if (!calls) channel.hold();
     channel.send(type, header, payload);
   }
 
@@ -139,7 +147,7 @@ class Invocation {
     const invocation = this;
     return {
       get callbackWaitsForEmptyEventLoop() { return invocation.waitForEmptyLoop; },
-      set callbackWaitsForEmptyEventLoop(value) { invocation.waitForEmptyLoop = value; },
+      set callbackWaitsForEmptyEventLoop(value) { if (!calls) invocation.waitForEmptyLoop = value; },
       succeed: (result) => this.done(null, result),
       fail: (error) => this.done(error ?? 'handled'),
       done: (error, result) => this.done(error, result),
@@ -160,18 +168,19 @@ class Invocation {
 function invoke(header, payload) {
   const invocation = new Invocation(header, handler.length);
   running.set(invocation.id, invocation);
-  channel.release();
-  if (store) {
-    store.run(invocation.id, run, invocation, payload);
+  if (calls) { // the next event may be what this one waits for: the loop is never over
+
+    calls.runCall(invocation.id, header.trace, () => run(invocation, payload));
     return;
   }
+  channel.release();
   currentId = invocation.id;
   run(invocation, payload);
 }
 
 function run(invocation, payload) {
   const { header } = invocation;
-  if (!store) { // one variable cannot hold the trace ids of several calls
+  if (!calls) { // one variable cannot hold the trace ids of several calls
     if (header.trace) process.env._X_AMZN_TRACE_ID = header.trace;
     else delete process.env._X_AMZN_TRACE_ID;
   }

@@ -2,27 +2,11 @@
 // Replaces console's methods: one line for each call, with time, request id and
 // level, as text or JSON.
 
-const fs = require('fs');
 const util = require('util');
 const errors = require('./errors.js');
+const { writeLine } = require('./output.js');
 
 const LEVELS = ['TRACE', 'DEBUG', 'INFO', 'WARN', 'ERROR', 'FATAL'];
-
-// writeLine writes to standard output and returns when the kernel has it all: a
-// line that was logged is not lost when the process ends. The pipe may have been
-// made non-blocking by user code that touched process.stdout.
-function writeLine(line) {
-  const data = Buffer.from(line.replaceAll('\n', '\r') + '\n');
-  let at = 0;
-  while (at < data.length) {
-    try {
-      at += fs.writeSync(1, data, at);
-    } catch (error) {
-      if (error.code !== 'EAGAIN') return; // closed by the function itself: it wants no log
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
-    }
-  }
-}
 
 function textLine(requestId, level, params) {
   return `${new Date().toISOString()}\t${requestId}\t${level}\t${util.format(...params)}`;

@@ -103,14 +103,16 @@ function refuse(handler) {
   }
 }
 
-// defineGlobals sets what Lambda offers to every module.
-function defineGlobals() {
+// defineGlobals sets what Lambda offers to every module. The store is of the
+// running invocations, where there may be several.
+function defineGlobals(store) {
   globalThis.awslambda = {
     streamifyResponse(handler) {
       handler[STREAMING] = 'response';
       return handler;
     },
   };
+  if (store) globalThis.awslambda.InvokeStore = store;
 }
 
 module.exports = { load, defineGlobals };

@@ -141,9 +141,8 @@ def report(channel, kind, request_id):
     channel.send(kind, header.encode(), json.dumps(document).encode())
 
 
-def serve(channel, handler, header, payload):
+def serve(channel, handler, call, payload):
     """Run one invocation and answer it. SystemExit ends the process, as on Lambda."""
-    call = json.loads(header)
     request_id = call["id"]
     hearth_logging.request_id.set(request_id)
     try:
@@ -155,23 +154,14 @@ def serve(channel, handler, header, payload):
     channel.send(RESPONSE, request_id.encode(), response)
 
 
-def serve_in_thread(*args):
-    import threading
-
-    def run():
-        try:
-            serve(*args)
-        except SystemExit as end:  # would end only this thread
-            code = end.code
-            os._exit(code if isinstance(code, int) else 0 if code is None else 1)
-
-    threading.Thread(target=run, daemon=True).start()
-
-
 def initialize(channel, go):
     apply_environment(go["environment"])
     os.chdir(go["taskRoot"])
     set_import_path(go["taskRoot"])
+    if go["concurrency"] > 1:
+        import hearth_threads
+
+        hearth_threads.install()
     hearth_logging.install()
     try:
         return load_handler(go["handler"])
@@ -180,12 +170,34 @@ def initialize(channel, go):
         sys.exit(1)
 
 
-def set_trace(call_header):
-    trace = json.loads(call_header).get("trace")
-    if trace:
-        os.environ["_X_AMZN_TRACE_ID"] = trace
-    else:
-        os.environ.pop("_X_AMZN_TRACE_ID", None)
+def one_at_a_time(channel, handler):
+    def run(header, payload):
+        call = json.loads(header)
+        trace = call.get("trace")
+        if trace:
+            os.environ["_X_AMZN_TRACE_ID"] = trace
+        else:
+            os.environ.pop("_X_AMZN_TRACE_ID", None)
+        serve(channel, handler, call, payload)
+
+    return run
+
+
+def in_threads(channel, handler, limit):
+    import threading
+
+    import hearth_threads
+
+    channel.send_lock = threading.Lock()
+
+    def job(header_and_payload):
+        header, payload = header_and_payload
+        call = json.loads(header)
+        hearth_threads.trace_id.set(call.get("trace", ""))
+        serve(channel, handler, call, payload)
+
+    workers = hearth_threads.Workers(limit, job)
+    return lambda header, payload: workers.submit((header, payload))
 
 
 def main():
@@ -196,21 +208,16 @@ def main():
         os._exit(1)
     go = json.loads(payload)
     handler = initialize(channel, go)
-    several = go["concurrency"] > 1
-    if several:
-        import threading
-
-        channel.send_lock = threading.Lock()
+    if go["concurrency"] > 1:
+        run = in_threads(channel, handler, go["concurrency"])
+    else:
+        run = one_at_a_time(channel, handler)
     channel.send(READY)
     while True:
         kind, header, payload = channel.receive()
         if kind != INVOKE:
             os._exit(1)
-        if several:
-            serve_in_thread(channel, handler, header, payload)
-        else:
-            set_trace(header)
-            serve(channel, handler, header, payload)
+        run(header, payload)
 
 
 if __name__ == "__main__":

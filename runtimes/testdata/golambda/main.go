@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-lambda-go/lambda"
@@ -14,7 +15,22 @@ import (
 )
 
 type input struct {
-	Do string `json:"do"`
+	Do     string `json:"do"`
+	Number int    `json:"number"`
+}
+
+var arrived atomic.Int64
+
+// meet returns the process's id when so many invocations are in it at once.
+func meet(ctx context.Context, number int) (any, error) {
+	for arrived.Add(1); arrived.Load() < int64(number); {
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%d came", arrived.Load())
+		case <-time.After(time.Millisecond):
+		}
+	}
+	return os.Getpid(), nil
 }
 
 func handle(ctx context.Context, in input) (any, error) {
@@ -26,6 +42,10 @@ func handle(ctx context.Context, in input) (any, error) {
 		panic("panicked as told")
 	case "exit":
 		os.Exit(3)
+	case "meet":
+		return meet(ctx, in.Number)
+	case "sleep":
+		time.Sleep(time.Duration(in.Number) * time.Millisecond)
 	}
 	lc, _ := lambdacontext.FromContext(ctx)
 	deadline, _ := ctx.Deadline()

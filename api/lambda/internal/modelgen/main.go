@@ -24,10 +24,14 @@ import (
 
 // served are the operations whose input shape is needed.
 var served = []string{
-	"CreateAlias", "CreateFunction", "DeleteAlias", "DeleteFunction", "GetAccountSettings", "GetAlias",
-	"GetFunction", "GetFunctionConfiguration", "Invoke", "ListAliases", "ListFunctions", "ListTags",
-	"ListVersionsByFunction", "PublishVersion", "TagResource", "UntagResource", "UpdateAlias",
-	"UpdateFunctionCode", "UpdateFunctionConfiguration",
+	"CreateAlias", "CreateFunction", "DeleteAlias", "DeleteFunction", "DeleteFunctionConcurrency",
+	"DeleteProvisionedConcurrencyConfig", "GetAccountSettings", "GetAlias", "GetFunction",
+	"GetFunctionConcurrency", "GetFunctionConfiguration", "GetFunctionRecursionConfig",
+	"GetFunctionScalingConfig", "GetProvisionedConcurrencyConfig", "Invoke", "ListAliases", "ListFunctions",
+	"ListProvisionedConcurrencyConfigs", "ListTags", "ListVersionsByFunction", "PublishVersion",
+	"PutFunctionConcurrency", "PutFunctionRecursionConfig", "PutFunctionScalingConfig",
+	"PutProvisionedConcurrencyConfig", "TagResource", "UntagResource", "UpdateAlias", "UpdateFunctionCode",
+	"UpdateFunctionConfiguration",
 }
 
 // maxima replace a bound of the model that is wider than what a function here

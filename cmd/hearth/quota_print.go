@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"text/tabwriter"
+
+	"hearth/api/native"
+	"hearth/faas"
+)
+
+// printQuotas prints the account's limits, and its functions; those outside the
+// namespace have theirs before the name.
+func printQuotas(t *terminal, q *native.AccountQuotas, namespace string) {
+	fmt.Fprintf(t.out, "account %s  region %s\n\n", q.Account, q.Region)
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "LIMIT\tVALUE\tIN USE\tNOT RESERVED")
+	fmt.Fprintf(w, "%s\t%d MB\t%d MB\t%d MB\n", faas.LimitMemory, q.Limits.MemoryMB, q.Use.MemoryMB, q.Unreserved.MemoryMB)
+	fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", faas.LimitExecutions, q.Limits.Executions, q.Use.Executions, q.Unreserved.Executions)
+	fmt.Fprintf(w, "%s\t%s\t-\t-\n", faas.LimitFunction, limitText(q.Limits.FunctionMaximum, faas.UnitInstances))
+	fmt.Fprintf(w, "%s\t%s\t%d\t-\n", faas.LimitExpansion, limitText(q.Limits.Expansion, "starts in any 60 s"), q.Use.Starts)
+	w.Flush()
+	if len(q.Functions) == 0 {
+		return
+	}
+	fmt.Fprintln(t.out)
+	w = tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FUNCTION\tIN FLIGHT\tINSTANCES\tMEMORY\tRESERVED\tMAXIMUM\tPROVISIONED")
+	for _, f := range q.Functions {
+		fmt.Fprintf(w, "%s\t%d\t%d\t%d MB\t%s\t%s\t%s\n", qualifiedName(f.Namespace, f.Name, namespace), f.Use.Executions, f.Use.Instances,
+			f.Use.MemoryMB, reservedText(&f), maximumText(&f), provisionedText(f.Provisioned))
+	}
+	w.Flush()
+}
+
+func qualifiedName(namespace, name, here string) string {
+	if namespace == here {
+		return name
+	}
+	return namespace + "/" + name
+}
+
+// limitText is a limit where 0 is none.
+func limitText(n int, unit faas.Unit) string {
+	if n == 0 {
+		return "off"
+	}
+	return fmt.Sprintf("%d %s", n, unit)
+}
+
+func reservedText(f *native.FunctionQuotas) string {
+	switch {
+	case f.Reserved == nil:
+		return "-"
+	case f.Reserved.Value == 0:
+		return "0 (switched off)"
+	}
+	text := f.Reserved.String()
+	if g := f.Use.Guaranteed; g != nil && g.Value < f.Reserved.Value {
+		text += fmt.Sprintf(" (%d guaranteed)", g.Value)
+	}
+	return text
+}
+
+func maximumText(f *native.FunctionQuotas) string {
+	switch {
+	case f.Reserved != nil:
+		return "-" // the reservation is the maximum
+	case f.Maximum == nil:
+		return "default"
+	}
+	return limitText(*f.Maximum, faas.UnitInstances)
+}
+
+// provisionedText lists qualifiers with the instances that are ready of those wanted.
+func provisionedText(all []native.Provisioned) string {
+	var parts []string
+	for _, p := range all {
+		parts = append(parts, fmt.Sprintf("%s %d/%d", p.Qualifier, p.Status.Available, p.Status.Requested))
+	}
+	if len(parts) == 0 {
+		return "-"
+	}
+	return strings.Join(parts, ", ")
+}
+
+func printProvisioned(t *terminal, all []native.Provisioned) {
+	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "FUNCTION\tQUALIFIER\tCONFIGURED\tWANTED\tALLOCATED\tAVAILABLE\tSTATUS")
+	for _, p := range all {
+		s := p.Status
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", p.Function, p.Qualifier, configuredText(&p), s.Requested, s.Allocated, s.Available,
+			strings.TrimSpace(string(s.State)+" "+s.Reason))
+	}
+	w.Flush()
+}
+
+// configuredText is what was asked for, with the rules that change it.
+func configuredText(p *native.Provisioned) string {
+	parts := []string{p.Amount.String()}
+	if k := p.Tracking; k != nil {
+		parts = append(parts, fmt.Sprintf("tracking %g in %d..%d", k.Target, k.Min, k.Max))
+	}
+	for _, s := range p.Schedules {
+		parts = append(parts, "schedule "+s.Name)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,146 @@
+package logs
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// frame is a framed line, as a runtime writes it.
+func frame(request, text string) string { return "\x1e" + request + "\x1f" + text + "\n" }
+
+// part is a framed line that goes on.
+func part(request, text string) string { return "\x1e" + request + "\x1d" + text + "\n" }
+
+func TestFramedLines(t *testing.T) {
+	for name, test := range map[string]struct {
+		output string // while a and b are in flight, and c has ended
+		want   string
+	}{
+		"own":                   {frame("a", "1") + frame("b", "2") + frame("a", "3"), "a|1\nb|2\na|3\n"},
+		"empty":                 {frame("a", ""), "a|\n"},
+		"parts interleave":      {part("a", "on") + part("b", "tw") + part("a", "") + frame("b", "o") + frame("a", "e"), "b|two\na|one\n"},
+		"part without an end":   {part("a", "open") + frame("b", "x"), "b|x\na|open\n"},
+		"raw":                   {"whose?\n" + frame("b", "x"), "|whose?\nb|x\n"},
+		"raw before a frame":    {"no end" + frame("b", "x"), "|no end\nb|x\n"},
+		"raw JSON":              {`{"requestId":"a"}` + "\n", "a|{\"requestId\":\"a\"}\n"},
+		"frame around JSON":     {frame("b", `{"requestId":"a"}`), "b|{\"requestId\":\"a\"}\n"},
+		"ended":                 {frame("c", "late") + part("c", "later"), "c|late\nc|later\n"},
+		"of a stranger":         {frame("z", "x"), "|\x1ez\x1fx\n"},
+		"no id":                 {"\x1e\x1fx\n", "|\x1e\x1fx\n"},
+		"no separator":          {"\x1ea\n", "|\x1ea\n"},
+		"JSON text sequence":    {"\x1e{\"a\":1}\n", "|\x1e{\"a\":1}\n"},
+		"id too long":           {frame(strings.Repeat("a", 200), "x"), "|" + strings.TrimSuffix(frame(strings.Repeat("a", 200), "x"), "\n") + "\n"},
+		"separator in the text": {frame("a", "1\x1f2\x1d3\x1e4"), "a|1\x1f2\x1d3\x1e4\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openStore(t, Options{})
+			st, w := openStream(t, s, function)
+			for _, request := range []string{"a", "b", "c"} {
+				st.Begin(request, "")
+			}
+			st.Settle("c")
+			print(t, w, "%s", test.output)
+			st.Settle("b")
+			st.Settle("a")
+			if got := text(find(t, s, Query{})); got != test.want {
+				t.Errorf("got:\n%q\nwant:\n%q", got, test.want)
+			}
+		})
+	}
+}
+
+// A line that was read with one invocation in flight is another's where its frame
+// says so.
+func TestFramedLineOfEndedInvocation(t *testing.T) {
+	s := openStore(t, Options{})
+	st, w := openStream(t, s, function)
+	st.Begin("slow", "")
+	st.Begin("quick", "")
+	st.Settle("slow", "timed out")
+	print(t, w, "%sraw\n", frame("slow", "still here"))
+	st.Settle("quick")
+	if got, want := text(find(t, s, Query{})), "slow|timed out\nslow|still here\nquick|raw\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if got := string(st.Tail("quick")); got != "raw\n" {
+		t.Errorf("tail %q", got)
+	}
+	for i := range 100 { // the one that ended long ago is forgotten
+		id := fmt.Sprint("n", i)
+		st.Begin(id, "")
+		st.Settle(id)
+	}
+	if n := len(st.captures.past.known); n != minPast || st.captures.past.has("slow") {
+		t.Errorf("%d requests are remembered, want the last %d", n, minPast)
+	}
+}
+
+// Unfinished lines take bounded memory, whatever number of invocations has one.
+func TestPartsAreBounded(t *testing.T) {
+	s := openStore(t, Options{})
+	st, w := openStream(t, s, function)
+	const requests = 40
+	for i := range requests {
+		st.Begin(fmt.Sprint("r", i), "")
+	}
+	chunk := strings.Repeat("x", 3900)
+	go func() {
+		for range 20 {
+			for i := range requests {
+				fmt.Fprint(w, part(fmt.Sprint("r", i), chunk))
+			}
+		}
+		fmt.Fprint(w, frame("r0", "end"))
+	}()
+	await(t, "the last line is there", func() bool {
+		st.mu.Lock()
+		defer st.mu.Unlock()
+		if st.parts > maxParts {
+			t.Errorf("%d bytes are held back, want at most %d", st.parts, maxParts)
+		}
+		return len(st.captures.flying["r0"].part) == 0 && bytes.HasSuffix(st.captures.flying["r0"].buf, []byte("end\n"))
+	})
+	sizes := map[string]int{}
+	for i := range requests {
+		st.Settle(fmt.Sprint("r", i))
+	}
+	if st.parts != 0 {
+		t.Errorf("%d bytes are held back for nobody", st.parts)
+	}
+	for i := range requests {
+		for _, l := range find(t, s, Query{RequestID: fmt.Sprint("r", i)}) {
+			sizes[l.RequestID] += len(l.Text)
+		}
+		want := 20 * len(chunk)
+		if i == 0 {
+			want += len("end")
+		}
+		if got := sizes[fmt.Sprint("r", i)]; got != want {
+			t.Errorf("request %d: %d bytes of log, want %d", i, got, want)
+		}
+	}
+}
+
+func FuzzParseFramed(f *testing.F) {
+	f.Add([]byte(frame("a", "b")))
+	f.Add([]byte(part("id", "")))
+	f.Add([]byte("\x1e\x1f\n"))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		if len(line) == 0 || line[0] != frameStart || bytes.IndexByte(line, '\n') != len(line)-1 {
+			return
+		}
+		got, ok := parseFramed(line)
+		if !ok {
+			return
+		}
+		again := frame(got.request, strings.TrimSuffix(string(got.text), "\n"))
+		if got.goesOn {
+			again = part(got.request, strings.TrimSuffix(string(got.text), "\n"))
+		}
+		if again != string(line) || got.request == "" || len(got.request) > maxFrameID {
+			t.Errorf("%q → %+v → %q", line, got, again)
+		}
+	})
+}
