@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/quota"
@@ -88,7 +89,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 	for i, concurrency := range []int{1, 1, 3, 10} {
 		w.current = append(w.current, version(fmt.Sprint("f", i), "0", concurrency))
 	}
-	o := pool.Options{Starter: w.fake, Quota: w.gate, KeepAlive: pool.FixedKeepAlive(time.Minute)}
+	o := pool.Options{Starter: w.fake, Quota: w.gate, KeepAlive: keepalive.Fixed(time.Minute)}
+	if w.chance(50) {
+		o.KeepAlive = keepalive.Auto
+	}
+	if w.chance(30) {
+		o.Pressure = func() float64 { return float64(w.pick(0, 50, 90, 99)) / 100 }
+	}
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}

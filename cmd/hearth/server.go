@@ -197,7 +197,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	}
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
+		Starter: launcher, Quota: s.quota, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
