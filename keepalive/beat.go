@@ -21,6 +21,7 @@ const (
 	beatSlack    = 2.5  // seconds that a call may be off, and
 	beatDrift    = .002 // of the period
 	beatSure     = 3    // calls on the beat from which on it is believed
+	beatOver     = .01  // seconds before its end at which a beat counts as missed
 	beatPatience = 3    // missed calls after which it is forgotten
 )
 
@@ -96,6 +97,9 @@ func (b *beat) next(now float64) (at, off float64) {
 	}
 	off = min(slack(b.period), .5+4*b.spread)
 	steps := max(1, math.Ceil((now-off-b.last)/b.period))
+	if b.last+steps*b.period+off-now < beatOver {
+		steps++
+	}
 	if steps > beatPatience {
 		return 0, 0
 	}

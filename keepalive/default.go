@@ -48,7 +48,7 @@ func (p Default) value(o Observation, h *habit) float64 {
 		v *= math.Pow(max(.001, o.Cold.Seconds())/referenceCold, p.Dear)
 	}
 	if p.Fair > 0 {
-		v *= math.Pow(referenceRate/max(1e-9, h.rate), p.Fair)
+		v *= math.Pow(referenceRate/max(1e-9, h.rate()), p.Fair)
 	}
 	for range min(o.Rank, 64) {
 		v *= p.Surplus

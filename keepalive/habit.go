@@ -25,7 +25,7 @@ type habit struct {
 	born    time.Time
 	arrived time.Time
 	rested  time.Time          // zero while calls are in flight
-	rate    float64            // calls per second, averaged
+	calls   float64            // that came, the older ones by less: by 1/e for each rateSpan
 	came    [len(bins)]float32 // calls that ended an idle time in the bin
 	exposed [len(bins)]float32 // seconds idle in the bin
 	seen    float32
@@ -37,9 +37,9 @@ func (h *habit) Arrived(now time.Time) {
 	if h.born.IsZero() {
 		h.born = now
 	} else {
-		h.rate *= math.Exp(-now.Sub(h.arrived).Seconds() / rateSpan.Seconds())
+		h.calls *= math.Exp(-float64(now.Sub(h.arrived)) / float64(rateSpan))
 	}
-	h.rate += 1 / rateSpan.Seconds()
+	h.calls++
 	h.arrived = now
 	if h.rested.IsZero() {
 		return
@@ -66,6 +66,13 @@ func (h *habit) Arrived(now time.Time) {
 			h.exposed[i] /= 2
 		}
 	}
+}
+
+// rate is how many calls come per second. A young function is taken to be an hour
+// old at least.
+func (h *habit) rate() float64 {
+	age := float64(max(h.arrived.Sub(h.born), time.Hour)) / float64(rateSpan)
+	return h.calls / (rateSpan.Seconds() * (1 - math.Exp(-age)))
 }
 
 // Rested implements History.

@@ -230,7 +230,7 @@ func (p *pool) anticipate(at time.Time) {
 	}
 	// Refused is no loss: the call itself asks again.
 	if lease, err := p.mayStartLocked(quota.Ahead); err == nil {
-		p.startLocked(lease, nil, false).modest = true
+		p.beginLocked(&start{lease: lease, modest: true})
 	}
 }
 

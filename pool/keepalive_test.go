@@ -84,12 +84,16 @@ func TestHabitsSurviveDeploys(t *testing.T) {
 }
 
 // TestEvictsWhatIsWorthLeast: a function that is called every minute keeps its
-// instance, though another's has been idle for less.
+// instance, though that of one which is called every six hours has been idle for
+// less.
 func TestEvictsWhatIsWorthLeast(t *testing.T) {
 	fake := pooltest.New(func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: time.Second} })
 	bubble(t, pool.Options{Starter: fake, MaxInstances: 2}, func(t *testing.T, ps *pool.Pools) {
 		busy, rare, other := version("f", "1", 1), version("g", "1", 1), version("h", "1", 1)
+		tick(t, ps, rare, 6*time.Hour, 12)
 		tick(t, ps, busy, time.Minute, 60)
+		must(t, ps, busy).Release()
+		time.Sleep(10 * time.Second)
 		must(t, ps, rare).Release()
 		time.Sleep(10 * time.Second)
 		must(t, ps, other).Release()

@@ -47,17 +47,20 @@ func (p *pool) mayStartLocked(purpose quota.Purpose) (quota.StartLease, error) {
 }
 
 func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter, provisioned bool) *start {
+	return p.beginLocked(&start{lease: lease, sponsor: sponsor, provisioned: provisioned})
+}
+
+func (p *pool) beginLocked(s *start) *start {
 	p.starts++
-	s := &start{pool: p, number: p.starts, lease: lease, provisioned: provisioned,
-		ended: make(chan struct{}), sponsor: sponsor}
-	if provisioned {
+	s.pool, s.number, s.ended = p, p.starts, make(chan struct{})
+	if s.provisioned {
 		p.marks.preparing++
 	} else {
 		s.cold = p.history.reason(p.starting + p.ready)
 		p.starting++
 	}
-	if sponsor != nil {
-		sponsor.sponsored, sponsor.refused = s, nil
+	if s.sponsor != nil {
+		s.sponsor.sponsored, s.sponsor.refused = s, nil
 	}
 	p.pools.spawn(s.run)
 	return s
