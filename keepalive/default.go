@@ -102,10 +102,10 @@ func (p Default) Worth(o Observation, now time.Time) float64 {
 	return promise * p.value(o, h)
 }
 
-// scarcity is by how much the price rises when memory gets short: not below half
-// of it, eightfold when all is in use.
+// scarcity is by how much the price rises when memory gets short, fourfold when all
+// is in use: a little room in advance spares starts the wait for an eviction.
 func scarcity(pressure float64) float64 {
-	return math.Exp2(6 * (min(1, max(.5, pressure)) - .5))
+	return 1 + 15*max(0, min(1, pressure)-.8)
 }
 
 func after(now time.Time, seconds float64) time.Time {

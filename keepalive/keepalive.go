@@ -7,7 +7,10 @@
 // clock, waits or starts anything. It must not know pools, instances or quotas.
 package keepalive
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // Policy decides about idle instances. Safe for concurrent use: what changes is
 // in the histories, which their owner guards.
@@ -70,4 +73,13 @@ func (f Fixed) Decide(o Observation, now time.Time) Decision {
 // Worth implements Policy: the longest idle goes first.
 func (Fixed) Worth(o Observation, now time.Time) float64 {
 	return -now.Sub(o.IdleSince).Seconds()
+}
+
+// String is the time as a user would write it.
+func (f Fixed) String() string {
+	d := time.Duration(f)
+	if d%time.Minute == 0 && d > 0 {
+		return strconv.Itoa(int(d/time.Minute)) + " min"
+	}
+	return d.String()
 }

@@ -45,7 +45,7 @@ type Totals struct {
 const waitBins = 140
 
 func newTotals(s Setup) Totals {
-	return Totals{setup: s, minutes: make([]float64, int(s.To/time.Minute)+2)}
+	return Totals{setup: s, minutes: make([]float64, int(s.To/time.Minute)+3)}
 }
 
 func (t *Totals) waited(wait int64, scored bool) {
@@ -62,8 +62,9 @@ func (t *Totals) waited(wait int64, scored bool) {
 }
 
 func (t *Totals) resident(from, to int64, mb float64) {
-	t.minutes[from/int64(time.Minute)] += mb
-	t.minutes[to/int64(time.Minute)+1] -= mb
+	const minute = int64(time.Minute)
+	t.minutes[(from+minute-1)/minute] += mb // whole minutes at which it is there
+	t.minutes[to/minute+1] -= mb
 }
 
 // Result is what came of a run.
@@ -86,7 +87,7 @@ type Summary struct {
 	WaitMean, WaitP99                          float64 // added latency of all calls, seconds
 	Waste                                      float64 // MB·s
 	Even                                       float64 // s: the waste, were every app of 1 MB
-	PeakMB                                     float64 // by the minute
+	PeakMB                                     float64 // looked at each minute
 	LoadsPerMinute                             float64
 	Ahead, Vain, Evictions                     int
 	NSPerDecision                              float64
