@@ -76,13 +76,14 @@ func (p Default) Decide(o Observation, now time.Time) Decision {
 		return Decision{Again: after(now, next+off-at)}
 	}
 	idle := age(o, h, now)
-	promise, until := h.prospect(idle)
+	// Nothing is to be expected beyond the next beat: one is started ahead of it.
+	end := math.Inf(1)
+	if next > 0 && o.Rank == 0 {
+		end = idle + next - lead - at
+	}
+	promise, until := h.prospect(idle, end)
 	if promise*3600*p.value(o, h) >= p.Price*scarcity(o.Pressure) {
-		stay := until - idle
-		if next > 0 && o.Rank == 0 {
-			stay = min(stay, max(1, next-lead-at))
-		}
-		return Decision{Again: after(now, max(1, stay))}
+		return Decision{Again: after(now, max(.1, until-idle))}
 	}
 	d := Decision{Stop: true}
 	if next > 0 {
@@ -94,7 +95,7 @@ func (p Default) Decide(o Observation, now time.Time) Decision {
 // Worth implements Policy: the promise per MB.
 func (p Default) Worth(o Observation, now time.Time) float64 {
 	h := o.History.(*habit)
-	promise, _ := h.prospect(age(o, h, now))
+	promise, _ := h.prospect(age(o, h, now), math.Inf(1))
 	at := now.Sub(h.born).Seconds()
 	if next, off := h.beat.next(at); next > 0 && o.Rank == 0 {
 		promise = max(promise, 1/max(1, next+off-at))

@@ -93,8 +93,9 @@ func (h *habit) hazard(i int, low float64) float64 {
 }
 
 // prospect is the best that an instance has to expect from staying: the most calls
-// per second idle that any time from age on gives, and how long that time is.
-func (h *habit) prospect(age float64) (best, until float64) {
+// per second idle that any time from age on gives, at most to an age that is the
+// end, and how long that time is.
+func (h *habit) prospect(age, end float64) (best, until float64) {
 	low, alive, calls, idle := 0.0, 1.0, 0.0, 0.0
 	for i, high := range bins {
 		if age >= high {
@@ -102,6 +103,10 @@ func (h *habit) prospect(age float64) (best, until float64) {
 			continue
 		}
 		from := max(low, age)
+		if from >= end {
+			break
+		}
+		high = min(high, end)
 		rate := h.hazard(i, low)
 		expected := rate * (high - from)
 		// A call ends the idle time: 1/(1+x) for exp(-x), which is near enough.

@@ -26,8 +26,10 @@ const TuningSeed = 101
 
 // Test is the protocol of the published results. Its seeds come from SHA-256, so
 // that nobody chose them; those whose load misses the bounds of acceptance are
-// left out and named.
-var Test = Protocol{Apps: 500, Seeds: seeds("hearth keep-alive test", 60), Want: 10, Days: 14, Begin: 7 * day, From: 9 * day}
+// left out and named. It is the second draw: the first run was stopped unread when
+// a unit test had found that instances were kept for what comes beyond a timer's
+// next call.
+var Test = Protocol{Apps: 500, Seeds: seeds("hearth keep-alive, second draw", 60), Want: 10, Days: 14, Begin: 7 * day, From: 9 * day}
 
 // Quick tries the protocol itself; its numbers mean little.
 var Quick = Protocol{Apps: 60, Seeds: []uint64{1}, Want: 1, Days: 3, Begin: 0, From: day}
