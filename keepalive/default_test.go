@@ -43,7 +43,7 @@ func TestDefaultKeepsByHabit(t *testing.T) {
 	}{
 		{"never seen before", nil, 10 * time.Minute, 5 * time.Hour, 0},
 		{"every three hours, exactly", repeat(3*time.Hour, 12), 0, 30 * time.Minute, 3 * time.Hour},
-		{"every five minutes, exactly", repeat(5*time.Minute, 40), 0, time.Minute, 5 * time.Minute},
+		{"every five minutes, exactly", repeat(5*time.Minute, 40), 0, 3 * time.Minute, 5 * time.Minute},
 		{"some seconds apart", irregular(1, 2*time.Second, 20*time.Second, 200), 20 * time.Second, 20 * time.Minute, 0},
 		{"some minutes apart", irregular(2, time.Minute, 15*time.Minute, 200), 14 * time.Minute, 3 * time.Hour, 0},
 	} {
