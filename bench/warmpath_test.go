@@ -19,6 +19,8 @@ import (
 	"hearth/invoke"
 	"hearth/pool"
 	"hearth/pool/pooltest"
+	"hearth/provision"
+	"hearth/quota"
 	"hearth/registry"
 )
 
@@ -101,15 +103,20 @@ func countedServer(t testing.TB) (http.Handler, *atomic.Int64) {
 		Dir: must(dir.Sub("code"))(t), Blobs: countedBlobs{eng.Blobs(), calls},
 	}))(t)
 	t.Cleanup(func() { check(t, packages.Close()) })
-	pools := pool.New(pool.Options{Starter: pooltest.New(nil)})
+	allocator := quota.New(quota.Options{})
+	pools := pool.New(pool.Options{Starter: pooltest.New(nil), Quota: allocator})
 	t.Cleanup(func() { check(t, pools.Close(context.Background())) })
 	control := must(registry.New(t.Context(), registry.Options{
 		Meta: countedMeta{eng.Meta(), calls}, Packages: packages, Runtimes: everyRuntime{}, Deployer: pools,
+		Quota: allocator,
 	}))(t)
 	t.Cleanup(func() { check(t, control.Close(context.Background())) })
+	provisioned := provision.New(provision.Options{Source: control, Pools: pools, Quota: allocator})
+	t.Cleanup(provisioned.Close)
 	deployCounted(t, control)
 	return lambda.New(lambda.Options{
-		Registry: control, Invoker: invoke.New(invoke.Options{Resolver: control, Pools: pools}),
+		Registry: control, Invoker: invoke.New(invoke.Options{Resolver: control, Pools: pools, Quota: allocator}),
+		Quotas: control, Provisioning: provisioned,
 		Account: counted.Account, Region: counted.Region,
 	}), calls
 }

@@ -6,6 +6,7 @@ import (
 
 	"hearth/faas"
 	"hearth/invoke"
+	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 )
@@ -13,9 +14,21 @@ import (
 // BenchmarkInvokeWarm is what Hearth itself adds to a warm call between the
 // dialect and the runtime: the fake runtime answers at once.
 func BenchmarkInvokeWarm(b *testing.B) {
-	ps := pool.New(pool.Options{Starter: pooltest.New(nil)})
+	benchmarkWarm(b, nil)
+}
+
+// BenchmarkInvokeWarmCounted is the same with every gauge and counter, as in the
+// binary.
+func BenchmarkInvokeWarmCounted(b *testing.B) {
+	m := metric.New()
+	defer m.Close()
+	benchmarkWarm(b, m)
+}
+
+func benchmarkWarm(b *testing.B, m *metric.Registry) {
+	ps := pool.New(pool.Options{Starter: pooltest.New(nil), Metrics: m})
 	defer ps.Close(context.Background())
-	s := invoke.New(invoke.Options{Resolver: shelf{"": version(faas.StateActive)}, Pools: ps})
+	s := invoke.New(invoke.Options{Resolver: shelf{"": version(faas.StateActive)}, Pools: ps, Metrics: m})
 	payload := []byte(`{"key":"value","n":42}`)
 	b.Run("alone", func(b *testing.B) {
 		b.ReportAllocs()

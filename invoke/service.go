@@ -189,7 +189,7 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 		// The time that the kill took is Hearth's own.
 		took = min(took, version.Config.Timeout())
 	}
-	measure(report, hold, took)
+	measure(report, hold, handed, took)
 	report.Timeline.Settle = ended.Sub(handed) - took
 	tail := hold.Settle(report, req.LogTail)
 	report.Timeline.Settle += time.Since(ended)
@@ -215,23 +215,24 @@ func newReport(req *Request, version *faas.Version, began time.Time) faas.Report
 	}
 }
 
-// measure fills in what the instance says of the invocation, whose handler took
-// so long.
-func measure(r *faas.Report, hold *pool.Hold, took time.Duration) {
+// measure fills in what the instance says of the invocation, whose handler got
+// the event then and took so long.
+func measure(r *faas.Report, hold *pool.Hold, handed time.Time, took time.Duration) {
 	r.Instance = hold.Instance()
 	if r.Cold = hold.Cold(); r.Cold != "" {
 		r.Start = faas.StartCold
 	}
 	r.Duration = took
 	r.Init = hold.InitDuration()
-	r.Billed = billed(r.Duration + r.Init)
+	r.Billed = billed(hold.Bill(handed, handed.Add(took)) + r.Init)
 	r.MaxMemory = hold.MaxMemory()
 	r.Timeline = hold.Timeline()
 	r.Timeline.Handler = took
 }
 
 // billed rounds up to whole milliseconds. As Lambda bills since August 2025, what
-// is rounded is the duration plus, on a cold start, the init of the instance.
+// is rounded is the duration plus, on a cold start, the init of the instance. Time
+// that several invocations of an instance share is billed to one of them.
 func billed(d time.Duration) time.Duration {
 	return (d + time.Millisecond - 1).Truncate(time.Millisecond)
 }

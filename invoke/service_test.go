@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -342,6 +344,40 @@ func TestRecentForgetsTheFunctionsThatWereCalledLongestAgo(t *testing.T) {
 			if got := len(s.Recent(other)); got != want {
 				t.Errorf("f%d: %d reports, want %d", i, got, want)
 			}
+		}
+		if err := ps.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestInvocationsThatShareAnInstanceAreBilledOnce(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{InitTime: 100 * time.Millisecond, Handle: pooltest.Sleep(50 * time.Millisecond)}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ps := pool.New(pool.Options{Starter: fake})
+		v := version(faas.StateActive)
+		v.Config.InstanceConcurrency = 10
+		s := invoke.New(invoke.Options{Resolver: shelf{"": v}, Pools: ps})
+		var wg sync.WaitGroup
+		var billed atomic.Int64
+		for i := range 10 {
+			wg.Go(func() {
+				// The last five come 10 ms after the first, all of which wait for init.
+				time.Sleep(time.Duration(i/5) * 110 * time.Millisecond)
+				res, err := s.Invoke(t.Context(), request(""))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				billed.Add(int64(res.Report.Billed))
+			})
+		}
+		wg.Wait()
+		// Init, and the handlers' time from 100 ms to 160 ms.
+		if got := time.Duration(billed.Load()); got != 160*time.Millisecond || fake.Starts() != 1 {
+			t.Errorf("billed %v on %d instances", got, fake.Starts())
 		}
 		if err := ps.Close(t.Context()); err != nil {
 			t.Error(err)

@@ -3,8 +3,10 @@ package logs
 import (
 	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"strings"
 	"testing"
+	"time"
 )
 
 // frame is a framed line, as a runtime writes it.
@@ -123,6 +125,56 @@ func TestPartsAreBounded(t *testing.T) {
 	}
 }
 
+// However the writes of several requests interleave, and wherever reads cut the
+// pipe's bytes, each request's log is what it wrote.
+func TestFramedInterleaving(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	rng := rand.New(rand.NewPCG(seed, 0))
+	for round := range 20 {
+		s := openStore(t, Options{})
+		st, _ := openStream(t, s, function)
+		requests := 1 + rng.IntN(8)
+		wrote := make([]strings.Builder, requests)
+		var pipe []byte
+		for i := range requests {
+			st.Begin(fmt.Sprint("r", i), "")
+		}
+		for range 200 {
+			i := rng.IntN(requests)
+			id, text := fmt.Sprint("r", i), strings.Repeat(string(rune('a'+i)), rng.IntN(50))
+			if rng.IntN(3) == 0 {
+				pipe = append(pipe, part(id, text)...)
+			} else {
+				pipe = append(pipe, frame(id, text)...)
+				text += "\n"
+			}
+			wrote[i].WriteString(text)
+		}
+		for len(pipe) > 0 {
+			n := 1 + rng.IntN(min(len(pipe), 300))
+			st.mu.Lock()
+			st.outputLocked(pipe[:n])
+			st.mu.Unlock()
+			pipe = pipe[n:]
+		}
+		for i := range requests {
+			id := fmt.Sprint("r", i)
+			st.Settle(id)
+			var got strings.Builder
+			for _, line := range find(t, s, Query{RequestID: id}) {
+				got.WriteString(line.Text + "\n")
+			}
+			want := wrote[i].String()
+			if want != "" && !strings.HasSuffix(want, "\n") {
+				want += "\n"
+			}
+			if got.String() != want {
+				t.Fatalf("seed %d, round %d, request %s:\ngot  %q\nwant %q", seed, round, id, got.String(), want)
+			}
+		}
+	}
+}
+
 func FuzzParseFramed(f *testing.F) {
 	f.Add([]byte(frame("a", "b")))
 	f.Add([]byte(part("id", "")))
@@ -143,4 +195,26 @@ func FuzzParseFramed(f *testing.F) {
 			t.Errorf("%q → %+v → %q", line, got, again)
 		}
 	})
+}
+
+// A line that no frame is around is not cut by invocations that begin and end
+// while it is nobody's before and after.
+func TestRawLineAmongSeveral(t *testing.T) {
+	s := openStore(t, Options{})
+	st, w := openStream(t, s, function)
+	st.Begin("a", "")
+	print(t, w, "of a, ")
+	st.Begin("b", "")
+	print(t, w, "whose")
+	st.Begin("c", "")
+	print(t, w, "ever\nof ")
+	st.Settle("c")
+	print(t, w, "nobody\nnobody's, ")
+	st.Settle("b")
+	print(t, w, "and a's\n")
+	st.Settle("a")
+	want := "a|of a, \n|whoseever\n|of nobody\n|nobody's, \na|and a's\n"
+	if got := text(find(t, s, Query{})); got != want {
+		t.Errorf("got:\n%q\nwant:\n%q", got, want)
+	}
 }

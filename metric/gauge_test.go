@@ -33,7 +33,7 @@ func TestGaugeEqualsModel(t *testing.T) {
 // However a rotation meets a peak, the peak is in one of the intervals beside it.
 func TestNoPeakFallsBetweenIntervals(t *testing.T) {
 	var g Gauge
-	for round := range 20_000 {
+	for round := range 5_000 {
 		peak := round%7 + 1
 		var raised sync.WaitGroup
 		raised.Go(func() {

@@ -52,9 +52,22 @@ func (s *Series) Add(state State, delta int) {
 	}
 }
 
-// Now returns the values of all gauges, by State. They are read one after the other.
-func (s *Series) Now() []int {
-	all := make([]int, states)
+// Values are one number for each gauge, by State.
+type Values [states]int
+
+// Change adds what a part of the series has become less what it was.
+func (s *Series) Change(from, to Values) {
+	if s == nil {
+		return
+	}
+	for i := range to {
+		s.Add(State(i), to[i]-from[i])
+	}
+}
+
+// Now returns the values of all gauges. They are read one after the other.
+func (s *Series) Now() Values {
+	var all Values
 	if s == nil {
 		return all
 	}

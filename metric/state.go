@@ -13,7 +13,7 @@ const (
 	Busy                     // ready, holding some
 	Frozen                   // as Idle, and none of its processes runs
 	Draining                 // taking no more calls
-	Provisioned              // marked as provisioned, ready or not
+	Provisioned              // ready and provisioned, holding calls or not
 	InFlight                 // calls that an instance holds
 	Waiting                  // calls that wait for an instance
 	states

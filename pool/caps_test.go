@@ -36,12 +36,17 @@ func newCaps(t *testing.T) *caps {
 		marks: map[faas.VersionID]int{}, purposes: map[quota.Purpose]int{}}
 }
 
-// provision charges a number of provisioned instances, marked or not.
-func (c *caps) provision(v *faas.Version, n int) {
+// provision charges a number of provisioned instances, marked or not, and reports
+// whether the function is above its cap now.
+func (c *caps) provision(v *faas.Version, n int) (above bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.chargeLocked(v, n-c.targets[v.ID])
 	c.targets[v.ID] = n
+	if c.marks[v.ID] > n {
+		c.t.Errorf("%d marks where %d are configured", c.marks[v.ID], n)
+	}
+	return c.instances > 0 && c.used[v.ID.Function] > c.instances
 }
 
 // room is how many more instances the caps allow.
@@ -92,14 +97,17 @@ func (c *caps) leaseLocked(v *faas.Version) *capLease {
 func (c *caps) Start(v *faas.Version, purpose quota.Purpose) (quota.StartLease, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if purpose == quota.ForProvisioned && c.marks[v.ID] >= c.targets[v.ID] {
+	mark := purpose == quota.ForProvisioned || purpose == quota.Adopt
+	if mark && c.marks[v.ID] >= c.targets[v.ID] {
 		return nil, refusal(faas.LimitMemory, faas.UnitInstances, c.targets[v.ID], c.marks[v.ID])
 	}
-	if err := c.expandLocked(); err != nil {
-		return nil, err
+	if purpose != quota.Adopt {
+		if err := c.expandLocked(); err != nil {
+			return nil, err
+		}
 	}
 	c.purposes[purpose]++
-	if purpose != quota.ForProvisioned {
+	if !mark {
 		lease, err := c.grantLocked(v)
 		if err != nil {
 			c.began = c.began[:len(c.began)-1]

@@ -104,6 +104,7 @@ func (ps *Pools) forget(p *pool, now time.Time) bool {
 	idle := len(p.all)+p.starting+p.marks.preparing+p.held+p.waiters.len == 0
 	if p.retiring && idle && now.Sub(p.retired) >= retiredGrace {
 		p.gone = true
+		p.mu.leave()
 		ps.byRevision.Delete(keyOf(p.version))
 		id := p.version.ID.Function
 		ps.byFunction[id] = slices.DeleteFunc(ps.byFunction[id], func(other *pool) bool { return other == p })

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"hearth/faas"
+	"hearth/metric"
 	"hearth/quota"
 )
 
@@ -41,6 +42,36 @@ func (ps *Pools) Check(quiet bool) error {
 	}
 	if sum != machine.used {
 		return fmt.Errorf("governor counts %v of the machine and %v of its functions", machine.used, sum)
+	}
+	return nil
+}
+
+// CheckMetrics returns where the series of the versions, their functions and their
+// accounts say anything else than a count of the pools' instances and calls.
+func (ps *Pools) CheckMetrics() error {
+	want := map[metric.Key]metric.Values{}
+	for _, s := range ps.Stats() {
+		id := s.Version.Function
+		account := faas.FunctionID{Scope: faas.Scope{Account: id.Account, Region: id.Region}}
+		for _, k := range []metric.Key{{Function: id, Version: s.Version.Number}, {Function: id}, {Function: account}} {
+			v := want[k]
+			for state, n := range map[metric.State]int{metric.Starting: s.Starting, metric.Idle: s.Idle, metric.Busy: s.Busy,
+				metric.Draining: s.Draining, metric.Provisioned: s.Provisioned, metric.InFlight: s.InFlight, metric.Waiting: s.Waiting} {
+				v[state] += n
+			}
+			want[k] = v
+		}
+	}
+	for _, r := range ps.metrics.Read() {
+		for state, n := range want[r.Key] {
+			if got := r.Levels[state].Now; got != n {
+				return fmt.Errorf("%v of %+v is %d, counted %d", metric.State(state), r.Key, got, n)
+			}
+		}
+		delete(want, r.Key)
+	}
+	if len(want) > 0 {
+		return fmt.Errorf("there is no series of %v", want)
 	}
 	return nil
 }

@@ -71,25 +71,40 @@ func (g *governor) take(ctx context.Context, c claim) error {
 	if g.enter(c) {
 		return nil
 	}
+	own, vain := false, false // which bound was in the way, and that nothing was idle below it
 	for {
 		v := g.attempt(c)
+		if v.own != own {
+			own, vain = v.own, false
+		}
 		switch {
 		case v.taken:
 			return nil
-		case !v.enough && v.own && c.evictOwn(), !v.enough && !v.own && c.evict():
+		case !v.enough && !vain:
+			// Look again after a search in vain: another start may just have taken
+			// what was idle, and then it is on its way out.
+			vain = !c.evictFor(own)
 			continue
-		case !v.enough && !v.leaving && v.own:
+		case !v.enough && !v.leaving && own:
 			c.ceiling = size{}
 			continue
 		case !v.enough && !v.leaving:
 			return g.giveUp(c)
 		}
+		vain = false
 		select {
 		case <-v.freed:
 		case <-ctx.Done():
 			return g.giveUp(c)
 		}
 	}
+}
+
+func (c *claim) evictFor(own bool) bool {
+	if own {
+		return c.evictOwn()
+	}
+	return c.evict()
 }
 
 // enter takes the room, or notes that it is wanted.

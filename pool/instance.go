@@ -24,7 +24,8 @@ type instance struct {
 	parts     faas.Timeline   // of its start; complete once Ready
 	cold      faas.ColdReason // of the calls that waited for it
 	readyAt   time.Time
-	promised  int // slots that it is trusted to get
+	bill      bill // of its invocations, where it may hold several
+	promised  int  // slots that it is trusted to get
 
 	// In the pool's room, while it is busy and may hold more.
 	room       int // which list; 0 is none
@@ -65,6 +66,7 @@ func (i *instance) reap() {
 	p.mu.Lock()
 	i.must(i.state.move(Stopped))
 	delete(p.all, i)
+	p.draining--
 	close(i.stopped)
 	p.stepLocked()
 	p.mu.Unlock()

@@ -3,7 +3,6 @@ package pool
 import (
 	"context"
 	"slices"
-	"sync"
 	"time"
 
 	"hearth/faas"
@@ -26,7 +25,7 @@ type pool struct {
 	version *faas.Version
 	limit   int // invocations that one instance may hold
 
-	mu       sync.Mutex
+	mu       lock
 	all      map[*instance]struct{} // every instance that is not Stopped
 	idle     []*instance            // Ready, ordinary and holding none; the newest idle last
 	room     room                   // Ready, holding some, and with room for more
@@ -34,6 +33,7 @@ type pool struct {
 	marks    marks // the provisioned ones
 	starting int   // starts in progress, but for those of provisioned instances
 	ready    int   // instances that are Ready
+	draining int   // instances that are Draining
 	promised int   // slots that instances are trusted to get soon
 	held     int   // holds that were not released
 	starts   uint64
@@ -52,7 +52,7 @@ type pool struct {
 }
 
 func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool {
-	return &pool{
+	p := &pool{
 		pools:    pools,
 		version:  version,
 		limit:    max(1, version.Config.InstanceConcurrency),
@@ -60,6 +60,8 @@ func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool 
 		history:  history{origin: origin},
 		coldCost: assumedCold,
 	}
+	p.mu.pool, p.mu.series = p, pools.metrics.Version(version.ID)
+	return p
 }
 
 // takeLocked finds room on an instance that is there: the newest idle one, of the
@@ -111,10 +113,12 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		return grant{}, shuttingDown()
 	}
 	p.ahead = time.Time{}
-	inst, err := p.takeLocked()
-	if inst != nil || err != nil && p.waiters.len >= p.hopeLocked() {
-		p.mu.Unlock()
-		return grant{inst: inst}, err
+	if p.waiters.len == 0 { // else those that came first are served first
+		inst, err := p.takeLocked()
+		if inst != nil || err != nil && p.hopeLocked() == 0 {
+			p.mu.Unlock()
+			return grant{inst: inst}, err
+		}
 	}
 	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
 	p.waiters.push(w)
@@ -221,9 +225,9 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 	case p.retiring:
 		return p.condemnLocked(inst, CauseDeploy)
 	}
-	p.endLeaseLocked(inst)
 	inst.idleSince = time.Now()
 	p.restingLocked(inst)
+	p.endLeaseLocked(inst)
 	return false
 }
 
@@ -255,25 +259,25 @@ func (p *pool) condemnLocked(inst *instance, cause Cause) (reap bool) {
 	if inst.state.life >= Draining {
 		return false
 	}
-	if inst.state.life == Ready {
-		p.ready--
-		if inst.state.idle() {
-			p.unrestLocked(inst)
-		}
-		if inst.mark != nil {
-			p.loseMarkLocked(inst)
-		}
-		p.promiseLocked(inst, 0)
-	}
+	ready, idle := inst.state.life == Ready, inst.state.idle()
 	inst.must(inst.state.drain(cause))
-	if p.limit > 1 {
+	p.draining++
+	p.history.lost(cause)
+	if ready {
+		p.ready--
+		p.promiseLocked(inst, 0)
 		p.room.place(inst)
 	}
-	p.history.lost(cause)
-	if inst.state.n > 0 {
-		return false
+	// The governor knows of an idle instance that it leaves before nobody finds it
+	// idle any more: a start that wants its room sees one or the other.
+	reap = inst.state.n == 0 && p.seizeLocked(inst)
+	if idle {
+		p.unrestLocked(inst)
 	}
-	return p.seizeLocked(inst)
+	if inst.mark != nil {
+		p.loseMarkLocked(inst)
+	}
+	return reap
 }
 
 // seizeLocked makes the caller the one who reaps the instance; false where there
@@ -288,8 +292,11 @@ func (p *pool) seizeLocked(inst *instance) bool {
 	return true
 }
 
+// endLeaseLocked gives back what a busy instance was charged. The gauges say first
+// that it is not busy: whoever gets its place counts it anew.
 func (p *pool) endLeaseLocked(inst *instance) {
 	if inst.lease != nil {
+		p.mu.show()
 		inst.lease.Release()
 		inst.lease = nil
 	}

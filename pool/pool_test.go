@@ -25,11 +25,17 @@ func version(name, revision string, concurrency int) *faas.Version {
 	}
 }
 
+// manyStarts is more than a test starts at once: none waits for its turn.
+const manyStarts = 1 << 16
+
 // bubble runs f in a bubble of fake time with pools that are closed at its end,
 // when nothing may be left.
 func bubble(t *testing.T, o pool.Options, f func(t *testing.T, ps *pool.Pools)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		if o.Starts == 0 {
+			o.Starts = manyStarts
+		}
 		ps := pool.New(o)
 		f(t, ps)
 		synctest.Wait()

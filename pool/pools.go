@@ -10,6 +10,7 @@ import (
 
 	"hearth/faas"
 	"hearth/keepalive"
+	"hearth/metric"
 	"hearth/quota"
 )
 
@@ -17,6 +18,8 @@ import (
 type Options struct {
 	Starter Starter    // required
 	Quota   quota.Gate // nil admits everything
+	// Metrics counts instances and calls; nil counts none.
+	Metrics *metric.Registry
 	// KeepAlive is the policy for idle instances; nil is keepalive.Auto.
 	KeepAlive keepalive.Policy
 	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
@@ -27,6 +30,9 @@ type Options struct {
 	// about once a second, by one goroutine, and must return at once; near 1 idle
 	// instances are stopped. Nil looks at the bounds alone.
 	Pressure func() float64
+	// Starts is how many instances begin to start at once, the others in turn; 0 is
+	// four for each CPU. A quarter of them may be for instances that no call waits for.
+	Starts int
 	// ProvisionedChanged is called when the provisioned instances of a version
 	// changed: Provisioned says how. It is called without locks, by one goroutine;
 	// several changes may be told as one. Nil tells nobody.
@@ -45,11 +51,13 @@ type Options struct {
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
+	metrics   *metric.Registry
 	keepAlive keepalive.Policy
 	linger    time.Duration
 	agenda    *agenda
 	sample    func() float64 // nil where nobody tells of the machine
 	governor  *governor
+	turns     turns
 	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
@@ -84,10 +92,12 @@ func New(o Options) *Pools {
 	ps := &Pools{
 		starter:   o.Starter,
 		quota:     o.Quota,
+		metrics:   o.Metrics,
 		keepAlive: o.KeepAlive,
 		agenda:    newAgenda(),
 		sample:    o.Pressure,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		turns:     newTurns(o.Starts),
 		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,

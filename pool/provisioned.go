@@ -77,7 +77,7 @@ func (p *pool) provision(target int) bool {
 	switch {
 	case p.gone:
 		return false
-	case p.retiring || p.closing || target == p.marks.target:
+	case p.retiring || target == p.marks.target || p.closing && target > p.marks.target:
 		return true
 	}
 	p.targetLocked(target)
@@ -104,7 +104,7 @@ func (p *pool) provideLocked() {
 		last := len(p.idle) - 1
 		switch {
 		case last >= 0:
-			lease, err := p.pools.quota.Start(p.version, quota.ForProvisioned)
+			lease, err := p.pools.quota.Start(p.version, quota.Adopt)
 			if err != nil {
 				p.pauseLocked(err)
 				return

@@ -124,7 +124,7 @@ func TestProvisionMarksWhatIsIdleAndUnmarksWithoutAKill(t *testing.T) {
 		b.Release()
 		provide(gate, ps, v, 3)
 		wantCounts(t, ps, v, 3, 3, 2)
-		if fake.Starts() != 3 {
+		if fake.Starts() != 3 || gate.purposes[quota.Adopt] != 2 {
 			t.Errorf("%d starts: idle instances were to be marked", fake.Starts())
 		}
 		a = must(t, ps, v)

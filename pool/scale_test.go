@@ -228,3 +228,46 @@ func TestFullMachineSaysHowFull(t *testing.T) {
 		})
 	}
 }
+
+// TestStartsTakeTurns has forty starts of which each takes the CPU for 20 ms: the
+// first calls are answered when theirs are done, not when all are, and one whose
+// init waits for others keeps nobody.
+func TestStartsTakeTurns(t *testing.T) {
+	fake := pooltest.New(func(n int, _ *faas.Version) pooltest.Script {
+		if n < 4 {
+			return pooltest.Script{InitTime: 5 * time.Second}
+		}
+		return pooltest.Script{InitTime: 20 * time.Millisecond}
+	})
+	bubble(t, pool.Options{Starter: fake, Starts: 4}, func(t *testing.T, ps *pool.Pools) {
+		v := version("f", "0", 1)
+		began := time.Now()
+		var took [40]time.Duration
+		var calls sync.WaitGroup
+		for i := range took {
+			calls.Go(func() {
+				h, err := ps.Acquire(context.Background(), v)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				took[i] = time.Since(began)
+				time.Sleep(time.Minute) // so that no instance serves two
+				h.Release()
+			})
+			synctest.Wait() // so that the calls come in order
+		}
+		calls.Wait()
+		for i := range took {
+			// The first four starts give their turns up after 100 ms; the calls that
+			// they were begun for take the instances of those that come after.
+			want := 100*time.Millisecond + time.Duration(i/4+1)*20*time.Millisecond
+			if i >= 36 {
+				want = 5 * time.Second
+			}
+			if took[i] != want {
+				t.Errorf("call %d had its instance after %v, not %v", i, took[i], want)
+			}
+		}
+	})
+}

@@ -14,6 +14,7 @@ import (
 
 	"hearth/faas"
 	"hearth/keepalive"
+	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/quota"
@@ -48,18 +49,24 @@ const simOps = 400
 
 // world is one simulation.
 type world struct {
-	t     *testing.T
-	seed  uint64
-	fake  *pooltest.Starter
-	gate  *gate
-	pools *pool.Pools
+	t       *testing.T
+	seed    uint64
+	fake    *pooltest.Starter
+	gate    simGate
+	calm    bool // nothing fails and nobody hangs up
+	pools   *pool.Pools
+	metrics *metric.Registry
 
 	mu       sync.Mutex // guards what follows: runtimes are scripted from other goroutines
 	rng      *rand.Rand
 	current  []*faas.Version // the revision of each function that calls go to
 	revision int
-	asked    int // calls begun
-	answered int // calls ended
+	targets  map[string]int // provisioned instances, by function
+	provided bool           // there were some
+	above    bool           // a change of them made the use of a function pass its cap
+	inFlight map[string]int // admitted calls, by function; "" is all
+	asked    int            // calls begun
+	answered int            // calls ended
 	calls    sync.WaitGroup
 }
 
@@ -71,6 +78,7 @@ func simulate(t *testing.T, seed uint64) {
 			w.step()
 			synctest.Wait()
 			w.check(false)
+			w.ceilings()
 			if t.Failed() {
 				break
 			}
@@ -83,13 +91,31 @@ func simulate(t *testing.T, seed uint64) {
 }
 
 func newWorld(t *testing.T, seed uint64) *world {
-	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0))}
+	w := &world{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 0)), targets: map[string]int{}, inFlight: map[string]int{}}
 	w.fake = pooltest.New(func(int, *faas.Version) pooltest.Script { return w.script() })
-	w.gate = &gate{w: w}
-	for i, concurrency := range []int{1, 1, 3, 10} {
-		w.current = append(w.current, version(fmt.Sprint("f", i), "0", concurrency))
+	concurrency := []int{1, 1, 3, 10}
+	if w.chance(50) {
+		concurrency = []int{1, 2, 1, 1}
 	}
-	o := pool.Options{Starter: w.fake, Quota: w.gate, KeepAlive: keepalive.Fixed(time.Minute)}
+	var ids []faas.FunctionID
+	for i, c := range concurrency {
+		w.current = append(w.current, w.version(i, c))
+		ids = append(ids, w.current[i].ID.Function)
+	}
+	w.calm = w.chance(30)
+	switch w.pick(0, 1, 2) {
+	case 0:
+		w.gate = &chaos{t: t, rng: rand.New(rand.NewPCG(seed, 1))}
+	case 1:
+		c := newCaps(t)
+		c.instances, c.ceiling = w.pick(2, 4), quota.Ceiling{Instances: 4}
+		c.memoryMB, c.starts = w.pick(0, 8*128), w.pick(0, 30)
+		w.gate = c
+	default:
+		w.gate = newReal(ids, concurrency)
+	}
+	w.metrics = metric.New()
+	o := pool.Options{Starter: w.fake, Quota: w.gate, Metrics: w.metrics, KeepAlive: keepalive.Fixed(time.Minute)}
 	if w.chance(50) {
 		o.KeepAlive = keepalive.Auto
 	}
@@ -99,11 +125,22 @@ func newWorld(t *testing.T, seed uint64) *world {
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}
+	o.Starts = w.pick(0, 1, manyStarts)
 	if w.chance(50) {
 		o.ShutdownGrace = time.Second
 	}
 	w.pools = pool.New(o)
 	return w
+}
+
+// version makes the next revision of a function. Those of the first two are
+// $LATEST, those of the others are numbered and may have provisioned instances.
+func (w *world) version(f, concurrency int) *faas.Version {
+	v := version(fmt.Sprint("f", f), fmt.Sprint(w.revision), concurrency)
+	if f >= 2 {
+		v.ID.Number = fmt.Sprint(w.revision + 1)
+	}
+	return v
 }
 
 func (w *world) chance(percent int) bool {
@@ -135,6 +172,7 @@ func (w *world) script() pooltest.Script {
 		s.SlotEvery, s.Slots = w.upTo(100*time.Millisecond), w.pick(1, 2, 3)
 	}
 	switch {
+	case w.calm:
 	case w.chance(4):
 		s.StartErr = errors.New("no sandbox")
 	case w.chance(3):
@@ -148,7 +186,7 @@ func (w *world) script() pooltest.Script {
 	}
 	s.Handle = func(ctx context.Context, e *faas.Event) (faas.Outcome, error) {
 		d := w.upTo(time.Second)
-		if w.chance(5) {
+		if !w.calm && w.chance(5) {
 			d = time.Hour
 		}
 		return pooltest.Sleep(d)(ctx, e)
@@ -168,12 +206,14 @@ func (w *world) step() {
 		time.Sleep(w.upTo(500 * time.Millisecond))
 	case op < 84:
 		time.Sleep(w.upTo(3 * time.Minute))
-	case op < 89:
+	case op < 88 && !w.calm:
 		w.crash()
-	case op < 93:
+	case op < 91:
 		w.deploy(f)
-	case op < 96:
+	case op < 94:
 		w.takeIdle(f)
+	case op < 98:
+		w.provide(max(2, f), w.pick(0, 1, 2, 3))
 	default:
 		w.pools.Stats()
 	}
@@ -186,7 +226,7 @@ func (w *world) call(f int) {
 	w.asked++
 	w.mu.Unlock()
 	ctx, cancel := context.Background(), func() {}
-	if w.chance(20) {
+	if !w.calm && w.chance(20) {
 		ctx, cancel = context.WithTimeout(ctx, w.upTo(500*time.Millisecond))
 	}
 	deliver, late := w.chance(95), w.upTo(time.Second)
@@ -196,6 +236,14 @@ func (w *world) call(f int) {
 		if late > 900*time.Millisecond {
 			time.Sleep(late) // it resolved the version long before
 		}
+		lease, err := w.gate.Admit(v, quota.Synchronous)
+		if err != nil {
+			w.known(err)
+			return
+		}
+		defer lease.Release()
+		w.admitted(v, 1)
+		defer w.admitted(v, -1)
 		h, err := w.pools.Acquire(ctx, v)
 		if err != nil {
 			w.known(err)
@@ -210,6 +258,40 @@ func (w *world) call(f int) {
 		}
 		h.Settle(&faas.Report{}, false)
 	})
+}
+
+// admitted counts the calls in flight; none may be above its cap at any moment.
+func (w *world) admitted(v *faas.Version, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, name := range []string{"", v.ID.Function.Name} {
+		w.inFlight[name] += n
+		if most := w.gate.calls(name); most > 0 && w.inFlight[name] > most {
+			w.t.Errorf("seed %d: %d calls of %q in flight, at most %d may be", w.seed, w.inFlight[name], name, most)
+		}
+	}
+}
+
+// provide sets the provisioned instances of a function's current version. The
+// quota is told first where they rise and last where they fall.
+func (w *world) provide(f, n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.provideLocked(w.current[f], n)
+}
+
+func (w *world) provideLocked(v *faas.Version, n int) {
+	name := v.ID.Function.Name
+	w.provided = true
+	before := w.targets[name]
+	w.targets[name] = n
+	if n > before {
+		w.above = w.gate.provision(v, n) || w.above
+		w.pools.Provision(v, n)
+		return
+	}
+	w.pools.Provision(v, n)
+	w.above = w.gate.provision(v, n) || w.above
 }
 
 func (w *world) answer() {
@@ -250,7 +332,7 @@ func (w *world) deploy(f int) {
 	w.mu.Lock()
 	old := w.current[f]
 	w.revision++
-	next := version(old.ID.Function.Name, fmt.Sprint(w.revision), old.Config.InstanceConcurrency)
+	next := w.version(f, old.Config.InstanceConcurrency)
 	w.mu.Unlock()
 	prepare, abandon := w.chance(70), w.chance(10)
 	w.calls.Go(func() {
@@ -266,6 +348,10 @@ func (w *world) deploy(f int) {
 			old, next = next, old
 		} else {
 			w.current[f] = next
+			if n := w.targets[old.ID.Function.Name]; n > 0 {
+				w.provideLocked(old, 0)
+				w.provideLocked(next, n)
+			}
 		}
 		w.mu.Unlock()
 		w.pools.Retire(old)
@@ -287,7 +373,8 @@ func (w *world) takeIdle(f int) {
 		w.known(err) // the gate refuses now and then
 		return
 	}
-	if h.Instance() != want && v.Config.InstanceConcurrency == 1 {
+	// One that may not have it waits for a start under way.
+	if h.Instance() != want && v.Config.InstanceConcurrency == 1 && h.Cold() == "" && h.Timeline().Queue == 0 {
 		w.t.Errorf("got %s, the newest idle is %s", h.Instance(), want)
 	}
 	h.Release()
@@ -296,6 +383,9 @@ func (w *world) takeIdle(f int) {
 // check looks at every invariant that holds at any moment.
 func (w *world) check(quiet bool) {
 	if err := w.pools.Check(quiet); err != nil {
+		w.t.Errorf("seed %d: %v", w.seed, err)
+	}
+	if err := w.pools.CheckMetrics(); err != nil {
 		w.t.Errorf("seed %d: %v", w.seed, err)
 	}
 	for _, r := range w.fake.Runtimes() {
@@ -311,6 +401,22 @@ func (w *world) check(quiet bool) {
 	}
 }
 
+// ceilings checks that no function ever had more instances than its ceiling. One
+// that dies while it is provisioned and busy is replaced at once, which may pass it.
+func (w *world) ceilings() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, v := range w.current {
+		name := v.ID.Function.Name
+		if most := w.gate.peak(name); most > 0 && !w.above && (w.calm || !w.provided) && w.fake.PeakOf(name) > most {
+			w.t.Errorf("seed %d: %d instances of %s at once, at most %d may be", w.seed, w.fake.PeakOf(name), name, most)
+		}
+		if c := w.pools.Provisioned(v); c.Target != w.targets[name] || c.Allocated > c.Target || c.Ready > c.Allocated {
+			w.t.Errorf("seed %d: provisioned instances of %s are %+v, wanted %d", w.seed, name, c, w.targets[name])
+		}
+	}
+}
+
 // end closes the pools, in peace or in a hurry, and looks at what is left.
 func (w *world) end() {
 	ctx, cancel := context.WithTimeout(context.Background(), w.upTo(20*time.Second))
@@ -319,6 +425,15 @@ func (w *world) end() {
 	_ = w.pools.Close(ctx)
 	w.calls.Wait()
 	w.check(true)
+	for _, r := range w.metrics.Read() {
+		if r.Levels[metric.InFlight].Now != 0 || r.Levels[metric.Busy].Now != 0 || r.Levels[metric.Starting].Now != 0 || r.Levels[metric.Draining].Now != 0 {
+			w.t.Errorf("seed %d: at the end %+v is %+v", w.seed, r.Key, r.Levels)
+		}
+	}
+	w.metrics.Close()
+	if c, ok := w.gate.(*caps); ok && w.calm && c.purposes[quota.ForCall] > w.asked {
+		w.t.Errorf("seed %d: %d starts for %d calls", w.seed, c.purposes[quota.ForCall], w.asked)
+	}
 	if w.asked != w.answered {
 		w.t.Errorf("seed %d: %d calls, %d answers", w.seed, w.asked, w.answered)
 	}
@@ -329,60 +444,3 @@ func (w *world) end() {
 		w.t.Errorf("seed %d: %d leases were not released", w.seed, n)
 	}
 }
-
-// gate is a quota that refuses now and then and counts its leases.
-type gate struct {
-	w *world
-
-	mu     sync.Mutex
-	leases int
-}
-
-func (g *gate) Admit(*faas.Version, quota.Kind) (quota.Lease, error) { return g.grant(0) }
-
-func (g *gate) Occupy(*faas.Version) (quota.Lease, error) { return g.grant(2) }
-
-func (g *gate) Start(*faas.Version, quota.Purpose) (quota.StartLease, error) { return g.grant(5) }
-
-func (g *gate) Assume(*faas.Version) quota.Lease { return g.granted() }
-
-func (g *gate) Ceiling(*faas.Version) quota.Ceiling { return quota.Ceiling{} }
-
-func (g *gate) grant(refusals int) (quota.StartLease, error) {
-	if g.w.chance(refusals) {
-		return nil, faas.Errorf(faas.CodeThrottled, "test", "no")
-	}
-	return g.granted(), nil
-}
-
-func (g *gate) granted() *lease {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.leases++
-	return &lease{gate: g}
-}
-
-func (g *gate) out() int {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return g.leases
-}
-
-type lease struct {
-	gate  *gate
-	ended bool
-}
-
-func (l *lease) Release() {
-	l.gate.mu.Lock()
-	defer l.gate.mu.Unlock()
-	if l.ended {
-		l.gate.w.t.Errorf("seed %d: a lease was released twice", l.gate.w.seed)
-	}
-	l.ended = true
-	l.gate.leases--
-}
-
-func (l *lease) Void() { l.Release() }
-
-func (l *lease) Again() error { return nil }

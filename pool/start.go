@@ -30,6 +30,7 @@ type start struct {
 	lease       quota.StartLease // passes to the instance
 	modest      bool             // it takes no idle instance's place
 	provisioned bool             // begun for a provisioned instance; no call is cold for it
+	ahead       bool             // no call waited when it was begun
 	ended       chan struct{}    // closed when the start has ended, well or not
 
 	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
@@ -53,6 +54,7 @@ func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter, provisioned 
 func (p *pool) beginLocked(s *start) *start {
 	p.starts++
 	s.pool, s.number, s.ended = p, p.starts, make(chan struct{})
+	s.ahead = s.sponsor == nil
 	if s.provisioned {
 		p.marks.preparing++
 	} else {
@@ -103,6 +105,11 @@ func (s *start) again(inst *instance, err error) bool {
 // even its room was found.
 func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
+	leave, err := p.pools.turns.take(p.pools.ctx, s.ahead)
+	if err != nil {
+		return nil, s.platformError(err)
+	}
+	defer leave()
 	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
 	defer cancel()
 	if err := p.pools.governor.take(ctx, s.claim()); err != nil {
@@ -283,6 +290,7 @@ func (p *pool) failLocked(inst *instance, sponsor *waiter, s *start, err error) 
 	if inst != nil {
 		reap = p.condemnLocked(inst, CauseInit)
 	}
+	p.mu.show() // before others can get what the lease gives back
 	var failure *Failure
 	if !errors.As(err, &failure) {
 		s.lease.Void()

@@ -21,7 +21,7 @@ func TestCheck(t *testing.T) {
 		change(&l)
 		return l
 	}
-	minus := -1
+	minus, none := -1, 0
 	for _, c := range []struct {
 		name     string
 		limits   faas.AccountLimits
@@ -37,6 +37,13 @@ func TestCheck(t *testing.T) {
 		{"function maximum below 0", with(func(l *faas.AccountLimits) { l.FunctionMaximum = -1 }), quota.FunctionSettings{}, "functionMaximum", nil},
 		{"expansion below 0", with(func(l *faas.AccountLimits) { l.Expansion = -1 }), quota.FunctionSettings{}, "expansion", nil},
 		{"a maximum below 0", limits, quota.FunctionSettings{Maximum: &minus}, "maximum", []string{"-1"}},
+		{"a maximum of 0 is none", limits, quota.FunctionSettings{Maximum: &none}, "", nil},
+		{"versions of no sane size", limits, quota.FunctionSettings{MemoryMB: 1<<20 + 1}, "reserved", nil},
+		{"versions of no sane concurrency", limits, quota.FunctionSettings{Concurrency: 1<<16 + 1}, "reserved", nil},
+		{"exactly one instance", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 256), MemoryMB: 256, Concurrency: 1}, "", nil},
+		{"provisioned by a schedule that is 0 now", limits, quota.FunctionSettings{Provisioned: map[string]quota.Provision{"1": {Concurrency: 1}}}, "", nil},
+		{"provisioned of no sane size", limits, quota.FunctionSettings{Provisioned: map[string]quota.Provision{"1": {Instances: 1, MemoryMB: 1<<20 + 1}}}, "provisioned", nil},
+		{"provisioned of no sane concurrency", limits, quota.FunctionSettings{Provisioned: map[string]quota.Provision{"1": {Instances: 1, Concurrency: 1<<16 + 1}}}, "provisioned", nil},
 		{"all but the floor", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, 900), MemoryMB: 128, Concurrency: 1}, "", nil},
 		{"one more than that", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, 901), MemoryMB: 64, Concurrency: 1}, "unreserved.executions", []string{"1000 executions", "100 always", "at most 900", "901", "1 too many"}},
 		{"all but the floor in MB", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 115_200), MemoryMB: 128, Concurrency: 1}, "", nil},
@@ -44,6 +51,7 @@ func TestCheck(t *testing.T) {
 		{"executions for which there is no memory", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, 100), MemoryMB: 1769, Concurrency: 1}, "unreserved.memoryMB", []string{"176900"}},
 		{"MB for which there are no executions", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 12_800), MemoryMB: 128, Concurrency: 10}, "unreserved.executions", []string{"1000"}},
 		{"less than one instance", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 200), MemoryMB: 256, Concurrency: 1}, "reserved", []string{"200", "256"}},
+		{"reserved MB of a function that has no version yet", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 512)}, "", nil},
 		{"switched off in MB", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitMemoryMB, 0), MemoryMB: 256, Concurrency: 1}, "", nil},
 		{"reserved below 0", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitExecutions, -1)}, "reserved", nil},
 		{"reserved in no such unit", limits, quota.FunctionSettings{Reserved: amountOf(faas.UnitStarts, 5)}, "reserved", []string{"starts", "executions", "MB"}},
@@ -66,6 +74,7 @@ func TestCheck(t *testing.T) {
 				if err != nil {
 					t.Fatalf("refused: %v", err)
 				}
+				inForce(t, settings)
 				return
 			}
 			var known *faas.Error
@@ -149,6 +158,11 @@ func inForce(t *testing.T, s quota.Settings) {
 	t.Helper()
 	al := quota.New(quota.Options{})
 	al.Configure(account, s)
+	if r := s.Functions[functionID("f")].Reserved; r != nil && r.Value > 0 {
+		if _, err := al.Admit(version("f", "1", 128, 1), quota.Synchronous); err != nil {
+			t.Errorf("reserved %s and nothing runs: %v", r, err)
+		}
+	}
 	for id, f := range s.Functions {
 		al.Provision(id, f.Provisioned)
 	}

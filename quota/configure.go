@@ -45,13 +45,12 @@ func (al *Allocator) Provision(id faas.FunctionID, targets map[string]Provision)
 	a := al.account(AccountOf(id.Scope))
 	a.mu.Lock()
 	f := a.function(id)
-	for number := range targets {
-		f.version(number)
+	for number, target := range targets {
+		f.version(number).target = target // at once: without one a version is forgettable
 	}
 	f.placed = 0
 	for number, v := range f.versions {
-		v.target = targets[number]
-		if v.target.Instances <= 0 {
+		if v.target = targets[number]; v.target.Instances <= 0 {
 			v.target = Provision{}
 		}
 		v.capacity = times(v.target.Instances, max(1, v.target.Concurrency))

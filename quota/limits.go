@@ -79,7 +79,7 @@ func (v *version) refuseMark(memoryMB int) (refusal, bool) {
 // leaves room for the provisioned targets, which are inside the reservation.
 func (f *function) refuseReserved(b *bucket, u unit, n int) (refusal, bool) {
 	if f.off() {
-		return refusal{limit: faas.LimitOff, unit: f.settings.Reserved.Unit, use: f.demand.use[u] + f.provisioned.use[u]}, true
+		return refusal{limit: faas.LimitOff, unit: u.name(), use: f.demand.use[u] + f.provisioned.use[u]}, true
 	}
 	value, ok := f.reserved(u)
 	if !ok {

@@ -1,6 +1,7 @@
 package quota_test
 
 import (
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +70,26 @@ func TestOrderOfNaming(t *testing.T) {
 			c.before(s)
 			refused(t, c.ask(s), c.limit, c.value, c.use)
 		})
+	}
+}
+
+// TestOffIsCountedInWhatWasAskedFor: a reservation of 0 executions refuses an
+// instance too, and its use is in MB then.
+func TestOffIsCountedInWhatWasAskedFor(t *testing.T) {
+	s := newScene(t)
+	v := version("f", "1", 128, 1)
+	if _, err := s.runMany(v, 3); err != nil {
+		t.Fatal(err)
+	}
+	s.Provision(functionID("f"), map[string]quota.Provision{"1": {Instances: 2, MemoryMB: 128}})
+	s.reserve("f", faas.UnitExecutions, 0, 128)
+	_, err := s.Admit(v, quota.Synchronous)
+	if r := refused(t, err, faas.LimitOff, 0, 3); r.Unit != faas.UnitExecutions {
+		t.Errorf("in %s", r.Unit)
+	}
+	_, err = s.Occupy(v)
+	if r := refused(t, err, faas.LimitOff, 0, 384); r.Unit != faas.UnitMemoryMB {
+		t.Errorf("in %s", r.Unit)
 	}
 }
 
@@ -488,5 +509,18 @@ func TestManyAtOnce(t *testing.T) {
 	s.quiet()
 	if u := s.Usage(account); u.Free != (quota.Share{Executions: 40, MemoryMB: 5120}) {
 		t.Errorf("something is left: %+v", u)
+	}
+}
+
+// TestProvisionOfManyVersions: no target is forgotten while others are set.
+func TestProvisionOfManyVersions(t *testing.T) {
+	s := newScene(t)
+	targets := map[string]quota.Provision{}
+	for i := range 40 {
+		targets[strconv.Itoa(i+1)] = quota.Provision{Instances: 1, MemoryMB: 128, Concurrency: 1}
+	}
+	s.Provision(functionID("f"), targets)
+	if got := s.Usage(account).Functions[0]; got.Instances != 40 || len(got.Versions) != 40 || got.Wanted.MemoryMB != 40*128 {
+		t.Errorf("40 versions with a target are %d instances of %d versions, %d MB", got.Instances, len(got.Versions), got.Wanted.MemoryMB)
 	}
 }

@@ -104,14 +104,19 @@ func (m *model) numbers(f *modelFunction) []string {
 func (m *model) use(f *modelFunction, part, unit int) (sum int) {
 	if unit == inMB {
 		for _, i := range m.instances {
-			if i.of.ID.Function == f.id && i.mark == (part == provisionedPart) {
+			if i.of.ID.Function.Name == f.id.Name && i.mark == (part == provisionedPart) {
 				sum += i.of.Config.MemoryMB
 			}
 		}
 		return sum
 	}
-	for _, number := range m.numbers(f) {
-		calls := m.callsOf(faas.VersionID{Function: f.id, Number: number})
+	counts := map[string]int{}
+	for _, c := range m.calls {
+		if c.of.ID.Function.Name == f.id.Name {
+			counts[c.of.ID.Number]++
+		}
+	}
+	for number, calls := range counts {
 		provisioned := min(calls, capacity(f.targets[number]))
 		if part == provisionedPart {
 			sum += provisioned

@@ -28,6 +28,7 @@ func TestWanted(t *testing.T) {
 		{"at most the cap", quota.Demand{Backlog: 100, Duration: 60 * s, Concurrency: 1, Cap: 7}, 7},
 		{"the head has used half of the time", quota.Demand{Backlog: 100, HeadAge: 5 * s, Duration: s, Concurrency: 1, Cap: 1000}, 20},
 		{"and all of it", quota.Demand{Backlog: 100, HeadAge: 20 * s, Duration: s, Concurrency: 1, Cap: 1000}, 100},
+		{"it was not enough from 10 s on", quota.Demand{Backlog: 100, HeadAge: 10 * s, Duration: time.Millisecond, Instances: 6, Concurrency: 1, Cap: 1000}, 12},
 		{"what was not enough is doubled", quota.Demand{Backlog: 100, HeadAge: 20 * s, Duration: time.Millisecond, Instances: 6, Concurrency: 1, Cap: 1000}, 12},
 		{"no recent duration", quota.Demand{Backlog: 100, Concurrency: 1, Cap: 1000}, 10},
 		{"absurd numbers", quota.Demand{Backlog: math.MaxInt, HeadAge: math.MaxInt64, Duration: math.MaxInt64, Instances: math.MaxInt, Concurrency: 1, Cap: math.MaxInt}, 1 << 40},

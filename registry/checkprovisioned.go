@@ -2,7 +2,9 @@ package registry
 
 import (
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 
 	"hearth/faas"
 )
@@ -21,7 +23,7 @@ const (
 func (r *Registry) checkProvisioned(p faas.Provisioned) error {
 	var errs faas.FieldErrors
 	wrong := func(field string, value any, format string, args ...any) {
-		errs = append(errs, faas.FieldError{Field: field, Value: fmt.Sprintf("%.200v", value), Constraint: fmt.Sprintf(format, args...)})
+		errs = append(errs, faas.FieldError{Field: field, Value: fmt.Sprintf("%.200s", fmt.Sprint(value)), Constraint: fmt.Sprintf(format, args...)})
 	}
 	switch p.Amount.Unit {
 	case faas.UnitInstances, faas.UnitExecutions, faas.UnitMemoryMB:
@@ -43,8 +45,8 @@ func (r *Registry) checkProvisioned(p faas.Provisioned) error {
 	names := make(map[string]bool)
 	for i, s := range p.Schedules {
 		field := fmt.Sprintf("schedules.%d.", i+1)
-		if n := len([]rune(s.Name)); n < 1 || n > maxScheduleName {
-			wrong(field+"name", s.Name, "must have length between 1 and %d", maxScheduleName)
+		if n := len([]rune(s.Name)); n < 1 || n > maxScheduleName || strings.ContainsFunc(s.Name, unicode.IsControl) {
+			wrong(field+"name", s.Name, "must have length between 1 and %d and no control characters", maxScheduleName)
 		} else if names[s.Name] {
 			wrong(field+"name", s.Name, "must not be the name of another schedule")
 		}

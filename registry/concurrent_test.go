@@ -264,7 +264,11 @@ func TestNewRefusesDamage(t *testing.T) {
 		"function/123456789012/us-east-1/default/g/record":    `{"format":99}`,
 		"function/123456789012/us-east-1/default/h/record":    `not json`,
 		"function/123456789012/us-east-1/default/h/version/1": `{}`,
-		"package/abc": `{}`,
+		"package/abc":                        `{}`,
+		"quota/123456789012/us-east-1":       `{"format":99}`,
+		"quota/123456789012/us-east-2":       `not json`,
+		"quota/123456789012/us-east-3":       `{"format":1,"functions":{"default/f":null}}`,
+		"quota/123456789012/us-east-4/extra": `{"format":1}`,
 	} {
 		w := newWorld()
 		if _, err := w.meta.Create(t.Context(), key, []byte(value)); err != nil {

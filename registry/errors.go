@@ -54,10 +54,10 @@ func engineError(doing string, err error) error {
 	switch {
 	case errors.Is(err, errChanged):
 		return &faas.Error{Code: faas.CodeConflict, Subject: doing, Cause: err,
-			Message: "The function is changed by others all the time. Try again."}
+			Message: "Others change the same all the time. Try again."}
 	case errors.Is(err, errUnknown):
 		return &faas.Error{Code: faas.CodeInternal, Subject: doing, Cause: err,
-			Message: "The store did not answer and the change may have happened. Look at the function before trying again."}
+			Message: "The store did not answer and the change may have happened. Look at what is there before trying again."}
 	case errors.Is(err, engine.ErrFull):
 		return &faas.Error{Code: faas.CodeDiskFull, Subject: doing, Cause: err,
 			Message: "The disk of the data directory is full but for what the server keeps in reserve (64 MiB). Nothing was changed; free some space and try again."}

@@ -26,6 +26,9 @@ type modelFunction struct {
 	versions map[int64]modelVersion
 	aliases  map[string]modelAlias
 	tags     map[string]string
+	// reserved is nil without a reservation; provisioned is by qualifier.
+	reserved    *int
+	provisioned map[string]int
 }
 
 type modelVersion struct {
@@ -88,7 +91,8 @@ func (d *driver) version(f *modelFunction) string {
 func (d *driver) step() {
 	name := d.name()
 	ops := []func(string, *modelFunction){d.create, d.updateCode, d.updateConfig, d.publish, d.publish,
-		d.createAlias, d.updateAlias, d.deleteAlias, d.deleteVersion, d.tag, d.deleteFunction}
+		d.createAlias, d.updateAlias, d.deleteAlias, d.deleteVersion, d.tag, d.deleteFunction,
+		d.reserve, d.provision, d.provision, d.unprovision}
 	ops[d.rnd.IntN(len(ops))](name, d.m.functions[name])
 }
 
@@ -107,7 +111,7 @@ func (d *driver) create(name string, f *modelFunction) {
 		return
 	}
 	d.expect(err, "")
-	f = &modelFunction{memory: 128, zip: zip, versions: map[int64]modelVersion{}, aliases: map[string]modelAlias{}, tags: map[string]string{}}
+	f = &modelFunction{memory: 128, zip: zip, versions: map[int64]modelVersion{}, aliases: map[string]modelAlias{}, tags: map[string]string{}, provisioned: map[string]int{}}
 	d.m.functions[name] = f
 	if publish {
 		d.m.publish(name)
@@ -214,6 +218,8 @@ func (d *driver) updateAlias(name string, f *modelFunction) {
 		d.expect(err, faas.CodeInvalid)
 	case !f.has(version) || !f.has(other):
 		d.expect(err, faas.CodeNotFound)
+	case f.provisioned[alias] > 0 && f.targetsProvisioned(modelAlias{version, other}):
+		d.expect(err, faas.CodeConflict)
 	default:
 		d.expect(err, "")
 		f.aliases[alias] = modelAlias{version, other}
@@ -230,6 +236,7 @@ func (d *driver) deleteAlias(name string, f *modelFunction) {
 	}
 	d.expect(err, "")
 	delete(f.aliases, alias)
+	delete(f.provisioned, alias)
 }
 
 func (d *driver) deleteVersion(name string, f *modelFunction) {
@@ -249,6 +256,7 @@ func (d *driver) deleteVersion(name string, f *modelFunction) {
 	d.expect(err, "")
 	n, _ := faas.ParseVersionNumber(version)
 	delete(f.versions, n)
+	delete(f.provisioned, version)
 }
 
 func (d *driver) tag(name string, f *modelFunction) {
@@ -310,6 +318,7 @@ func (d *driver) check() {
 			d.checkVersion(name, fmt.Sprint(n), f.versions[n], &want, packages)
 		}
 		d.checkRest(name, f)
+		d.checkQuotas(name, f)
 	}
 	if !slices.Equal(listed, modelled) {
 		d.failf("listed  %v\nmodel   %v", listed, modelled)

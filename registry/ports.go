@@ -42,6 +42,7 @@ type Deployer interface {
 
 // Quota is what the registry tells the allocator (package quota).
 type Quota interface {
-	// Configure takes an account's settings into force. It must return at once.
+	// Configure takes an account's settings into force. It must return at once, and
+	// change nothing of s.
 	Configure(account quota.Account, s quota.Settings)
 }

@@ -162,7 +162,7 @@ func quotaRefusals() []quotaCase {
 		{"provisioned alias of $LATEST", nil, put("head", instances(1)), invalid, []string{"unpublished"}},
 		{"provisioned version that is not", nil, put("9", instances(1)), faas.CodeNotFound, []string{":f:9"}},
 		{"provisioned alias that is not", nil, put("nine", instances(1)), faas.CodeNotFound, []string{"Cannot find alias arn", ":f:nine"}},
-		{"provisioned 0", nil, put("1", instances(0)), invalid, []string{"amount.value", "1"}},
+		{"provisioned 0", nil, put("1", instances(0)), invalid, []string{"amount.value", "between 1 and", "(value '0')"}},
 		{"provisioned in apples", nil, put("1", faas.Amount{Unit: "apples", Value: 1}), invalid, []string{"amount.unit"}},
 		{"provisioned no multiple", nil, put("2", megabytes(300)), invalid, []string{"300 MB", "256 MB", "512 MB"}},
 		{"provisioned MB of two sizes", nil, put("both", megabytes(256)), invalid, []string{"128 MB", "256 MB"}},

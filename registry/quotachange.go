@@ -85,6 +85,9 @@ func (r *Registry) applyQuota(c engine.Change) error {
 	if err != nil {
 		return err
 	}
+	if r.quotas.knows(account, c.Revision) {
+		return nil // before reading it: this node's own changes come back
+	}
 	now := storedQuota{revision: c.Revision, record: &quotaRecord{}, stored: !c.Deleted}
 	if !c.Deleted {
 		if now.record, err = decodeQuota(c.Key, c.Value); err != nil {

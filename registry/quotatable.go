@@ -76,6 +76,14 @@ func (t *quotaTable) put(a quota.Account, now storedQuota) (functions []faas.Fun
 	return functions, true
 }
 
+// knows reports whether the account's state is as new as the revision.
+func (t *quotaTable) knows(a quota.Account, revision uint64) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	s, known := t.accounts[a]
+	return known && revision <= s.revision
+}
+
 func (t *quotaTable) all() []quota.Account {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -100,11 +108,21 @@ func (t *quotaTable) revisions() map[string]uint64 {
 func (r *quotaRecord) settings(account quota.Account, look func(faas.FunctionID) *snapshot) quota.Settings {
 	s := quota.Settings{Limits: r.limits(), Functions: make(map[faas.FunctionID]quota.FunctionSettings, len(r.Functions))}
 	for _, id := range r.ids(account) {
-		if f := look(id); r.of(id, f) != nil {
-			s.Functions[id] = f.quotaSettings(r.of(id, f))
+		if f, ok := r.settingsOf(id, look(id)); ok {
+			s.Functions[id] = f
 		}
 	}
 	return s
+}
+
+// settingsOf is the part of settings that is a function's; false where it is dead
+// or there is none.
+func (r *quotaRecord) settingsOf(id faas.FunctionID, s *snapshot) (quota.FunctionSettings, bool) {
+	q := r.of(id, s)
+	if q == nil {
+		return quota.FunctionSettings{}, false
+	}
+	return s.quotaSettings(q), true
 }
 
 // quotaSettings joins the function with what is set for it.
@@ -131,7 +149,26 @@ func (s *snapshot) quotaSettings(q *functionQuota) quota.FunctionSettings {
 func (r *Registry) configure(account quota.Account) {
 	r.telling.Lock()
 	defer r.telling.Unlock()
-	r.quota.Configure(account, r.quotas.load(account).record.settings(account, r.table.load))
+	r.configureLocked(account)
+}
+
+func (r *Registry) configureLocked(account quota.Account) {
+	s := r.quotas.load(account).record.settings(account, r.table.load)
+	r.told[account] = s
+	r.quota.Configure(account, s)
+}
+
+// configureFunction is configure where the function's part is another than was
+// told: most changes of a function are none of its quotas.
+func (r *Registry) configureFunction(id faas.FunctionID) {
+	account := quota.AccountOf(id.Scope)
+	r.telling.Lock()
+	defer r.telling.Unlock()
+	told, was := r.told[account].Functions[id]
+	now, is := r.quotas.load(account).record.settingsOf(id, r.table.load(id))
+	if was != is || !reflect.DeepEqual(told, now) {
+		r.configureLocked(account)
+	}
 }
 
 // startTelling tells everything that was loaded, and every change from now on.
@@ -148,7 +185,7 @@ func (r *Registry) functionChanged(id faas.FunctionID) {
 		return
 	}
 	if r.quotas.has(id) {
-		r.configure(quota.AccountOf(id.Scope))
+		r.configureFunction(id)
 	}
 	r.changed(id)
 }

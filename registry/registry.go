@@ -58,8 +58,9 @@ type Registry struct {
 	turns    [turnCount]chan struct{}    // a full channel is a turn that is taken
 	accounts [accountTurns]chan struct{} // likewise
 
-	telling sync.Mutex  // held while Quota is told
-	loaded  atomic.Bool // Quota and Changed are told from now on
+	telling sync.Mutex                       // held while Quota is told
+	told    map[quota.Account]quota.Settings // guarded by telling: the last of each
+	loaded  atomic.Bool                      // Quota and Changed are told from now on
 
 	activations *worklist[faas.FunctionID]
 	collection  *worklist[string]
@@ -113,6 +114,7 @@ func newRegistry(o Options) *Registry {
 		clock: o.Clock, log: o.Logger, limits: o.Limits, arch: o.Architecture,
 		table:       newTable(),
 		quotas:      newQuotaTable(),
+		told:        make(map[quota.Account]quota.Settings),
 		shelf:       newShelf(),
 		activations: newWorklist[faas.FunctionID](),
 		collection:  newWorklist[string](),

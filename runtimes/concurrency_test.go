@@ -154,7 +154,9 @@ func TestGoLambdaOverlaps(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		const n = 16
 		i := b.start(b.with(n, b.goLambda(binary))).ready()
+		began := time.Now()
 		awaitSlots(t, i, n)
+		t.Logf("%d slots %v after the first", n, time.Since(began))
 		pid := ""
 		for _, f := range i.overlap(n, same(fmt.Sprintf(`{"do":"meet","number":%d}`, n))) {
 			if pid == "" {

@@ -299,7 +299,7 @@ func (i *instance) init() error {
 func (i *instance) ready() *instance {
 	i.b.t.Helper()
 	if err := i.init(); err != nil {
-		i.b.t.Fatalf("init: %v\n%s", err, i.log)
+		i.b.t.Fatalf("init: %v\n%v", err, i.log)
 	}
 	if err := i.Ready(); err != nil {
 		i.b.t.Fatal("ready:", err)

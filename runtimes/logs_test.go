@@ -18,6 +18,16 @@ func (s storedLogs) Stream(source LogSource, pipe *os.File) LogStream {
 	return s.store.Stream(logs.Source{Function: source.Function, Version: source.Version, Instance: source.Instance}, pipe)
 }
 
+func openLogs(t *testing.T) *logs.Store {
+	t.Helper()
+	store, err := logs.Open(t.Context(), logs.Options{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { store.Close() })
+	return store
+}
+
 // Both handlers print 20 lines or more of each kind, and name the request in each.
 const nodeChatter = `const sleep = (ms) => new Promise((r) => setTimeout(r, ms));
 exports.handler = async (e, c) => {
@@ -69,11 +79,7 @@ func TestOverlappingLogs(t *testing.T) {
 		} {
 			for _, format := range []string{"Text", "JSON"} {
 				t.Run(driver+"/"+program.name+"/"+format, func(t *testing.T) {
-					store, err := logs.Open(t.Context(), logs.Options{Dir: t.TempDir()})
-					if err != nil {
-						t.Fatal(err)
-					}
-					t.Cleanup(func() { store.Close() })
+					store := openLogs(t)
 					b := newBenchWithLogs(t, open(), storedLogs{store})
 					v := b.with(calls, b.version(program.runtime, "index.handler", program.files))
 					v.Config.Logging.Format = format

@@ -18,6 +18,7 @@ type row struct {
 	error   string // the error type of a function error
 	log     string // a part of the log, where "\t" matters
 	exit    bool   // the runtime ended instead of answering
+	alone   bool   // holds only where an instance has one invocation at a time
 }
 
 var nodeRows = []row{
@@ -25,7 +26,7 @@ var nodeRows = []row{
 	{name: "promise", files: js("exports.handler = (e) => Promise.resolve([1, 2])"), want: `[1,2]`},
 	{name: "callback", files: js("exports.handler = (e, c, cb) => { setTimeout(() => cb(null, 'late'), 5) }"), want: `"late"`},
 	{name: "callback sync", files: js("exports.handler = (e, c, cb) => cb(null, 7)"), want: `7`},
-	{name: "callback waits for the event loop",
+	{name: "callback waits for the event loop", alone: true,
 		files: js("exports.handler = (e, c, cb) => { const r = {a: 1}; setTimeout(() => { r.a = 2 }, 30); cb(null, r) }"), want: `{"a":2}`},
 	{name: "callback that does not wait",
 		files: js("exports.handler = (e, c, cb) => { c.callbackWaitsForEmptyEventLoop = false; setTimeout(() => {}, 60000); cb(null, 'now') }"), want: `"now"`},
@@ -33,8 +34,8 @@ var nodeRows = []row{
 	{name: "context.done", files: js("exports.handler = (e, c) => c.done(null, 'd')"), want: `"d"`},
 	{name: "context.fail", files: js("exports.handler = (e, c) => c.fail(new TypeError('f'))"), error: "TypeError", want: `"errorMessage":"f"`},
 	{name: "undefined", files: js("exports.handler = async () => {}"), want: `null`},
-	{name: "never answers", files: js("exports.handler = (e, c) => {}"), want: `null`},
-	{name: "async that never settles", files: js("exports.handler = async () => new Promise(() => {})"), error: "Runtime.NodeJsExit", want: `"trace"`},
+	{name: "never answers", alone: true, files: js("exports.handler = (e, c) => {}"), want: `null`},
+	{name: "async that never settles", alone: true, files: js("exports.handler = async () => new Promise(() => {})"), error: "Runtime.NodeJsExit", want: `"trace"`},
 	{name: "throws", files: js("exports.handler = async () => { throw new RangeError('no') }"), error: "RangeError", want: `"errorMessage":"no"`,
 		log: "\tERROR\tInvoke Error \t{\"errorType\":\"RangeError\""},
 	{name: "throws at once", files: js("exports.handler = () => { throw new Error('sync') }"), error: "Error", want: `"errorMessage":"sync"`},
@@ -55,7 +56,7 @@ var nodeRows = []row{
 		c.invokedFunctionArn.split(':').pop(), c.logGroupName, c.logStreamName.includes('[$LATEST]'), c.clientContext.custom.k,
 		c.getRemainingTimeInMillis() > 2000 && c.getRemainingTimeInMillis() <= 3000]`),
 		want: `["fn","$LATEST","256","request-1","fn","/aws/lambda/fn",true,"v",true]`},
-	{name: "environment", files: js(`exports.handler = async () => { const e = process.env; return [e.AWS_REGION, e._HANDLER, e.TZ,
+	{name: "environment", alone: true, files: js(`exports.handler = async () => { const e = process.env; return [e.AWS_REGION, e._HANDLER, e.TZ,
 		e.AWS_EXECUTION_ENV, e.LAMBDA_TASK_ROOT === process.cwd(), e._X_AMZN_TRACE_ID.slice(0, 5), e.AWS_LAMBDA_RUNTIME_API] }`),
 		want: `["eu-central-1","index.handler",":UTC","AWS_Lambda_RUNTIME",true,"Root=",null]`},
 	{name: "console", files: js("exports.handler = async () => { console.log('hi %s', 'you'); console.error(new Error('e')); return 1 }"), want: "1",
@@ -69,6 +70,8 @@ var nodeRows = []row{
 		exit: true, error: "Error", want: `"errorMessage":"later"`, log: "Uncaught Exception"},
 	{name: "unhandled rejection", files: js("exports.handler = () => { Promise.reject(new Error('r')); return new Promise(r => setTimeout(r, 1000)) }"),
 		exit: true, error: "Runtime.UnhandledPromiseRejection", want: `"Error: r"`, log: "Unhandled Promise Rejection"},
+	{name: "uncaught exception, then exit", files: js("process.on('exit', () => console.log('last words')); exports.handler = () => { setTimeout(() => { throw new Error('later') }, 1); return new Promise(() => {}) }"),
+		exit: true, error: "Error", want: `"errorMessage":"later"`, log: "last words"},
 	{name: "exit 0", files: js("exports.handler = () => process.exit(0)"), exit: true, error: "Runtime.ExitError",
 		want: `{"errorType":"Runtime.ExitError","errorMessage":"RequestId: request-1 Error: Runtime exited without providing a reason"}`},
 	{name: "exit 3", files: js("exports.handler = () => process.exit(3)"), exit: true, error: "Runtime.ExitError",
@@ -100,20 +103,28 @@ func TestNode(t *testing.T) { runRows(t, hostNode(t), nodeRows) }
 
 func TestNodeInit(t *testing.T) { runInitRows(t, hostNode(t), nodeInitRows) }
 
-// runRows invokes each row's handler twice where it survives: what holds once
-// holds for a warm instance.
+// runRows invokes each row's handler, in an instance that holds one invocation
+// and in one that may hold ten.
 func runRows(t *testing.T, runtime string, rows []row) {
 	for driver, open := range drivers(t) {
 		b := newBench(t, open())
 		for _, r := range rows {
-			r.want = strings.ReplaceAll(r.want, "AWS_Lambda_RUNTIME", "AWS_Lambda_"+runtime)
-			t.Run(driver+"/"+r.name, func(t *testing.T) {
-				i := b.start(b.version(runtime, or(r.handler, "index.handler"), r.files))
-				defer i.kill()
-				checkRow(t, i.ready(), r)
-			})
+			t.Run(driver+"/"+r.name, func(t *testing.T) { runRow(t, b, runtime, 1, r) })
 		}
 	}
+	b := newBenchWithLogs(t, drivers(t)["none"](), storedLogs{openLogs(t)})
+	for _, r := range rows {
+		if !r.alone {
+			t.Run("ten/"+r.name, func(t *testing.T) { runRow(t, b, runtime, 10, r) })
+		}
+	}
+}
+
+func runRow(t *testing.T, b *bench, runtime string, concurrency int, r row) {
+	r.want = strings.ReplaceAll(r.want, "AWS_Lambda_RUNTIME", "AWS_Lambda_"+runtime)
+	i := b.start(b.with(concurrency, b.version(runtime, or(r.handler, "index.handler"), r.files)))
+	defer i.kill()
+	checkRow(t, i.ready(), r)
 }
 
 func checkRow(t *testing.T, i *instance, r row) {

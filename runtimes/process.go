@@ -17,7 +17,8 @@ import (
 const (
 	// lastWords bounds how long what a dead runtime had sent is read.
 	lastWords = 500 * time.Millisecond
-	// endWait bounds the wait for the end of a process that closed its connection.
+	// endWait bounds the wait for the end of a process that closed its connection
+	// or crashes.
 	endWait = 250 * time.Millisecond
 )
 
@@ -110,6 +111,7 @@ func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, 
 	}
 	var crash *runtimeapi.CrashError
 	if errors.As(err, &crash) {
+		p.awaitEnd() // what it still prints is the invocation's
 		return faas.Outcome{}, &pool.Failure{Kind: pool.FailedExit, Outcome: crash.Outcome}
 	}
 	return out, err
@@ -120,13 +122,22 @@ func (p *process) end(requestID string) *pool.Failure {
 	if p.session.Broken() { // and now it ends because its connection is closed
 		return brokenFailure(requestID, "Runtime sent an invalid message")
 	}
+	if p.awaitEnd() {
+		return exitFailure(p.box.Exit(), requestID)
+	}
+	return brokenFailure(requestID, "Runtime closed its connection")
+}
+
+// awaitEnd waits a moment for a process that is about to end, and reports
+// whether it has.
+func (p *process) awaitEnd() bool {
 	timer := time.NewTimer(endWait)
 	defer timer.Stop()
 	select {
 	case <-p.box.Done():
-		return exitFailure(p.box.Exit(), requestID)
+		return true
 	case <-timer.C:
-		return brokenFailure(requestID, "Runtime closed its connection")
+		return false
 	}
 }
 

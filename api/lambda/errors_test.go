@@ -15,7 +15,7 @@ import (
 
 func invokeWith(t *testing.T, err error) *httptest.ResponseRecorder {
 	t.Helper()
-	h := New(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{err: err}})
+	h := newHandler(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{err: err}})
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, httptest.NewRequest("POST", "/2015-03-31/functions/f/invocations", strings.NewReader("{}")))
 	return w
@@ -90,7 +90,7 @@ func TestErrorBodies(t *testing.T) {
 func TestInternalErrorsStayInTheLog(t *testing.T) {
 	for _, err := range []error{errors.New("secret path"), faas.Errorf(faas.CodeInternal, "x", "secret path"), faas.Errorf("new-code", "", "secret path")} {
 		var log bytes.Buffer
-		h := New(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{err: err}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+		h := newHandler(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{err: err}, Logger: slog.New(slog.NewTextHandler(&log, nil))})
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("POST", "/2015-03-31/functions/f/invocations", strings.NewReader("{}")))
 		id := w.Header()[headerRequestID][0]

@@ -23,10 +23,17 @@ var update = flag.Bool("update", false, "write the answers in testdata/golden as
 func newWorld() (*Handler, *fakeRegistry, *fakeInvoker) {
 	r := newFakeRegistry()
 	i := &fakeInvoker{registry: r}
-	return New(Options{
-		Registry: r, Invoker: i, Quotas: r.quotas, Provisioning: r.quotas, Account: "123456789012", LinkKey: []byte("golden"),
+	return newHandler(Options{
+		Registry: r, Invoker: i, Account: "123456789012", LinkKey: []byte("golden"),
 		Clock: func() time.Time { return fakeNow },
 	}), r, i
+}
+
+// newHandler is a handler whose quotas are those of its registry, a fake.
+func newHandler(o Options) *Handler {
+	quotas := o.Registry.(*fakeRegistry).quotas
+	o.Quotas, o.Provisioning = quotas, quotas
+	return New(o)
 }
 
 // TestGolden plays the exchanges of each file in testdata/golden in order against

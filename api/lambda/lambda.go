@@ -16,12 +16,11 @@ import (
 	"hearth/faas"
 )
 
-// Options are what a Handler is made from. Registry and Invoker are required.
+// Options are what a Handler is made from. Registry, Invoker, Quotas and
+// Provisioning are required.
 type Options struct {
-	Registry Registry
-	Invoker  Invoker
-	// Quotas and Provisioning serve the operations on concurrency; without them
-	// these are refused as not supported.
+	Registry     Registry
+	Invoker      Invoker
 	Quotas       Quotas
 	Provisioning Provisioning
 
@@ -67,8 +66,8 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the dialect's handler. It panics where a required option is missing.
 func New(o Options) *Handler {
-	if o.Registry == nil || o.Invoker == nil {
-		panic("lambda.New: Registry and Invoker are required")
+	if o.Registry == nil || o.Invoker == nil || o.Quotas == nil || o.Provisioning == nil {
+		panic("lambda.New: Registry, Invoker, Quotas and Provisioning are required")
 	}
 	h := &Handler{
 		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning,
@@ -78,9 +77,7 @@ func New(o Options) *Handler {
 		now:     o.Clock, log: o.Logger,
 		endpoints: endpoints(),
 	}
-	if h.quotas != nil && h.provisioning != nil {
-		maps.Copy(h.endpoints, quotaEndpoints())
-	}
+	maps.Copy(h.endpoints, quotaEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}

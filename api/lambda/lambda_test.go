@@ -131,7 +131,7 @@ func TestRegionOfCredential(t *testing.T) {
 			t.Errorf("%v %v: %q, %v", c.r.URL, c.r.Header, got, err)
 		}
 	}
-	h := New(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{}, Regions: []string{"us-east-1"}})
+	h := newHandler(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{}, Regions: []string{"us-east-1"}})
 	w := httptest.NewRecorder()
 	r := header("Credential=K/20260101/eu-west-1/lambda/aws4_request")
 	r.URL.Path = "/2015-03-31/functions"
@@ -143,7 +143,7 @@ func TestRegionOfCredential(t *testing.T) {
 func TestLinks(t *testing.T) {
 	now := fakeNow
 	r := newFakeRegistry()
-	h := New(Options{Registry: r, Invoker: &fakeInvoker{}, BaseURL: "https://hearth.example/", Clock: func() time.Time { return now }})
+	h := newHandler(Options{Registry: r, Invoker: &fakeInvoker{}, BaseURL: "https://hearth.example/", Clock: func() time.Time { return now }})
 	body := `{"FunctionName":"f","Runtime":"nodejs22.x","Handler":"h","Role":"arn:aws:iam::000000000000:role/r","Code":{"ZipFile":"UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="}}`
 	if w := send(h, "POST", "/2015-03-31/functions", strings.NewReader(body)); w.Code != 201 {
 		t.Fatal(w.Body)
@@ -228,7 +228,7 @@ func (s stuckBody) Read([]byte) (int, error) { <-s.release; return 0, io.EOF }
 
 func TestLargeRequestsWaitForAPlace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := New(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{}, MaxUploads: 1})
+		h := newHandler(Options{Registry: newFakeRegistry(), Invoker: &fakeInvoker{}, MaxUploads: 1})
 		stuck := stuckBody{make(chan struct{})}
 		go send(h, "POST", "/2015-03-31/functions", stuck) // of unknown size
 		synctest.Wait()
@@ -333,7 +333,7 @@ func BenchmarkInvoke(b *testing.B) {
 	for _, size := range []int{2, 1 << 10, 100 << 10} {
 		b.Run(fmt.Sprintf("payload=%d", size), func(b *testing.B) {
 			result := &invoke.Result{Outcome: faas.Outcome{Payload: []byte(`{"ok":true}`)}, ExecutedVersion: faas.Latest}
-			h := New(Options{Registry: newFakeRegistry(), Invoker: constInvoker{result}})
+			h := newHandler(Options{Registry: newFakeRegistry(), Invoker: constInvoker{result}})
 			payload := []byte(`"` + strings.Repeat("a", size-2) + `"`)
 			r := httptest.NewRequest("POST", "/2015-03-31/functions/hello/invocations", nil)
 			r.Header.Set("Authorization", sigV4+" Credential=K/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0")

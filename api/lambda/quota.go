@@ -95,9 +95,6 @@ func wholeFunction(scope faas.Scope, name string) (faas.FunctionID, error) {
 // One that was set in MB is shown as the executions of the instances that it holds,
 // of the largest of the function's versions.
 func (h *Handler) reserved(c *call, id faas.FunctionID) (*int, error) {
-	if h.quotas == nil {
-		return nil, nil
-	}
 	quota, err := h.quotas.FunctionQuota(c.ctx(), id)
 	if err != nil || quota.Reserved == nil {
 		return nil, err

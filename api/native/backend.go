@@ -87,6 +87,12 @@ type Invoker interface {
 	Recent(id faas.FunctionID) []faas.Report
 }
 
+// Invocations remembers the last invocations.
+type Invocations interface {
+	// Find returns the report of a recent invocation of any function.
+	Find(requestID string) (faas.Report, bool)
+}
+
 // Instances tells what runs.
 type Instances interface {
 	// Count returns the instances of a function, all its versions together.

@@ -13,6 +13,9 @@ import (
 // maxPayload is the bound of a synchronous invocation's event, in bytes.
 const maxPayload = 6 << 20
 
+// HeaderRequestID has the request id of an invocation, also of one that was refused.
+const HeaderRequestID = "Hearth-Request-Id"
+
 // invoke runs a function and answers with its result, its report and, with
 // ?tail=1, the end of its log. A function error is data, with status 200.
 func (a *API) invoke(w http.ResponseWriter, r *http.Request) error {
@@ -20,9 +23,10 @@ func (a *API) invoke(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	id, q := a.function(r), r.URL.Query()
+	id, q, requestID := a.function(r), r.URL.Query(), uuid.NewString()
+	w.Header().Set(HeaderRequestID, requestID)
 	result, err := a.Invoker.Invoke(r.Context(), &invoke.Request{
-		RequestID: uuid.NewString(), Function: id, Qualifier: q.Get("qualifier"),
+		RequestID: requestID, Function: id, Qualifier: q.Get("qualifier"),
 		Type: invoke.RequestResponse, Payload: payload, LogTail: q.Get("tail") == "1",
 		TraceID: r.Header.Get("X-Amzn-Trace-Id"), InvokedARN: faas.FunctionARN(id, q.Get("qualifier")),
 	})

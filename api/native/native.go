@@ -10,24 +10,25 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 )
 
 // maxDeploy bounds the body of a deployment: a 50 MB zip in base64 and its settings.
 const maxDeploy = 70_167_211
 
 // Options are what the API is made of. All are required but Logger, Now and what
-// is said to be optional.
+// says otherwise.
 type Options struct {
-	Registry  Registry
-	Invoker   Invoker
-	Instances Instances
-	Logs      Logs
-	Runtimes  Runtimes
-	// Quotas, QuotaUse and Provisioning serve the routes of quotas; without them
-	// there are none.
+	Registry     Registry
+	Invoker      Invoker
+	Instances    Instances
+	Logs         Logs
+	Runtimes     Runtimes
 	Quotas       Quotas
 	QuotaUse     QuotaUse
 	Provisioning Provisioning
+	Invocations  Invocations      // serves the route that explains a call; nil leaves it out
+	Metrics      *metric.Registry // serves top and metrics; nil leaves them out
 	Account      string
 	Region       string   // of requests that name none
 	Regions      []string // those served; empty is any
@@ -65,8 +66,13 @@ func New(o Options) *API {
 	a.route("DELETE /hearth/v1/functions/{name}", a.remove)
 	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
 	a.route("GET /hearth/v1/logs", a.logs)
-	if a.Quotas != nil && a.QuotaUse != nil && a.Provisioning != nil {
-		a.routeQuotas()
+	a.routeQuotas()
+	if a.Invocations != nil {
+		a.route("GET /hearth/v1/invocations/{requestId}", a.explain)
+	}
+	if a.Metrics != nil {
+		a.route("GET /hearth/v1/top", a.top)
+		a.route("GET /hearth/v1/metrics", a.metrics)
 	}
 	a.route("/", func(http.ResponseWriter, *http.Request) error {
 		return faas.Errorf(faas.CodeNotFound, "path", "there is no such resource or method below /hearth/v1/")

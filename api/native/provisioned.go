@@ -86,24 +86,22 @@ func (a *API) getProvisioned(w http.ResponseWriter, r *http.Request) error {
 // putProvisioned answers when the setting is stored; the status tells how far the
 // instances are.
 func (a *API) putProvisioned(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in struct {
 		ProvisionedRequest
 		Amount *amountIn `json:"amount"`
 	}
-	if err := decodeObject(body, "a provisioned concurrency", &in); err != nil {
+	if err := readSettings(w, r, "a provisioned concurrency", &in); err != nil {
 		return err
 	}
 	p := faas.Provisioned{Qualifier: r.PathValue("qualifier"), Amount: faas.Amount{Unit: faas.UnitInstances},
 		Schedules: in.Schedules, Tracking: in.Tracking}
 	switch {
 	case in.Amount != nil:
-		if p.Amount, err = in.Amount.amount(); err != nil {
+		amount, err := in.Amount.amount()
+		if err != nil {
 			return err
 		}
+		p.Amount = amount
 	case len(p.Schedules) == 0 && p.Tracking == nil:
 		return faas.Errorf(faas.CodeInvalid, "amount", "amount is missing: say how many instances, or give schedules or tracking")
 	}

@@ -65,12 +65,8 @@ func (a *API) routeQuotas() {
 }
 
 func (a *API) putLimits(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in LimitsRequest
-	if err := decodeObject(body, "an account's limits", &in); err != nil {
+	if err := readSettings(w, r, "an account's limits", &in); err != nil {
 		return err
 	}
 	if _, err := a.Quotas.PutAccountLimits(r.Context(), a.scope(r), registry.AccountLimitsPatch(in)); err != nil {
@@ -91,10 +87,7 @@ func (a *API) quotas(w http.ResponseWriter, r *http.Request) error {
 	}
 	usage := a.QuotaUse.Usage(scope)
 	out.Use = usage.Account
-	ids := slices.SortedFunc(maps.Keys(usage.Functions), func(x, y faas.FunctionID) int {
-		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
-	})
-	for _, id := range ids {
+	for _, id := range a.notable(scope, usage) {
 		f, err := a.describeQuota(ctx, id, usage.Functions[id])
 		if faas.IsCode(err, faas.CodeNotFound) { // deleted, and its last calls go on
 			f, err = FunctionQuotas{Namespace: id.Namespace, Name: id.Name, Use: usage.Functions[id]}, nil
@@ -106,6 +99,22 @@ func (a *API) quotas(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil
+}
+
+// notable returns the functions of an account that have a quota of their own or
+// use something, by name. A provisioned concurrency that wants nothing now, as
+// between two schedules, is not in the use.
+func (a *API) notable(scope faas.Scope, usage Usage) []faas.FunctionID {
+	ids := slices.Collect(maps.Keys(usage.Functions))
+	for _, p := range a.Quotas.AllProvisioning() {
+		if p.Function.Account == scope.Account && p.Function.Region == scope.Region {
+			ids = append(ids, p.Function)
+		}
+	}
+	slices.SortFunc(ids, func(x, y faas.FunctionID) int {
+		return cmp.Or(cmp.Compare(x.Namespace, y.Namespace), cmp.Compare(x.Name, y.Name))
+	})
+	return slices.Compact(ids)
 }
 
 func (a *API) describeQuota(ctx context.Context, id faas.FunctionID, use FunctionUse) (FunctionQuotas, error) {
@@ -128,6 +137,15 @@ func (a *API) functionQuota(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
+// readSettings reads the body of a request that changes quotas.
+func readSettings(w http.ResponseWriter, r *http.Request, what string, into any) error {
+	body, err := readBody(w, r, maxSettings)
+	if err != nil {
+		return err
+	}
+	return decodeObject(body, what, into)
+}
+
 // amountIn is an amount as it is sent: what is left out must not pass for zero,
 // which switches a function off.
 type amountIn struct {
@@ -147,12 +165,8 @@ func (in amountIn) amount() (faas.Amount, error) {
 }
 
 func (a *API) putReserved(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in amountIn
-	if err := decodeObject(body, "a reservation", &in); err != nil {
+	if err := readSettings(w, r, "a reservation", &in); err != nil {
 		return err
 	}
 	amount, err := in.amount()
@@ -170,14 +184,10 @@ func (a *API) deleteReserved(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *API) putMaximum(w http.ResponseWriter, r *http.Request) error {
-	body, err := readBody(w, r, maxSettings)
-	if err != nil {
-		return err
-	}
 	var in struct {
 		Value *int `json:"value"`
 	}
-	if err := decodeObject(body, "a function's maximum", &in); err != nil {
+	if err := readSettings(w, r, "a function's maximum", &in); err != nil {
 		return err
 	}
 	if in.Value == nil {

@@ -159,6 +159,7 @@ func TestAccountQuotas(t *testing.T) {
 			function("f"):    {Executions: 5, Instances: 4, MemoryMB: 512, Guaranteed: &faas.Amount{Unit: faas.UnitMemoryMB, Value: 640}},
 		},
 	}
+	q.provisioned["g"] = []*faas.Provisioned{{Qualifier: "1"}}
 	a := newQuotaAPI(q)
 	out := decode[AccountQuotas](t, send(a, "PATCH", "quotas", `{"memoryMB":256000,"functionMaximum":0}`), 200)
 	want := faas.AccountLimits{MemoryMB: 256_000, Executions: 1000, FunctionMaximum: 0, Expansion: 500}
@@ -169,9 +170,11 @@ func TestAccountQuotas(t *testing.T) {
 	if out.Limits != want || out.Unreserved != (Unreserved{100_000, 900}) || out.Use != q.use.Account || out.Account != "000000000000" || out.Region != "us-east-1" {
 		t.Errorf("the account has %+v", out)
 	}
-	// A function that is deleted while its last calls go on is in use all the same.
-	if len(out.Functions) != 2 || out.Functions[0].Name != "f" || out.Functions[1].Name != "gone" ||
-		out.Functions[0].Reserved.Value != 1280 || out.Functions[0].Use.Guaranteed.Value != 640 || out.Functions[1].Use.Executions != 1 {
+	// A function that is deleted while its last calls go on is in use all the same;
+	// one whose provisioned concurrency wants nothing now has a quota all the same.
+	if len(out.Functions) != 3 || out.Functions[0].Name != "f" || out.Functions[1].Name != "g" || out.Functions[2].Name != "gone" ||
+		out.Functions[0].Reserved.Value != 1280 || out.Functions[0].Use.Guaranteed.Value != 640 ||
+		len(out.Functions[1].Provisioned) != 1 || out.Functions[2].Use.Executions != 1 {
 		t.Errorf("the functions are %+v", out.Functions)
 	}
 }
@@ -292,3 +295,27 @@ func TestThrottleCarriesItsRefusal(t *testing.T) {
 		t.Errorf("an error of another kind has one: %s", w.Body)
 	}
 }
+
+// No body makes a server error, and none that is refused changes anything.
+func FuzzQuotaBodies(f *testing.F) {
+	for _, body := range []string{"", "{}", "null", `{"unit":"MB","value":1}`, `{"unit":null,"value":0}`, `{"value":1e99}`, `{"amount":{}}`,
+		`{"amount":{"unit":"instances","value":1},"schedules":[{"instances":-1}],"tracking":{"target":1e308}}`, `{"memoryMB":-1}`, "[]", `{"value":1}x`} {
+		for route := range quotaChanges {
+			f.Add(route, body)
+		}
+	}
+	f.Fuzz(func(t *testing.T, route int, body string) {
+		if route < 0 || route >= len(quotaChanges) {
+			return
+		}
+		q := newQuotas()
+		method, path, _ := strings.Cut(quotaChanges[route], " ")
+		w := send(newQuotaAPI(q), method, path, body)
+		changed := q.functions["f"].Reserved != nil || q.functions["f"].Maximum != nil || len(q.provisioned["f"]) > 0 || q.limits != faas.DefaultAccountLimits()
+		if w.Code >= 500 || w.Code >= 300 && changed {
+			t.Errorf("%s with %q: %d %s, changed %v", quotaChanges[route], body, w.Code, w.Body, changed)
+		}
+	})
+}
+
+var quotaChanges = []string{"PATCH quotas", "PUT functions/f/quota/reserved", "PUT functions/f/quota/maximum", "PUT functions/f/provisioned/1"}

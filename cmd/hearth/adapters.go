@@ -4,12 +4,17 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
+	"time"
 
 	"hearth/api/native"
 	"hearth/code"
 	"hearth/faas"
 	"hearth/logs"
+	"hearth/metric"
+	"hearth/metric/prom"
 	"hearth/pool"
+	"hearth/provision"
 	"hearth/quota"
 	"hearth/runtimes"
 )
@@ -105,4 +110,40 @@ func (q quotaUse) Usage(scope faas.Scope) native.Usage {
 		out.Functions[f.Function] = use
 	}
 	return out
+}
+
+type accountUse struct{ allocator *quota.Allocator }
+
+func (q accountUse) Use(account, region string) prom.Use {
+	u := q.allocator.Usage(quota.Account{ID: account, Region: region})
+	return prom.Use{Limits: u.Limits, MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts}
+}
+
+// relay passes changes of functions on to whoever is made after those who tell.
+type relay struct {
+	next atomic.Pointer[func(faas.FunctionID)]
+}
+
+func (r *relay) to(next func(faas.FunctionID)) { r.next.Store(&next) }
+
+// tell drops what comes before there is anybody: who is made later begins with all
+// that is there.
+func (r *relay) tell(id faas.FunctionID) {
+	if next := r.next.Load(); next != nil {
+		(*next)(id)
+	}
+}
+
+type demand struct{ metrics *metric.Registry }
+
+// of returns the most calls of a version that were in flight at once in the last
+// provision.TrackingInterval.
+func (d demand) of(v *faas.Version) int {
+	key := metric.Key{Function: v.ID.Function, Version: v.ID.Number}
+	points, _ := d.metrics.Seconds(key, int(provision.TrackingInterval/time.Second))
+	peak := 0
+	for _, p := range points {
+		peak = max(peak, p.Maximum[metric.InFlight])
+	}
+	return peak
 }

@@ -109,6 +109,9 @@ func (c *client) refusal(response *http.Response) error {
 	case faas.CodeThrottled, faas.CodeNoCapacity, faas.CodeShuttingDown:
 		code = exitThrottled
 	}
+	if id := response.Header.Get(native.HeaderRequestID); id != "" && code == exitThrottled {
+		e.Message += "\n'hearth explain " + id + "' says more"
+	}
 	return &exitError{code, errors.New(e.Message)}
 }
 

@@ -13,7 +13,7 @@ import (
 // front is the one HTTP entrance: it sends each request to the dialect that its
 // path belongs to.
 type front struct {
-	lambda, native http.Handler
+	lambda, native, metrics http.Handler
 	// hosts are the names that a request may call this server by; empty allows
 	// any. It keeps a page in a browser from reaching a loopback server through a
 	// name of its own that resolves to 127.0.0.1 (DNS rebinding).
@@ -23,8 +23,8 @@ type front struct {
 	draining atomic.Bool
 }
 
-func newFront(lambda, native http.Handler, hosts []string) *front {
-	return &front{lambda: lambda, native: native, hosts: hosts, origins: http.NewCrossOriginProtection()}
+func newFront(lambda, native, metrics http.Handler, hosts []string) *front {
+	return &front{lambda: lambda, native: native, metrics: metrics, hosts: hosts, origins: http.NewCrossOriginProtection()}
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -39,6 +39,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.native.ServeHTTP(w, r)
 	case r.URL.Path == "/healthz":
 		f.health(w)
+	case r.URL.Path == "/metrics":
+		f.metrics.ServeHTTP(w, r)
 	default:
 		f.lambda.ServeHTTP(w, r)
 	}

@@ -11,7 +11,7 @@ func testFront(hosts []string) *front {
 	answer := func(body string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
 	}
-	f := newFront(answer("lambda"), answer("native"), hosts)
+	f := newFront(answer("lambda"), answer("native"), answer("metrics"), hosts)
 	f.ready.Store(true)
 	return f
 }
@@ -22,6 +22,7 @@ func TestFrontRoutes(t *testing.T) {
 		"/2015-03-31/functions": "lambda",
 		"/hearth/v1/functions":  "native",
 		"/healthz":              "",
+		"/metrics":              "metrics",
 		"/":                     "lambda",
 	} {
 		w := httptest.NewRecorder()

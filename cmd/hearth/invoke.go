@@ -84,7 +84,8 @@ func printTimeline(w io.Writer, r *faas.Report) {
 		{"queue", r.Timeline.Queue}, {"sandbox", r.Timeline.Sandbox}, {"runtime", r.Timeline.Runtime},
 		{"code", r.Timeline.Code}, {"init", r.Timeline.Init}, {"handler", r.Timeline.Handler}, {"settle", r.Timeline.Settle},
 	}
-	var total, longest time.Duration
+	var total time.Duration
+	longest := time.Duration(1)
 	for _, p := range parts {
 		total += p.d
 		longest = max(longest, p.d)

@@ -97,7 +97,10 @@ func printProvisioned(t *terminal, all []native.Provisioned) {
 
 // configuredText is what was asked for, with the rules that change it.
 func configuredText(p *native.Provisioned) string {
-	parts := []string{p.Amount.String()}
+	var parts []string
+	if p.Amount.Value > 0 {
+		parts = append(parts, p.Amount.String())
+	}
 	if k := p.Tracking; k != nil {
 		parts = append(parts, fmt.Sprintf("tracking %g in %d..%d", k.Target, k.Min, k.Max))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -12,6 +13,7 @@ import (
 
 	"hearth/api/native"
 	"hearth/faas"
+	"hearth/quota"
 )
 
 // scripted is a server of the native API that answers what a test says, in order,
@@ -245,4 +247,92 @@ func FuzzParseSchedule(f *testing.F) {
 			t.Errorf("%q is %+v", text, s)
 		}
 	})
+}
+
+// Every refusal names commands that raise the limit; each of them is one of ours,
+// flags included.
+func TestRefusalsNameCommandsThatExist(t *testing.T) {
+	scope := faas.Scope{Account: "000000000000", Region: "us-east-1", Namespace: "default"}
+	v := &faas.Version{ID: faas.VersionID{Function: faas.FunctionID{Scope: scope, Name: "f"}, Number: "1"},
+		Config: faas.Config{MemoryMB: 128, InstanceConcurrency: 1}}
+	reserved := func(unit faas.Unit, n int) quota.FunctionSettings {
+		return quota.FunctionSettings{Reserved: &faas.Amount{Unit: unit, Value: n}, MemoryMB: 128, Concurrency: 1}
+	}
+	one := 1
+	large := faas.AccountLimits{MemoryMB: 128_000, Executions: 1000}
+	seen := map[faas.Limit]bool{}
+	for _, c := range []struct {
+		limits   faas.AccountLimits
+		settings quota.FunctionSettings
+		kind     quota.Kind
+		limit    faas.Limit
+	}{
+		{large, reserved(faas.UnitExecutions, 0), quota.Synchronous, faas.LimitOff},
+		{large, reserved(faas.UnitExecutions, 1), quota.Synchronous, faas.LimitReserved},
+		{large, reserved(faas.UnitMemoryMB, 128), quota.Synchronous, faas.LimitReserved},
+		{faas.AccountLimits{MemoryMB: 128_000, Executions: 1000, FunctionMaximum: 1}, quota.FunctionSettings{}, quota.Synchronous, faas.LimitFunction},
+		{large, quota.FunctionSettings{Maximum: &one}, quota.Synchronous, faas.LimitFunction},
+		{faas.AccountLimits{MemoryMB: 128_000, Executions: 100}, quota.FunctionSettings{}, quota.Synchronous, faas.LimitExecutions},
+		{faas.AccountLimits{MemoryMB: 12_800, Executions: 1000}, quota.FunctionSettings{}, quota.Synchronous, faas.LimitMemory},
+		{faas.AccountLimits{MemoryMB: 128_000, Executions: 1000, Expansion: 10}, quota.FunctionSettings{}, quota.Synchronous, faas.LimitExpansion},
+		{faas.AccountLimits{MemoryMB: 128_000, Executions: 100}, quota.FunctionSettings{}, quota.Asynchronous, faas.LimitSynchronous},
+	} {
+		allocator := quota.New(quota.Options{})
+		allocator.Configure(quota.AccountOf(scope), quota.Settings{Limits: c.limits,
+			Functions: map[faas.FunctionID]quota.FunctionSettings{v.ID.Function: c.settings}})
+		var err error
+		for range 1001 {
+			if _, err = allocator.Admit(v, c.kind); err == nil {
+				_, err = allocator.Start(v, quota.ForCall)
+			}
+			if err != nil {
+				break
+			}
+		}
+		var refusal *faas.Refusal
+		if !errors.As(err, &refusal) || refusal.Limit != c.limit {
+			t.Errorf("%s was expected to refuse, not %v", c.limit, err)
+			continue
+		}
+		seen[c.limit] = true
+		parts := strings.Split(refusal.Raise, "`")
+		if len(parts) < 3 {
+			t.Errorf("%s names no command: %s", c.limit, refusal.Raise)
+		}
+		for i := 1; i < len(parts); i += 2 {
+			checkCommand(t, parts[i])
+		}
+	}
+	for _, limit := range faas.RefusingLimits() {
+		if limit != faas.LimitMachine && !seen[limit] {
+			t.Errorf("%s was not tried", limit)
+		}
+	}
+}
+
+// checkCommand reports a command line, as a message has it, that there is none of.
+func checkCommand(t *testing.T, line string) {
+	t.Helper()
+	words := strings.Fields(line)
+	cmd, args, err := newRoot(&terminal{}).Find(words[1:])
+	if err != nil || words[0] != "hearth" || cmd.Name() != words[2] {
+		t.Errorf("there is no command %q: %v", line, err)
+		return
+	}
+	var flags, values []string
+	for _, arg := range args {
+		if flag, ok := strings.CutPrefix(arg, "--"); ok {
+			flags = append(flags, flag)
+		} else if len(flags) == 0 {
+			values = append(values, arg)
+		}
+	}
+	for _, flag := range flags {
+		if cmd.Flags().Lookup(flag) == nil {
+			t.Errorf("%q: there is no flag --%s", line, flag)
+		}
+	}
+	if err := cmd.Args(cmd, values); err != nil {
+		t.Errorf("%q: %v", line, err)
+	}
 }

@@ -19,7 +19,10 @@ import (
 	"hearth/engine/nats"
 	"hearth/invoke"
 	"hearth/logs"
+	"hearth/metric"
+	"hearth/metric/prom"
 	"hearth/pool"
+	"hearth/provision"
 	"hearth/quota"
 	"hearth/registry"
 )
@@ -36,9 +39,11 @@ type server struct {
 	code      *code.Store
 	logs      *logs.Store
 	isolation *isolation
+	metrics   *metric.Registry
 	quota     *quota.Allocator
 	pools     *pool.Pools
 	registry  *registry.Registry
+	provision *provision.Reconciler
 	invoke    *invoke.Service
 	front     *front
 	listener  net.Listener
@@ -195,36 +200,50 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	if err != nil {
 		return err
 	}
+	s.metrics = metric.New()
+	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
+		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
 		MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
+	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
-		Logger: s.log,
+		Changed: changes.tell, CheckCron: provision.CheckCron, Logger: s.log,
 	})
 	if err != nil {
 		return err
 	}
 	s.opened("the registry", s.registry.Close)
-	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Logger: s.log})
+	s.openProvisioning(&changes)
+	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Metrics: s.metrics, Logger: s.log})
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
-		Quotas: s.registry, QuotaUse: quotaUse{s.quota},
+		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
+		Invocations: s.invoke, Metrics: s.metrics,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
 	s.front = newFront(
 		lambda.New(lambda.Options{
-			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Account: v["account"], Region: v["region"],
+			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil
+}
+
+// openProvisioning begins to keep provisioned concurrency as it is configured.
+func (s *server) openProvisioning(changes *relay) {
+	s.provision = provision.New(provision.Options{
+		Source: s.registry, Pools: s.pools, Quota: s.quota, Demand: demand{s.metrics}.of, Subscribe: changes.to,
+	})
+	s.opened("provisioned concurrency", func(context.Context) error { s.provision.Close(); return nil })
 }
 
 func (s *server) listen(v values) (err error) {

@@ -38,6 +38,7 @@ var allowed = map[string][]string{
 	"metric/prom":       {"faas", "metric"},
 	"quota":             {"faas"},
 	"pool":              {"faas", "keepalive", "metric", "quota"},
+	"provision":         {"faas", "quota", "internal/cron"},
 	"pool/pooltest":     {"faas", "pool"},
 	"invoke":            {"faas", "metric", "pool", "quota"},
 	"registry":          {"faas", "engine", "quota"},

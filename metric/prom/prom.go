@@ -22,10 +22,25 @@ import (
 // which something changed last; hearth_functions_unlisted says how many are not.
 const maxFunctions = 1000
 
+// Quotas tells what of an account's quotas is in use.
+type Quotas interface {
+	// Use returns the quotas of an account in a region and their use. It returns at
+	// once and is safe for concurrent use.
+	Use(account, region string) Use
+}
+
+// Use is the quotas of one account in one region and what of them is in use now.
+type Use struct {
+	Limits     faas.AccountLimits
+	MemoryMB   int // of instances that are busy, starting or provisioned
+	Executions int // invocations in flight
+	Starts     int // of instances, in the last 60 s
+}
+
 // Options configure a Handler.
 type Options struct {
 	Metrics *metric.Registry // required
-	Quotas  metric.Quotas    // nil shows none
+	Quotas  Quotas           // nil shows none
 	Version string           // of this binary
 	Logger  *slog.Logger     // nil discards
 }

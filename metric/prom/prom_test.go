@@ -20,8 +20,8 @@ import (
 
 type quotas struct{}
 
-func (quotas) Use(string, string) metric.Use {
-	return metric.Use{Limits: faas.DefaultAccountLimits(), MemoryMB: 256, Executions: 2, Starts: 3}
+func (quotas) Use(string, string) Use {
+	return Use{Limits: faas.DefaultAccountLimits(), MemoryMB: 256, Executions: 2, Starts: 3}
 }
 
 func id(name string) faas.FunctionID {

@@ -42,6 +42,8 @@ type Starter struct {
 	starts   int
 	running  int
 	peak     int
+	alive    map[string]int // running, by the function's name
+	peaks    map[string]int
 }
 
 // New returns a starter whose n-th start (from 0) goes as the script says; nil
@@ -50,7 +52,7 @@ func New(script func(n int, version *faas.Version) Script) *Starter {
 	if script == nil {
 		script = func(int, *faas.Version) Script { return Script{} }
 	}
-	return &Starter{script: script}
+	return &Starter{script: script, alive: map[string]int{}, peaks: map[string]int{}}
 }
 
 // Start implements pool.Starter.
@@ -72,6 +74,9 @@ func (s *Starter) Start(ctx context.Context, version *faas.Version, instance str
 	s.runtimes = append(s.runtimes, r)
 	s.running++
 	s.peak = max(s.peak, s.running)
+	name := version.ID.Function.Name
+	s.alive[name]++
+	s.peaks[name] = max(s.peaks[name], s.alive[name])
 	return r, nil
 }
 
@@ -94,6 +99,13 @@ func (s *Starter) Peak() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.peak
+}
+
+// PeakOf returns how many of one function ran at once at most.
+func (s *Starter) PeakOf(function string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.peaks[function]
 }
 
 // Runtimes returns every runtime that was started, in order.
@@ -346,6 +358,7 @@ func (r *Runtime) Kill(cause string, grace time.Duration) error {
 	time.Sleep(r.script.KillTime) // what a kill takes, not a wait for a condition
 	r.starter.mu.Lock()
 	r.starter.running--
+	r.starter.alive[r.Version.ID.Function.Name]--
 	r.starter.mu.Unlock()
 	close(r.killed)
 	return nil

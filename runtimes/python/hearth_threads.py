@@ -101,7 +101,7 @@ class Frames(io.RawIOBase):
         return False
 
     def write(self, data):
-        data = bytes(data)
+        data = memoryview(data).tobytes()
         request_id = hearth_logging.request_id.get().encode()
         if not request_id:
             self._write(data)

@@ -358,6 +358,8 @@ func (b *box) Destroy(cause string) error {
 
 // end kills everything and waits until it is dead.
 func (b *box) end(listeners []net.Listener) error {
+	b.d.deaths <- struct{}{} // those before it leave within deathLimit
+	defer b.d.deaths.leave()
 	killErr := b.kill()
 	// Dying takes CPU time, and a crowd that forked for ever has many to die: out of
 	// their quota they would take seconds. Recycling the group sets it again.

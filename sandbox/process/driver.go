@@ -47,6 +47,7 @@ type Driver struct {
 	lo        *loopback
 	networks  Networks // nil without egress
 	setups    gate     // setups and launches at once
+	deaths    gate     // kills at once: dying takes CPU time too, and each has deathLimit for it
 	// quarantine is how long clean waits at a time for a sandbox that outlived
 	// Destroy. It asks again until the driver closes: writing out a large file to a
 	// slow disk cannot be interrupted, and takes minutes.
@@ -137,6 +138,7 @@ func newOn(l layout, opts Options) (*Driver, error) {
 		name:       "hearth-" + opts.DataID,
 		networks:   opts.Networks,
 		setups:     make(gate, 2*runtime.NumCPU()),
+		deaths:     make(gate, 4*runtime.NumCPU()),
 		quarantine: defaultQuarantine,
 		boxes:      map[string]*box{},
 		changed:    make(chan struct{}),

@@ -1,0 +1,159 @@
+package native
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"hearth/faas"
+	"hearth/logs"
+)
+
+// Explanation says what became of one invocation, and why.
+type Explanation struct {
+	faas.Report
+	// Source is where the report was found: memory, or log, whose times have two
+	// digits behind the millisecond.
+	Source string `json:"source"`
+	// Why says in sentences what refused the invocation, or why it was cold, and
+	// what ended it early.
+	Why string `json:"why"`
+}
+
+// The sources of an Explanation.
+const (
+	SourceMemory = "memory"
+	SourceLog    = "log"
+)
+
+// maxRequestID bounds what is looked for as a request id, in bytes.
+const maxRequestID = 128
+
+func (a *API) explain(w http.ResponseWriter, r *http.Request) error {
+	requestID := r.PathValue("requestId")
+	if len(requestID) > maxRequestID {
+		return faas.Errorf(faas.CodeInvalid, "requestId", "a request id has at most %d characters", maxRequestID)
+	}
+	account := a.scope(r).Account
+	report, ok := a.Invocations.Find(requestID)
+	source := SourceMemory
+	if !ok || report.Version.Function.Account != account {
+		var err error
+		of := faas.FunctionID{Scope: faas.Scope{Account: account}, Name: r.URL.Query().Get("function")}
+		if report, err = a.fromLog(r.Context(), of, requestID); err != nil {
+			return err
+		}
+		source = SourceLog
+	}
+	writeJSON(w, http.StatusOK, Explanation{Report: report, Source: source, Why: why(&report)})
+	return nil
+}
+
+// fromLog reads the report of an invocation that is no longer in memory from the
+// log of its function.
+func (a *API) fromLog(ctx context.Context, of faas.FunctionID, requestID string) (faas.Report, error) {
+	// The platform's lines are the last ones of an invocation.
+	lines, err := a.Logs.Find(ctx, logs.Query{Function: of, RequestID: requestID, Tail: 10})
+	if err != nil {
+		return faas.Report{}, err
+	}
+	for _, line := range slices.Backward(lines) {
+		if report, ok := logs.ParseReport(line); ok {
+			return report, nil
+		}
+	}
+	if len(lines) > 0 {
+		return faas.Report{}, faas.Errorf(faas.CodeNotFound, "requestId",
+			"The invocation %s has log lines and no REPORT line: it runs still, or its log leaves such lines out (systemLevel WARN). See 'hearth logs %s --request-id %s'.",
+			requestID, lines[0].Function.Name, requestID)
+	}
+	return faas.Report{}, faas.Errorf(faas.CodeNotFound, "requestId",
+		"No invocation %.*s is known. Check the id, and that this server ran it. Those that ran can be found as long as their log lines are kept (--log-retention), those that were refused among the last 1,024.",
+		maxRequestID, requestID)
+}
+
+// why words what a report says.
+func why(r *faas.Report) string {
+	var s []string
+	switch {
+	case r.Refusal != nil:
+		s = append(s, refused(r.Refusal))
+	case r.Status == faas.StatusRefused && r.ErrorType == string(faas.CodeShuttingDown):
+		s = append(s, "The server was stopping and took no new calls.")
+	case r.Status == faas.StatusRefused:
+		s = append(s, "It was refused ("+r.ErrorType+").")
+	case r.Status == faas.StatusCanceled:
+		s = append(s, "Its caller left before an instance was there.")
+	case r.Instance == "" && r.Start == "":
+		s = append(s, "Hearth failed to run it; the server's log has the reason under its request id.")
+	case r.Instance == "":
+		s = append(s, "No instance ran it: the instances of its version fail to start, and starts are paused for a moment. It was answered with the error of the last one.")
+	case r.Start == faas.StartCold:
+		s = append(s, coldWords(r.Cold))
+	case r.Timeline.Queue >= time.Millisecond:
+		s = append(s, fmt.Sprintf("It was warm: an instance became free after %s.", r.Timeline.Queue.Round(10*time.Microsecond)))
+	default:
+		s = append(s, "It was warm: an instance was there.")
+	}
+	switch r.Status {
+	case faas.StatusTimeout:
+		s = append(s, "Its time was up, so its instance was taken out of service.")
+	case faas.StatusOOM:
+		s = append(s, fmt.Sprintf("Its instance ran out of its %d MB of memory and was stopped.", r.MemoryMB))
+	case faas.StatusExit:
+		s = append(s, "Its runtime ended before it answered.")
+	case faas.StatusError:
+		if r.Instance != "" && r.ErrorType != "" {
+			s = append(s, "The function failed with "+r.ErrorType+".")
+		}
+	}
+	return strings.Join(s, " ")
+}
+
+func refused(r *faas.Refusal) string {
+	if r.Value == 0 && r.Use == 0 && r.Limit == faas.LimitMachine {
+		return strings.TrimSpace("The limit " + string(r.Limit) + " refused it. " + sentence(r.Raise))
+	}
+	return strings.TrimSpace(fmt.Sprintf("The limit %s of %s refused it: %d of %d %s were in use. %s",
+		r.Limit, r.Subject, r.Use, r.Value, r.Unit, sentence(r.Raise)))
+}
+
+// sentence is a text with a capital and a full stop.
+func sentence(text string) string {
+	if text == "" {
+		return ""
+	}
+	first, size := utf8.DecodeRuneInString(text)
+	text = string(unicode.ToUpper(first)) + text[size:]
+	if !strings.HasSuffix(text, ".") {
+		text += "."
+	}
+	return text
+}
+
+func coldWords(reason faas.ColdReason) string {
+	switch reason {
+	case faas.ColdFirst:
+		return "It was cold: it was the first invocation of its version."
+	case faas.ColdScaleOut:
+		return "It was cold: every instance was busy, so one more was started."
+	case faas.ColdIdle:
+		return "It was cold: the instances before had been idle for longer than they are kept."
+	case faas.ColdRoom:
+		return "It was cold: the instances before had been stopped to make room for others."
+	case faas.ColdDeploy:
+		return "It was cold: its version had changed."
+	case faas.ColdRecycle:
+		return "It was cold: the instance before had ended by a timeout, an exit, lack of memory or a failed init."
+	case faas.ColdRestart:
+		return "It was cold: Hearth had been restarted."
+	case "":
+		return "It was cold."
+	}
+	return "It was cold (" + string(reason) + ")."
+}
