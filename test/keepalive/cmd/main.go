@@ -2,9 +2,12 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"io/fs"
 	"os"
+	"time"
 
 	"hearth/test/keepalive/report"
 )
@@ -12,37 +15,29 @@ import (
 func main() {
 	out := flag.String("out", "docs/keep-alive", "directory for README.md and fronts.svg")
 	quick := flag.Bool("quick", false, "try the protocol itself; the numbers mean little")
-	part := flag.String("part", "", "curve, loads or caps; all of them unless told otherwise")
+	budget := flag.Duration("budget", 24*time.Hour, "stop after about so long; the next run goes on")
 	flag.Parse()
-	parts := []report.Part{report.Curve, report.Loads, report.Caps}
-	if *part != "" {
-		parts = []report.Part{report.Part(*part)}
-	}
-	for _, p := range parts {
-		if err := run(p, *out, *quick); err != nil {
-			fmt.Fprintln(os.Stderr, "sim:", err)
-			os.Exit(1)
-		}
+	if err := run(*out, *quick, *budget); err != nil {
+		fmt.Fprintln(os.Stderr, "sim:", err)
+		os.Exit(1)
 	}
 }
 
-func run(part report.Part, out string, quick bool) error {
+func run(out string, quick bool, budget time.Duration) error {
 	protocol := report.Test
 	if quick {
 		protocol = report.Quick
 	}
-	var r *report.Report
-	var err error
-	if part == report.Curve {
+	r, err := report.Load(out)
+	if errors.Is(err, fs.ErrNotExist) {
 		r, err = report.New(protocol)
-	} else {
-		r, err = report.Load(out)
 	}
 	if err != nil {
 		return err
 	}
-	if err := r.Run(part, os.Stderr); err != nil {
-		return err
+	more := r.Run(budget, os.Stderr)
+	if more != nil && more != report.ErrMore {
+		return more
 	}
-	return r.Write(out)
+	return errors.Join(r.Write(out), more)
 }

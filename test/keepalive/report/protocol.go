@@ -16,6 +16,7 @@ type Protocol struct {
 	Apps  int
 	Seeds []uint64 // to draw from, after the parameters were fixed
 	Want  int      // how many of them, the first whose load is as published
+	Trace bool     // score the real trace too
 	Days  int
 	Begin time.Duration
 	From  time.Duration
@@ -29,7 +30,7 @@ const TuningSeed = 101
 // left out and named. It is the second draw: the first run was stopped unread when
 // a unit test had found that instances were kept for what comes beyond a timer's
 // next call.
-var Test = Protocol{Apps: 500, Seeds: seeds("hearth keep-alive, second draw", 60), Want: 10, Days: 14, Begin: 7 * day, From: 9 * day}
+var Test = Protocol{Apps: 300, Seeds: seeds("hearth keep-alive, second draw", 60), Want: 10, Trace: true, Days: 14, Begin: 7 * day, From: 9 * day}
 
 // Quick tries the protocol itself; its numbers mean little.
 var Quick = Protocol{Apps: 60, Seeds: []uint64{1}, Want: 1, Days: 3, Begin: 0, From: day}

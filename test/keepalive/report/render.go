@@ -85,10 +85,11 @@ func (r *Report) plot() string {
 		fmt.Fprintf(&b, `<text x="%.0f" y="%d" text-anchor="middle">%.1f</text>`+"\n", x(waste), plotTop+plotHeight+18, waste)
 	}
 	legend := plotTop + 10
+	curve := r.Curve()
 	for _, family := range []string{"fixed", "hybrid histogram", "default", "clairvoyant"} {
 		colour := colours[family]
 		var line []string
-		for _, row := range r.Curve {
+		for _, row := range curve {
 			if row.Family != family || math.IsNaN(row.Relative) {
 				continue
 			}

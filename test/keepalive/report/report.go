@@ -3,6 +3,7 @@ package report
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -44,70 +45,151 @@ type Row struct {
 
 // Report is everything that was measured.
 type Report struct {
-	Protocol   Protocol
-	Rejected   []uint64 // seeds
-	Marginals  workload.Marginals
-	Digests    []string
-	Curve      []Row
-	Variations []Section
-	Caps       []Section
-	Real       []Row
-	Took       time.Duration
+	Protocol  Protocol
+	Rejected  []uint64 // seeds
+	Marginals workload.Marginals
+	Digests   []string
+	Scores    map[string][][]Score // by section, seed and candidate
+	Took      time.Duration
 }
 
-// Section is one variation.
+// New starts a report: it draws the seeds.
+func New(p Protocol) (*Report, error) {
+	r := &Report{Protocol: p, Scores: map[string][][]Score{}}
+	return r, r.accept()
+}
+
+// ErrMore says that there is more to run than the time given was enough for.
+var ErrMore = errors.New("report: there is more to run")
+
+// Run runs what is missing, at most for about the budget; ErrMore says that it is
+// to be called again. Progress gets a line for each step.
+func (r *Report) Run(budget time.Duration, progress io.Writer) error {
+	began := time.Now()
+	defer func() { r.Took += time.Since(began) }()
+	for _, s := range sections(r.Protocol) {
+		for n, seed := range s.seeds {
+			if n < len(r.Scores[s.name]) {
+				continue
+			}
+			if time.Since(began) > budget {
+				return ErrMore
+			}
+			fmt.Fprintln(progress, s.name, "seed", seed)
+			scores, err := s.score(r.Protocol, seed)
+			if err != nil {
+				return err
+			}
+			r.Scores[s.name] = append(r.Scores[s.name], scores)
+		}
+	}
+	return nil
+}
+
+// section is one load with its candidates.
+type section struct {
+	name       string
+	group      group
+	seeds      []uint64
+	vary       func(*workload.Params)
+	candidates []candidate
+	cap        float64 // share of the peak of never unloading; 0 for none
+}
+
+type group int
+
+const (
+	main group = iota
+	loads
+	caps
+	trace
+)
+
+func sections(p Protocol) []section {
+	asPublished := func(*workload.Params) {}
+	few4 := p.Seeds[:min(4, len(p.Seeds))]
+	all := []section{{"published", main, p.Seeds, asPublished, curve(), 0}}
+	if p.Trace {
+		all = append(all, section{"the real trace", trace, p.Seeds[:1], nil, curve(), 0})
+	}
+	for _, v := range variations {
+		all = append(all, section{v.Name, loads, few4, v.Vary, few(), 0})
+	}
+	for _, share := range []float64{.3, .5} {
+		name := fmt.Sprintf("memory for %.0f %% of what never unloading takes", 100*share)
+		all = append(all, section{name, caps, few4, asPublished, capped(), share})
+	}
+	return all
+}
+
+// score runs the section's candidates on one seed.
+func (s section) score(p Protocol, seed uint64) ([]Score, error) {
+	var l *workload.Load
+	if s.group == trace {
+		var err error
+		if l, err = workload.Azure2019(seed); err != nil {
+			return nil, err
+		}
+		p = Protocol{} // too short to warm on: all of it is scored
+	} else {
+		params := workload.Published(seed, p.Apps, p.Days)
+		s.vary(&params)
+		l = workload.Generate(params)
+	}
+	bound := 0.0
+	if s.cap > 0 {
+		never := candidate{Make: func() keepalive.Policy { return sim.Never }}
+		bound = s.cap * p.run(l.Pointers(), l.Span, never, 0).Summary(nil).PeakMB
+	}
+	base := newScore(p.run(l.Pointers(), l.Span, reference, 0), seed)
+	var scores []Score
+	for _, c := range s.candidates {
+		scores = append(scores, newScore(p.run(l.Pointers(), l.Span, c, bound), seed).against(base))
+	}
+	return scores, nil
+}
+
+// Section is the rows of one section.
 type Section struct {
 	Name string
 	Rows []Row
 }
 
-// Part is one of the runs that make a report; each takes minutes.
-type Part string
-
-// The parts. The first makes the report that the others add to.
-const (
-	Curve Part = "curve"
-	Loads Part = "loads"
-	Caps  Part = "caps"
-)
-
-// New starts a report: it draws the seeds.
-func New(p Protocol) (*Report, error) {
-	r := &Report{Protocol: p}
-	return r, r.accept()
-}
-
-// Run runs one part; progress gets a line for each step.
-func (r *Report) Run(part Part, progress io.Writer) (err error) {
-	began := time.Now()
-	p := r.Protocol
-	asPublished := func(*workload.Params) {}
-	switch part {
-	case Curve:
-		r.Curve = p.over(progress, "published", asPublished, curve(), 0)
-		r.Real, err = realTrace(p.Seeds[0])
-	case Loads:
-		r.Variations = nil
-		for _, v := range variations {
-			r.Variations = append(r.Variations, Section{v.Name, p.fewer(4).over(progress, v.Name, v.Vary, few(), 0)})
+// of returns the sections of a group.
+func (r *Report) of(g group) []Section {
+	var all []Section
+	for _, s := range sections(r.Protocol) {
+		if s.group == g && len(r.Scores[s.name]) > 0 {
+			all = append(all, Section{s.name, s.rows(r.Scores[s.name])})
 		}
-	case Caps:
-		r.Caps = nil
-		for _, share := range []float64{.3, .5} {
-			name := fmt.Sprintf("memory for %.0f %% of what never unloading takes", 100*share)
-			r.Caps = append(r.Caps, Section{name, p.fewer(4).over(progress, name, asPublished, capped(), share)})
-		}
-	default:
-		return fmt.Errorf("report: %q is no part; there are %s, %s and %s", part, Curve, Loads, Caps)
 	}
-	r.Took += time.Since(began)
-	return err
+	return all
 }
 
-// fewer is the protocol on its first n seeds.
-func (p Protocol) fewer(n int) Protocol {
-	p.Seeds = p.Seeds[:min(n, len(p.Seeds))]
-	return p
+// rows are the candidates over the seeds.
+func (s section) rows(bySeed [][]Score) []Row {
+	var rows []Row
+	for i, c := range s.candidates {
+		var scores []Score
+		for _, of := range bySeed {
+			scores = append(scores, of[i])
+		}
+		rows = append(rows, row(c, scores))
+	}
+	return rows
+}
+
+// Curve, Variations, Caps and Real are what the text shows.
+func (r *Report) Curve() []Row          { return first(r.of(main)) }
+func (r *Report) Variations() []Section { return r.of(loads) }
+func (r *Report) Caps() []Section       { return r.of(caps) }
+func (r *Report) Real() []Row           { return first(r.of(trace)) }
+
+func first(s []Section) []Row {
+	if len(s) == 0 {
+		return nil
+	}
+	return s[0].Rows
 }
 
 // accept leaves out the seeds whose load is not as published.
@@ -136,66 +218,24 @@ func (r *Report) accept() error {
 	return nil
 }
 
-// over runs candidates over the seeds. A cap is a share of the peak of never
-// unloading.
-func (p Protocol) over(progress io.Writer, name string, vary func(*workload.Params), candidates []candidate, capShare float64) []Row {
-	var scores [][]score // by candidate, then seed
-	scores = make([][]score, len(candidates))
-	for _, seed := range p.Seeds {
-		fmt.Fprintln(progress, name, "seed", seed)
-		params := workload.Published(seed, p.Apps, p.Days)
-		vary(&params)
-		l := workload.Generate(params)
-		bound := 0.0
-		if capShare > 0 {
-			never := candidate{Make: func() keepalive.Policy { return sim.Never }}
-			bound = capShare * p.run(l.Pointers(), l.Span, never, 0).Summary(nil).PeakMB
-		}
-		base := newScore(p.run(l.Pointers(), l.Span, reference, 0), seed)
-		for i, c := range candidates {
-			scores[i] = append(scores[i], newScore(p.run(l.Pointers(), l.Span, c, bound), seed).against(base))
-		}
-	}
-	var rows []Row
-	for i, c := range candidates {
-		rows = append(rows, row(c, scores[i]))
-	}
-	return rows
+// Score is one run of one seed. What is relative is so to fixed ten minutes on the
+// same load.
+type Score struct {
+	All, Held                    sim.Summary
+	Relative, Even, HeldRelative float64
+	Gain, Spare                  float64
 }
 
-// realTrace runs the candidates over the real trace, which is too short to warm
-// them: all of it is scored.
-func realTrace(seed uint64) ([]Row, error) {
-	l, err := workload.Azure2019(seed)
-	if err != nil {
-		return nil, err
-	}
-	p := Protocol{}
-	base := newScore(p.run(l.Pointers(), l.Span, reference, 0), seed)
-	var rows []Row
-	for _, c := range curve() {
-		rows = append(rows, row(c, []score{newScore(p.run(l.Pointers(), l.Span, c, 0), seed).against(base)}))
-	}
-	return rows, nil
+func newScore(r *sim.Result, seed uint64) Score {
+	return Score{All: r.Summary(nil), Held: r.Summary(func(a *workload.App) bool { return workload.HeldOut(seed, a.ID) })}
 }
 
-// score is one run of one seed.
-type score struct {
-	all, held                    sim.Summary
-	relative, even, heldRelative float64
-	gain, spare                  float64
-}
-
-func newScore(r *sim.Result, seed uint64) score {
-	return score{all: r.Summary(nil), held: r.Summary(func(a *workload.App) bool { return workload.HeldOut(seed, a.ID) })}
-}
-
-func (s score) against(base score) score {
-	s.relative = ratio(s.all.Waste, base.all.Waste)
-	s.even = ratio(s.all.Even, base.all.Even)
-	s.heldRelative = ratio(s.held.Waste, base.held.Waste)
-	s.gain = base.all.P75 - s.all.P75
-	s.spare = 1 - s.relative
+func (s Score) against(base Score) Score {
+	s.Relative = ratio(s.All.Waste, base.All.Waste)
+	s.Even = ratio(s.All.Even, base.All.Even)
+	s.HeldRelative = ratio(s.Held.Waste, base.Held.Waste)
+	s.Gain = base.All.P75 - s.All.P75
+	s.Spare = 1 - s.Relative
 	return s
 }
 
@@ -206,8 +246,8 @@ func ratio(a, b float64) float64 {
 	return a / b
 }
 
-func row(c candidate, scores []score) Row {
-	median := func(of func(score) float64) float64 {
+func row(c candidate, scores []Score) Row {
+	median := func(of func(Score) float64) float64 {
 		var v []float64
 		for _, s := range scores {
 			v = append(v, of(s))
@@ -229,18 +269,18 @@ func row(c candidate, scores []score) Row {
 		{&r.PeakMB, func(s sim.Summary) float64 { return s.PeakMB }}, {&r.LoadsPerMinute, func(s sim.Summary) float64 { return s.LoadsPerMinute }},
 		{&r.NSPerDecision, func(s sim.Summary) float64 { return s.NSPerDecision }},
 	} {
-		*f.to = median(func(s score) float64 { return f.of(s.all) })
+		*f.to = median(func(s Score) float64 { return f.of(s.All) })
 	}
-	r.Evictions = int(median(func(s score) float64 { return float64(s.all.Evictions) }))
-	r.Ahead = int(median(func(s score) float64 { return float64(s.all.Ahead) }))
-	r.Vain = int(median(func(s score) float64 { return float64(s.all.Vain) }))
-	r.Relative = median(func(s score) float64 { return s.relative })
-	r.RelativeEven = median(func(s score) float64 { return s.even })
-	r.Held75 = median(func(s score) float64 { return s.held.P75 })
-	r.HeldRelative = median(func(s score) float64 { return s.heldRelative })
+	r.Evictions = int(median(func(s Score) float64 { return float64(s.All.Evictions) }))
+	r.Ahead = int(median(func(s Score) float64 { return float64(s.All.Ahead) }))
+	r.Vain = int(median(func(s Score) float64 { return float64(s.All.Vain) }))
+	r.Relative = median(func(s Score) float64 { return s.Relative })
+	r.RelativeEven = median(func(s Score) float64 { return s.Even })
+	r.Held75 = median(func(s Score) float64 { return s.Held.P75 })
+	r.HeldRelative = median(func(s Score) float64 { return s.HeldRelative })
 	var gains, spares []float64
 	for _, s := range scores {
-		gains, spares = append(gains, s.gain), append(spares, s.spare)
+		gains, spares = append(gains, s.Gain), append(spares, s.Spare)
 	}
 	r.Gain, r.GainLow, r.GainHigh = bootstrap(gains)
 	r.Spare, r.SpareLow, r.SpareHigh = bootstrap(spares)

@@ -33,7 +33,7 @@ func (s AppScore) Waste() float64 { return s.App.MemoryMB * s.Idle.Seconds() }
 // Totals are sums over all apps.
 type Totals struct {
 	Decisions int
-	Deciding  time.Duration // spent in Decide, the two readings of the clock included
+	Deciding  time.Duration // spent in every 64th, the two readings of the clock included
 	setup     Setup
 	waits     [waitBins]int
 	waiting   time.Duration
@@ -165,8 +165,8 @@ func (t *Totals) fill(s *Summary) {
 			s.PeakMB = max(s.PeakMB, level)
 		}
 	}
-	if t.Decisions > 0 {
-		s.NSPerDecision = float64(t.Deciding) / float64(t.Decisions)
+	if t.Decisions >= timed {
+		s.NSPerDecision = float64(t.Deciding) / float64(t.Decisions/timed)
 	}
 }
 
