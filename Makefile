@@ -3,6 +3,7 @@
 #   make test    everything that CI runs
 #   make build   bin/hearth
 #   make bench   the benchmark suite; writes bench/RESULTS.md
+#   make sim     keep-alive policies, simulated; writes docs/keep-alive
 
 SHELL := /bin/bash
 GO ?= go
@@ -10,7 +11,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -74,6 +75,12 @@ long: deps-test bin/hearth examples
 
 bench: deps-demo bin/hearth
 	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench
+
+# Half an hour on two cores; SIMTIME bounds it, and another run goes on where one
+# stopped. To begin anew, remove docs/keep-alive/results.json.
+SIMTIME ?= 24h
+sim:
+	$(GO) run ./test/keepalive/cmd -out docs/keep-alive -budget $(SIMTIME)
 
 clean:
 	rm -rf bin dist examples/thumbnail/node_modules examples/markdown/build

@@ -102,6 +102,7 @@ func (h *Hold) Release() {
 		h.inst.pool.recycle(h.inst, errUnwound)
 	}
 	h.inst.pool.release(h.inst, h.grant.failed != nil)
+	h.inst.pool.habit.left()
 }
 
 // recycle takes an instance out of service on which an invocation failed, and

@@ -12,6 +12,7 @@ import (
 
 	"hearth/faas"
 	"hearth/internal/seeds"
+	"hearth/keepalive"
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
@@ -95,7 +96,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.gate = newReal(ids, concurrency)
 	}
 	w.metrics = metric.New()
-	o := pool.Options{Starter: w.fake, Quota: w.gate, Metrics: w.metrics, KeepAlive: pool.FixedKeepAlive(time.Minute)}
+	o := pool.Options{Starter: w.fake, Quota: w.gate, Metrics: w.metrics, KeepAlive: keepalive.Fixed(time.Minute)}
+	if w.chance(50) {
+		o.KeepAlive = keepalive.Auto
+	}
+	if w.chance(30) {
+		o.Pressure = func() float64 { return float64(w.pick(0, 50, 90, 99)) / 100 }
+	}
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}
