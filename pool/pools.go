@@ -49,7 +49,7 @@ type Pools struct {
 	metrics   *metric.Registry
 	keepAlive KeepAlive
 	governor  *governor
-	turns     turns
+	turns     *turns
 	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
