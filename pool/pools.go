@@ -28,10 +28,6 @@ type Options struct {
 	// Starts is how many instances begin to start at once, the others in turn; 0 is
 	// four for each CPU. A quarter of them may be for instances that no call waits for.
 	Starts int
-	// ProvisionedChanged is called when the provisioned instances of a version
-	// changed: Provisioned says how. It is called without locks, by one goroutine;
-	// several changes may be told as one. Nil tells nobody.
-	ProvisionedChanged func(faas.VersionID)
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -41,7 +37,7 @@ type Options struct {
 
 // Pools are the pools of all revisions on this machine. Safe for concurrent use.
 //
-// Lock order: Pools.mu, pool.mu, quota, governor or changes. No lock is held while anything
+// Lock order: Pools.mu, pool.mu, quota, governor or turns. No lock is held while anything
 // outside these packages is called, but for the quota's gate.
 type Pools struct {
 	starter   Starter
@@ -50,7 +46,6 @@ type Pools struct {
 	keepAlive KeepAlive
 	governor  *governor
 	turns     *turns
-	changes   *changes
 	shutGrace time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -86,7 +81,6 @@ func New(o Options) *Pools {
 		keepAlive: o.KeepAlive,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
 		turns:     newTurns(o.Starts),
-		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
@@ -104,7 +98,6 @@ func New(o Options) *Pools {
 	}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
 	ps.spawn(ps.reclaim)
-	ps.spawn(func() { ps.changes.run(ps.ctx.Done()) })
 	return ps
 }
 
