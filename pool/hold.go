@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 )
 
 // Hold is one invocation's place on an instance, from Acquire to Release. It
@@ -20,6 +21,10 @@ type Hold struct {
 
 // Instance returns the instance's id.
 func (h *Hold) Instance() string { return h.inst.id }
+
+// Series returns the metrics of the version that the instance is of; nil where
+// nothing is counted. It is the caller's until Release.
+func (h *Hold) Series() *metric.Series { return h.inst.pool.mu.series }
 
 // Cold says why the invocation had to wait for a new instance; "" where it had
 // not. With several invocations per instance all that waited for one are cold.

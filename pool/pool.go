@@ -77,9 +77,8 @@ func (p *pool) takeLocked() (*instance, error) {
 	var refusal error
 	if last := len(p.idle) - 1; last >= 0 {
 		inst := p.idle[last]
-		lease, err := p.pools.quota.Occupy(p.version)
+		err := p.occupyLocked(inst)
 		if err == nil {
-			inst.lease = lease
 			p.unrestLocked(inst)
 			p.holdLocked(inst)
 			return inst, nil
@@ -308,8 +307,22 @@ func (p *pool) endLeaseLocked(inst *instance) {
 	if inst.lease != nil {
 		p.mu.show()
 		inst.lease.Release()
-		inst.lease = nil
+		inst.lease, inst.rested = nil, inst.lease
 	}
+}
+
+// occupyLocked charges an idle instance as a busy one.
+func (p *pool) occupyLocked(inst *instance) (err error) {
+	lease := inst.rested
+	if lease != nil {
+		err = lease.Renew()
+	} else {
+		lease, err = p.pools.quota.Occupy(p.version)
+	}
+	if err == nil {
+		inst.lease, inst.rested = lease, nil
+	}
+	return err
 }
 
 // emptyLocked tells whoever waits for the pool to hold no call that it does.

@@ -33,10 +33,6 @@ type Options struct {
 	// Starts is how many instances begin to start at once, the others in turn; 0 is
 	// four for each CPU. A quarter of them may be for instances that no call waits for.
 	Starts int
-	// ProvisionedChanged is called when the provisioned instances of a version
-	// changed: Provisioned says how. It is called without locks, by one goroutine;
-	// several changes may be told as one. Nil tells nobody.
-	ProvisionedChanged func(faas.VersionID)
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -46,8 +42,8 @@ type Options struct {
 
 // Pools are the pools of all revisions on this machine. Safe for concurrent use.
 //
-// Lock order: Pools.mu, pool.mu, quota, then governor, changes, agenda or remembered. No lock is held while anything
-// outside these packages is called, but for the quota's gate.
+// Lock order: Pools.mu, pool.mu, quota, then governor, turns, agenda or remembered. No
+// lock is held while anything outside these packages is called, but for the quota's gate.
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
@@ -57,8 +53,7 @@ type Pools struct {
 	agenda    *agenda
 	sample    func() float64 // nil where nobody tells of the machine
 	governor  *governor
-	turns     turns
-	changes   *changes
+	turns     *turns
 	shutGrace time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -98,7 +93,6 @@ func New(o Options) *Pools {
 		sample:    o.Pressure,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
 		turns:     newTurns(o.Starts),
-		changes:   newChanges(o.ProvisionedChanged),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
@@ -118,7 +112,6 @@ func New(o Options) *Pools {
 	}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
 	ps.spawn(ps.keepHouse)
-	ps.spawn(func() { ps.changes.run(ps.ctx.Done()) })
 	return ps
 }
 

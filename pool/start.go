@@ -33,7 +33,9 @@ type start struct {
 	ahead       bool             // no call waited when it was begun
 	ended       chan struct{}    // closed when the start has ended, well or not
 
-	sponsor *waiter // guarded by pool.mu; nil where it has left or was served, or there never was one
+	// Guarded by pool.mu.
+	sponsor *waiter   // nil where it has left or was served, or there never was one
+	began   time.Time // when it first had its turn and room; zero is not yet
 }
 
 // mayStartLocked says whether a start may begin now.
@@ -105,7 +107,7 @@ func (s *start) again(inst *instance, err error) bool {
 // even its room was found.
 func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
-	turn, err := p.pools.turns.take(p.pools.ctx, s.ahead)
+	turn, err := p.pools.turns.take(p.pools.ctx, p.version.ID.Function, s.ahead)
 	if err != nil {
 		return nil, s.platformError(err)
 	}
@@ -117,6 +119,10 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	}
 	inst := &instance{id: newID(), pool: p, state: state{limit: p.limit}, stopped: make(chan struct{})}
 	p.mu.Lock()
+	if s.began.IsZero() {
+		s.began = time.Now()
+	}
+	inst.began = s.began
 	p.all[inst] = struct{}{}
 	p.mu.Unlock()
 	runtime, err := s.boot(ctx, inst.id)
