@@ -70,8 +70,8 @@ func TestExplain(t *testing.T) {
 		}, []string{"The limit switched-off refused it: the function's reserved concurrency was 0. Switch it on so."}},
 		{"refused", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
-			r.Refusal = &faas.Refusal{Limit: faas.LimitFunction, Unit: faas.UnitInstances, Value: 300, Use: 299, Subject: "f", Raise: "raise it with so and so"}
-		}, []string{"function-maximum of f", "299 of 300 instances", "Raise it with so and so."}},
+			r.Refusal = &faas.Refusal{Limit: faas.LimitFunction, Unit: faas.UnitInstances, Value: 300, Use: 299, Subject: r.Version.Function.String(), Raise: "raise it with so and so"}
+		}, []string{"function-maximum of f refused", "299 of 300 instances", "Raise it with so and so."}},
 		{"full machine", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
 			r.Refusal = &faas.Refusal{Limit: faas.LimitMachine, Raise: "It is full."}
