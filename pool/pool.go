@@ -148,6 +148,17 @@ func (p *pool) hopeLocked() int { return p.coverLocked() + p.marks.preparing*p.l
 // calls for which none may begin, the newest first. Then it sees to the
 // provisioned instances.
 func (p *pool) stepLocked() {
+	if p.waiters.len > 0 {
+		p.serveAllLocked()
+	}
+	if p.marks.count() < p.marks.target {
+		p.provideLocked()
+	}
+}
+
+// serveAllLocked sees to it that every call that waits has room, a start, or an
+// answer.
+func (p *pool) serveAllLocked() {
 	p.matchLocked()
 	for p.coverLocked() < p.waiters.len {
 		lease, err := p.mayStartLocked(quota.ForCall)
@@ -159,9 +170,8 @@ func (p *pool) stepLocked() {
 			p.serveLocked(p.waiters.tail, grant{err: err})
 		}
 		p.waiters.hoping(err)
-		break
+		return
 	}
-	p.provideLocked()
 }
 
 // matchLocked gives the calls that wait the room that there is: that of an idle
@@ -324,6 +334,9 @@ func byAge(list []*instance, inst *instance) []*instance {
 	i := len(list)
 	for i > 0 && list[i-1].idleSince.After(inst.idleSince) {
 		i--
+	}
+	if i == len(list) {
+		return append(list, inst)
 	}
 	return slices.Insert(list, i, inst)
 }

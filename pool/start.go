@@ -105,11 +105,11 @@ func (s *start) again(inst *instance, err error) bool {
 // even its room was found.
 func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
-	leave, err := p.pools.turns.take(p.pools.ctx, s.ahead)
+	turn, err := p.pools.turns.take(p.pools.ctx, s.ahead)
 	if err != nil {
 		return nil, s.platformError(err)
 	}
-	defer leave()
+	defer turn.end()
 	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
 	defer cancel()
 	if err := p.pools.governor.take(ctx, s.claim()); err != nil {
@@ -127,6 +127,7 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	inst.runtime = runtime
 	inst.must(inst.state.move(Initializing))
 	p.mu.Unlock()
+	turn.started()
 	return inst, s.initialize(inst, limit)
 }
 

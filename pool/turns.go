@@ -7,10 +7,13 @@ import (
 	"time"
 )
 
-// turnLimit bounds how long a start keeps its turn. What takes longer waits for
-// something else than the CPU, most of the time: a package that is unpacked, or
-// what the function's init asks of others.
-const turnLimit = 100 * time.Millisecond
+// A start keeps its turn for at most setupTurn, and once its runtime was started for
+// at most initTurn more. What takes longer waits for something else than the CPU,
+// most of the time: a package that is unpacked, or what init asks of others.
+const (
+	setupTurn = time.Second
+	initTurn  = 100 * time.Millisecond
+)
 
 // turns lets starts begin in the order in which they came, a few at a time. Three
 // hundred that begin together share the CPU, and each is as slow as all of them; in
@@ -27,9 +30,14 @@ func newTurns(n int) turns {
 	return turns{all: make(chan struct{}, n), ahead: make(chan struct{}, max(1, n/4))}
 }
 
-// take waits for a turn, until ctx ends. The turn is over when leave is called, and
-// no later than turnLimit from now.
-func (t turns) take(ctx context.Context, ahead bool) (leave func(), err error) {
+// turn is one start's turn. It is over when end is called, or its time is up.
+type turn struct {
+	over  func()
+	timer *time.Timer
+}
+
+// take waits for a turn, until ctx ends. The caller ends it.
+func (t turns) take(ctx context.Context, ahead bool) (*turn, error) {
 	if ahead {
 		if err := enter(ctx, t.ahead); err != nil {
 			return nil, err
@@ -47,11 +55,19 @@ func (t turns) take(ctx context.Context, ahead bool) (leave func(), err error) {
 			<-t.ahead
 		}
 	})
-	timer := time.AfterFunc(turnLimit, over)
-	return func() {
-		timer.Stop()
-		over()
-	}, nil
+	return &turn{over, time.AfterFunc(setupTurn, over)}, nil
+}
+
+// started says that the runtime was started and init has begun.
+func (t *turn) started() {
+	if t.timer.Stop() {
+		t.timer.Reset(initTurn)
+	}
+}
+
+func (t *turn) end() {
+	t.timer.Stop()
+	t.over()
 }
 
 func enter(ctx context.Context, gate chan struct{}) error {
