@@ -62,7 +62,11 @@ func (h *Hold) Timeline() faas.Timeline {
 }
 
 // MaxMemory is the instance's highest memory use so far, in bytes.
-func (h *Hold) MaxMemory() int64 { return h.inst.runtime.MaxMemory() }
+func (h *Hold) MaxMemory() int64 {
+	most := h.inst.runtime.MaxMemory()
+	h.inst.pool.resident.Store(most)
+	return most
+}
 
 // InitFailed reports whether the instance's init failed: then Deliver returns that
 // failure, and no handler runs.

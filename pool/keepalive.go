@@ -16,8 +16,11 @@ const (
 	// habitsSweep is how often habits are looked through for those of functions
 	// that are gone.
 	habitsSweep = time.Hour
-	// assumedCold is what a cold start is taken to cost before the first.
-	assumedCold = 300 * time.Millisecond
+	// leastCold is what a cold start is taken to cost at least, and before the first:
+	// what it takes of the others' CPU is not in its time.
+	leastCold = 250 * time.Millisecond
+	// leastMB is what an idle instance is taken to hold at least.
+	leastMB = 16
 	// short is the pressure from which on idle instances go though no start needs
 	// their room; of them one in so many at each look.
 	short      = .95
@@ -130,7 +133,7 @@ func (p *pool) observeLocked(n int, pressure float64) keepalive.Observation {
 		IdleSince: p.idle[n].idleSince,
 		Rank:      len(p.idle) - 1 - n + len(p.marks.idle),
 		Busy:      p.ready - len(p.idle) - len(p.marks.idle),
-		MemoryMB:  float64(p.version.Config.MemoryMB),
+		MemoryMB:  p.residentMB(),
 		Cold:      p.coldCost,
 		Pressure:  pressure,
 	}
@@ -138,6 +141,15 @@ func (p *pool) observeLocked(n int, pressure float64) keepalive.Observation {
 		o.Rank++ // calls go to another version
 	}
 	return o
+}
+
+// residentMB is about what an idle instance of the pool holds: what the last one
+// was seen to use, which is far less than it may.
+func (p *pool) residentMB() float64 {
+	if bytes := p.resident.Load(); bytes > 0 {
+		return max(leastMB, float64(bytes)/(1<<20))
+	}
+	return float64(p.version.Config.MemoryMB)
 }
 
 // look has the policy decide about the idle instances, the longest idle first.

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"hearth/faas"
@@ -43,6 +44,7 @@ type pool struct {
 	due      time.Time     // when the policy is asked next; zero where nothing is idle
 	ahead    time.Time     // when an instance is to be started ahead; zero for never
 	coldCost time.Duration // of the last start
+	resident atomic.Int64  // bytes that an instance was last seen to use; 0 where that is not known
 	retiring bool          // its revision was replaced or deleted
 	retired  time.Time     // when
 	closing  bool          // Hearth is stopping: no new calls
@@ -58,7 +60,7 @@ func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool 
 		limit:    max(1, version.Config.InstanceConcurrency),
 		all:      make(map[*instance]struct{}),
 		history:  history{origin: origin},
-		coldCost: assumedCold,
+		coldCost: leastCold,
 	}
 	p.mu.pool, p.mu.series = p, pools.metrics.Version(version.ID)
 	return p

@@ -277,7 +277,7 @@ func (p *pool) introduceLocked(inst *instance, s *start, slots int, marked bool)
 		inst.lease = s.lease
 	}
 	inst.cold, inst.readyAt = s.cold, time.Now()
-	p.coldCost = inst.parts.Sandbox + inst.parts.Runtime + inst.parts.Code + inst.parts.Init
+	p.coldCost = max(leastCold, inst.parts.Sandbox+inst.parts.Runtime+inst.parts.Code+inst.parts.Init)
 	inst.state.limit = slots
 	p.promiseLocked(inst, p.limit-slots)
 	p.ready++

@@ -28,7 +28,7 @@ func TestTheSimulationIsThePool(t *testing.T) {
 	for i := range l.Apps {
 		a := &l.Apps[i]
 		a.MemoryMB = float64(int(a.MemoryMB))
-		a.Cold = min(a.Cold, 9*time.Second)
+		a.Cold = min(9*time.Second, max(250*time.Millisecond, a.Cold))
 	}
 	for _, tt := range []struct {
 		name   string
