@@ -188,7 +188,7 @@ the account's limits, 'default' the account's 'function-maximum'.`,
 			if err := c.set(cmd, http.MethodDelete, functionPath(name, "quota/maximum"), nil, nil); err != nil {
 				return err
 			}
-			return t.show(v, map[string]string{"name": name, "maximum": "default"}, func() {
+			return t.show(v, map[string]any{"name": name, "maximum": nil}, func() {
 				fmt.Fprintf(t.out, "the account's function-maximum bounds the instances of %s\n", name)
 			})
 		}

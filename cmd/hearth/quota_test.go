@@ -100,6 +100,7 @@ func TestQuotaCommands(t *testing.T) {
 		{"maximum f 1000", []any{ten}, 0, `PUT functions/f/quota/maximum {"value":1000}`, "maximum of f: 1000 instances\nits reservation of 10 executions bounds it instead"},
 		{"maximum f off", []any{native.FunctionQuotas{Maximum: &off}}, 0, `PUT functions/f/quota/maximum {"value":0}`, "maximum of f: off\n"},
 		{"maximum f default", []any{204}, 0, "DELETE functions/f/quota/maximum", "the account's function-maximum"},
+		{"maximum f default --output json", []any{204}, 0, "DELETE functions/f/quota/maximum", "\"maximum\": null,"},
 		{"maximum f 0", nil, 2, "", `"0" is neither a number of instances from 1 nor 'off', or 'default' for the account's`},
 		{"maximum f 128MB", nil, 2, "", "neither a number of instances"},
 		{"account --memory 256000MB --expansion off", []any{native.AccountQuotas{Account: "1"}}, 0,
