@@ -14,7 +14,6 @@ import (
 type Hold struct {
 	inst      *instance
 	grant     grant
-	waited    time.Duration
 	delivered bool // the event was handed over and no answer is here yet
 	released  bool
 }
@@ -43,7 +42,7 @@ func (h *Hold) InitDuration() time.Duration {
 // of its start, as far as this invocation waited for them, and the rest as
 // Queue. They sum to the wait.
 func (h *Hold) Timeline() faas.Timeline {
-	t := faas.Timeline{Queue: h.waited}
+	t := faas.Timeline{Queue: h.grant.waited}
 	if !h.grant.first {
 		return t
 	}
