@@ -127,7 +127,7 @@ func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, err
 		if err != nil {
 			return nil, err
 		}
-		return &Hold{inst: g.inst, grant: g}, nil
+		return &Hold{grant: g}, nil
 	}
 }
 
