@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"hearth/keepalive"
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
@@ -62,7 +63,7 @@ func BenchmarkAcquireBusy(b *testing.B) {
 	const concurrency = 100
 	for _, instances := range []int{1, 10, 100, 1000} {
 		b.Run(fmt.Sprint(instances), func(b *testing.B) {
-			ps := pool.New(pool.Options{Starter: pooltest.New(nil), KeepAlive: pool.FixedKeepAlive(time.Hour)})
+			ps := pool.New(pool.Options{Starter: pooltest.New(nil), KeepAlive: keepalive.Fixed(time.Hour)})
 			v := version("f", "1", concurrency)
 			var holds []*pool.Hold
 			for range instances * concurrency {

@@ -46,6 +46,18 @@ func (ps *Pools) Check(quiet bool) error {
 	return nil
 }
 
+// CheckTurns returns what is wrong with the turns, of which there are so many, while
+// nothing starts.
+func (ps *Pools) CheckTurns(n int) error {
+	t := ps.turns
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.free != n || t.ahead != max(1, n/4) || len(t.lines) > 0 {
+		return fmt.Errorf("%d of %d turns are free, %d for starts ahead; starts wait in %d lines", t.free, n, t.ahead, len(t.lines))
+	}
+	return nil
+}
+
 // CheckMetrics returns where the series of the versions, their functions and their
 // accounts say anything else than a count of the pools' instances and calls.
 func (ps *Pools) CheckMetrics() error {

@@ -61,7 +61,11 @@ func (h *Hold) Timeline() faas.Timeline {
 }
 
 // MaxMemory is the instance's highest memory use so far, in bytes.
-func (h *Hold) MaxMemory() int64 { return h.inst.runtime.MaxMemory() }
+func (h *Hold) MaxMemory() int64 {
+	most := h.inst.runtime.MaxMemory()
+	h.inst.pool.resident.Store(most)
+	return most
+}
 
 // Deliver hands the event to the instance and waits for the outcome, at most for
 // the function's timeout from now; it sets the event's deadline. A *Failure says
@@ -105,6 +109,7 @@ func (h *Hold) Release() {
 		h.inst.pool.recycle(h.inst, errUnwound)
 	}
 	h.inst.pool.release(h.inst, h.failed != nil)
+	h.inst.pool.habit.left()
 }
 
 // recycle takes an instance out of service on which an invocation failed, and

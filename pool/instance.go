@@ -24,6 +24,7 @@ type instance struct {
 	runtime   Runtime             // nil until it was started
 	parts     faas.Timeline       // of its start; complete once Ready
 	cold      faas.ColdReason     // of the calls that waited for it
+	began     time.Time           // when its start, or the one before that it replaces, did
 	readyAt   time.Time
 	bill      bill // of its invocations, where it may hold several
 	promised  int  // slots that it is trusted to get

@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"hearth/faas"
@@ -40,21 +41,27 @@ type pool struct {
 	starts   uint64
 	failing  backoff
 	history  history
-	retiring bool      // its revision was replaced or deleted
-	retired  time.Time // when
-	closing  bool      // Hearth is stopping: no new calls
-	killed   bool      // Hearth is stopping: nothing starts any more
-	gone     bool      // not to be found any more; look it up again
+	habit    *remembered
+	due      time.Time     // when the policy is asked next; zero where nothing is idle
+	ahead    time.Time     // when an instance is to be started ahead; zero for never
+	coldCost time.Duration // of the last start
+	resident atomic.Int64  // bytes that an instance was last seen to use; 0 where that is not known
+	retiring bool          // its revision was replaced or deleted
+	retired  time.Time     // when
+	closing  bool          // Hearth is stopping: no new calls
+	killed   bool          // Hearth is stopping: nothing starts any more
+	gone     bool          // not to be found any more; look it up again
 	empty    chan struct{}
 }
 
 func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool {
 	p := &pool{
-		pools:   pools,
-		version: version,
-		limit:   max(1, version.Config.InstanceConcurrency),
-		all:     make(map[*instance]struct{}),
-		history: history{origin: origin},
+		pools:    pools,
+		version:  version,
+		limit:    max(1, version.Config.InstanceConcurrency),
+		all:      make(map[*instance]struct{}),
+		history:  history{origin: origin},
+		coldCost: leastCold,
 	}
 	p.mu.pool, p.mu.series = p, pools.metrics.Version(version.ID)
 	return p
@@ -107,6 +114,7 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		p.mu.Unlock()
 		return grant{}, shuttingDown()
 	}
+	p.ahead = time.Time{}
 	if p.waiters.len == 0 { // else those that came first are served first
 		inst, err := p.takeLocked()
 		if inst != nil || err != nil && p.hopeLocked() == 0 {
@@ -245,6 +253,7 @@ func (p *pool) restingLocked(inst *instance) {
 	}
 	p.idle = byAge(p.idle, inst)
 	p.pools.idle.Add(1)
+	p.lookAtLocked(inst.idleSince.Add(p.pools.linger))
 }
 
 // unrestLocked takes an idle instance from its stack, if it is there.

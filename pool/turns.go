@@ -3,8 +3,11 @@ package pool
 import (
 	"context"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
+
+	"hearth/faas"
 )
 
 // A start keeps its turn for at most setupTurn, and once its runtime was started for
@@ -15,19 +18,36 @@ const (
 	initTurn  = 100 * time.Millisecond
 )
 
-// turns lets starts begin in the order in which they came, a few at a time. Three
-// hundred that begin together share the CPU, and each is as slow as all of them; in
-// turns the first is done at once and the last no later.
+// turns lets starts begin a few at a time. Three hundred that begin together share
+// the CPU, and each is as slow as all of them; in turns the first is done at once
+// and the last no later. The functions whose starts wait are served in rotation,
+// the starts of each in the order in which they came: who asks for three hundred
+// keeps nobody else waiting for more than one of them. The lock is taken last.
 type turns struct {
-	all   chan struct{}
-	ahead chan struct{} // those that no call waits for have a part of them only
+	count int // of all turns
+
+	mu    sync.Mutex
+	free  int     // turns that nobody has
+	ahead int     // of these, what starts that no call waits for may have
+	lines []*line // where starts wait; the one whose turn is next first
 }
 
-func newTurns(n int) turns {
+// line is the starts of one function that wait, those apart that no call waits for.
+type line struct {
+	of    lineOf
+	queue []chan struct{} // closed when the start has its turn; the first to come first
+}
+
+type lineOf struct {
+	function faas.FunctionID
+	ahead    bool
+}
+
+func newTurns(n int) *turns {
 	if n <= 0 {
 		n = 4 * runtime.GOMAXPROCS(0)
 	}
-	return turns{all: make(chan struct{}, n), ahead: make(chan struct{}, max(1, n/4))}
+	return &turns{count: n, free: n, ahead: max(1, n/4)}
 }
 
 // turn is one start's turn. It is over when end is called, or its time is up.
@@ -37,24 +57,16 @@ type turn struct {
 }
 
 // take waits for a turn, until ctx ends. The caller ends it.
-func (t turns) take(ctx context.Context, ahead bool) (*turn, error) {
-	if ahead {
-		if err := enter(ctx, t.ahead); err != nil {
-			return nil, err
-		}
+func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) (*turn, error) {
+	of := lineOf{function, ahead}
+	begin := t.enter(of)
+	select {
+	case <-begin:
+	case <-ctx.Done():
+		t.withdraw(of, begin)
+		return nil, context.Cause(ctx)
 	}
-	if err := enter(ctx, t.all); err != nil {
-		if ahead {
-			<-t.ahead
-		}
-		return nil, err
-	}
-	over := sync.OnceFunc(func() {
-		<-t.all
-		if ahead {
-			<-t.ahead
-		}
-	})
+	over := sync.OnceFunc(func() { t.leave(ahead) })
 	return &turn{over, time.AfterFunc(setupTurn, over)}, nil
 }
 
@@ -70,11 +82,80 @@ func (t *turn) end() {
 	t.over()
 }
 
-func enter(ctx context.Context, gate chan struct{}) error {
-	select {
-	case gate <- struct{}{}:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
+// enter puts a start into its line. The channel is closed when it has its turn.
+func (t *turns) enter(of lineOf) chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.findLocked(of)
+	if i < 0 {
+		i = len(t.lines)
+		t.lines = append(t.lines, &line{of: of})
 	}
+	begin := make(chan struct{})
+	t.lines[i].queue = append(t.lines[i].queue, begin)
+	t.grantLocked()
+	return begin
+}
+
+// withdraw takes a start out of its line, or gives back the turn that it has got
+// meanwhile.
+func (t *turns) withdraw(of lineOf, begin chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	i := t.findLocked(of)
+	if i >= 0 {
+		if at := slices.Index(t.lines[i].queue, begin); at >= 0 {
+			t.takeLocked(i, at)
+			return
+		}
+	}
+	t.leaveLocked(of.ahead)
+}
+
+func (t *turns) leave(ahead bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.leaveLocked(ahead)
+}
+
+func (t *turns) leaveLocked(ahead bool) {
+	t.free++
+	if ahead {
+		t.ahead++
+	}
+	t.grantLocked()
+}
+
+// grantLocked gives the free turns to the lines in their order. A line that had one
+// goes to the end.
+func (t *turns) grantLocked() {
+	for t.free > 0 {
+		next := slices.IndexFunc(t.lines, func(l *line) bool { return !l.of.ahead || t.ahead > 0 })
+		if next < 0 {
+			return
+		}
+		l := t.lines[next]
+		t.free--
+		if l.of.ahead {
+			t.ahead--
+		}
+		close(l.queue[0])
+		t.takeLocked(next, 0)
+		if len(l.queue) > 0 {
+			t.lines = append(slices.Delete(t.lines, next, next+1), l)
+		}
+	}
+}
+
+// takeLocked removes a start from a line, and the line with its last.
+func (t *turns) takeLocked(i, at int) {
+	l := t.lines[i]
+	l.queue = slices.Delete(l.queue, at, at+1)
+	if len(l.queue) == 0 {
+		t.lines = slices.Delete(t.lines, i, i+1)
+	}
+}
+
+func (t *turns) findLocked(of lineOf) int {
+	return slices.IndexFunc(t.lines, func(l *line) bool { return l.of == of })
 }

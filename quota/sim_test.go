@@ -4,12 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/seeds"
 	"hearth/quota"
 )
 
@@ -17,28 +16,15 @@ import (
 // model of it, and checks after each that both agree and that the invariants hold.
 // HEARTH_SEED repeats one run; HEARTH_LONG=1 makes ten times as many.
 func TestSimulation(t *testing.T) {
-	if text := os.Getenv("HEARTH_SEED"); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		simulate(t, seed)
-		return
-	}
-	runs := 20
-	if os.Getenv("HEARTH_LONG") != "" {
-		runs *= 10
-	}
-	base := rand.Uint64() >> 1
 	named := map[faas.Limit]int{}
-	for i := range runs {
-		for limit, n := range simulate(t, base+uint64(i)) {
+	runs := seeds.Run(t, 20, func(seed uint64) {
+		for limit, n := range simulate(t, seed) {
 			named[limit] += n
 		}
-	}
+	})
 	for _, limit := range append(faas.RefusingLimits(), "") {
 		if named[limit] < runs && limit != faas.LimitMachine {
-			t.Errorf("only %d operations of %d runs from seed %d ended with %q", named[limit], runs, base, limit)
+			t.Errorf("only %d operations of %d runs ended with %q", named[limit], runs, limit)
 		}
 	}
 }

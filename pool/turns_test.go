@@ -1,0 +1,98 @@
+package pool_test
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"hearth/faas"
+	"hearth/pool"
+	"hearth/pool/pooltest"
+)
+
+// TestFloodKeepsNoTurnFromOthers has three hundred starts of one function wait when
+// a call of another comes: its start is among the next, not behind them.
+func TestFloodKeepsNoTurnFromOthers(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{InitTime: 50 * time.Millisecond, Handle: pooltest.Sleep(time.Minute)}
+	})
+	bubble(t, pool.Options{Starter: fake, Starts: 2}, func(t *testing.T, ps *pool.Pools) {
+		var calls sync.WaitGroup
+		defer calls.Wait()
+		crowd, single := version("crowd", "0", 1), version("single", "0", 1)
+		for range 300 {
+			calls.Go(func() { _, _ = call(ps, crowd) })
+		}
+		synctest.Wait()
+		began := time.Now()
+		h := must(t, ps, single)
+		if took := time.Since(began); took != 100*time.Millisecond {
+			t.Errorf("the call of another function had its instance after %v", took)
+		}
+		h.Release()
+	})
+}
+
+// TestCallThatNeverHadATurnBlamesTheMachine: the time in which other starts have the
+// turns says nothing about the function's own init.
+func TestCallThatNeverHadATurnBlamesTheMachine(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{InitTime: 9 * time.Second, Handle: pooltest.Sleep(time.Hour)}
+	})
+	bubble(t, pool.Options{Starter: fake, Starts: 1}, func(t *testing.T, ps *pool.Pools) {
+		v := version("f", "0", 1)
+		v.Config.TimeoutSeconds = 3
+		var mu sync.Mutex
+		got := map[string]int{}
+		var calls sync.WaitGroup
+		for range 400 { // a turn takes 100 ms, and calls wait for 18 s
+			calls.Go(func() {
+				h, err := ps.Acquire(context.Background(), v)
+				mu.Lock()
+				defer mu.Unlock()
+				var refusal *faas.Refusal
+				switch {
+				case err == nil:
+					got["held"]++
+					calls.Go(func() {
+						time.Sleep(time.Minute)
+						h.Release()
+					})
+				case faas.IsCode(err, faas.CodeNoCapacity) && errors.As(err, &refusal) && refusal.Limit == faas.LimitMachine:
+					got["machine"]++
+				default:
+					got[err.Error()]++
+				}
+			})
+		}
+		calls.Wait()
+		if got["held"] < 90 || got["held"]+got["machine"] != 400 {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
+// TestWithdrawnStartsKeepNoTurn closes the pools while starts wait for their turns.
+func TestWithdrawnStartsKeepNoTurn(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{StartTime: time.Second}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ps := pool.New(pool.Options{Starter: fake, Starts: 1})
+		var calls sync.WaitGroup
+		for range 20 {
+			calls.Go(func() { _, _ = call(ps, version("f", "0", 1)) })
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = ps.Close(ctx) // the error says that calls were cut off
+		calls.Wait()
+		if err := ps.CheckTurns(1); err != nil {
+			t.Error(err)
+		}
+	})
+}
