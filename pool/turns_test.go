@@ -11,6 +11,7 @@ import (
 	"hearth/faas"
 	"hearth/pool"
 	"hearth/pool/pooltest"
+	"hearth/quota"
 )
 
 // TestFloodKeepsNoTurnFromOthers has three hundred starts of one function wait when
@@ -93,6 +94,33 @@ func TestWithdrawnStartsKeepNoTurn(t *testing.T) {
 		calls.Wait()
 		if err := ps.CheckTurns(1); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestStartThatNobodyNeedsAnyMoreDoesNotBegin has the calls of a burst served by the
+// first instances: the starts that wait for their turns by then are dropped, and
+// what they were charged is given back, their places in the window too.
+func TestStartThatNobodyNeedsAnyMoreDoesNotBegin(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{InitTime: 90 * time.Millisecond, Handle: pooltest.Sleep(time.Millisecond)}
+	})
+	gate := quota.New(quota.Options{})
+	bubble(t, pool.Options{Starter: fake, Quota: gate, Starts: 2}, func(t *testing.T, ps *pool.Pools) {
+		v := version("f", "0", 1)
+		if got := refused(t, flood(ps, v, 100)); got[""] != 100 {
+			t.Fatalf("%v", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := fake.Starts(); n > 6 {
+			t.Errorf("%d instances were started", n)
+		}
+		if c := ps.Function(v.ID.Function); c.Starting != 0 || c.Idle != fake.Starts() {
+			t.Errorf("%+v after %d starts", c, fake.Starts())
+		}
+		if u := gate.Usage(quota.AccountOf(v.ID.Function.Scope)); u.Starts != fake.Starts() || u.InUse != (quota.Share{}) || u.Misuses != 0 {
+			t.Errorf("%d starts were made: %+v", fake.Starts(), u)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func (w *world) deploySource(t *testing.T, name, source, settings string) {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "index.mjs"), source)
-	write(t, filepath.Join(dir, "hearth.toml"), fmt.Sprintf("name = %q\negress = \"none\"\n%s\n", name, settings))
+	write(t, filepath.Join(dir, "hearth.toml"), fmt.Sprintf("name = %q\negress = \"none\"\ninit_timeout = 60\n%s\n", name, settings))
 	if _, err := w.Run(context.Background(), t, "deploy", dir); err != nil {
 		t.Error(err)
 	}
