@@ -17,6 +17,7 @@ import (
 	"hearth/code"
 	"hearth/engine/datadir"
 	"hearth/engine/nats"
+	"hearth/internal/cpuload"
 	"hearth/invoke"
 	"hearth/logs"
 	"hearth/metric"
@@ -205,7 +206,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
 		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
-		MaxInstances: v.number("max-instances"), Logger: s.log,
+		MaxInstances: v.number("max-instances"), Saturated: new(cpuload.Meter).Saturated, Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
 	var changes relay
