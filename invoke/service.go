@@ -100,9 +100,9 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if err != nil {
 		return s.unheld(req, version, began, err)
 	}
-	alias := s.enter(req, version)
-	defer leave(alias)
 	defer hold.Release()
+	alias := s.enter(req, version)
+	defer leave(alias) // before the hold: whoever gets its place counts it anew
 	return s.run(req, version, hold, began)
 }
 

@@ -33,6 +33,9 @@ type Options struct {
 	// Starts is how many instances begin to start at once, the others in turn; 0 is
 	// four for each CPU. A quarter of them may be for instances that no call waits for.
 	Starts int
+	// Saturated reports whether the CPUs of this machine have no time to spare: then
+	// starts keep their turns for longer. It returns at once. Nil is never.
+	Saturated func() bool
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -93,7 +96,7 @@ func New(o Options) *Pools {
 		agenda:    newAgenda(),
 		sample:    o.Pressure,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
-		turns:     newTurns(o.Starts),
+		turns:     newTurns(o.Starts, o.Saturated),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),

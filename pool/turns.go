@@ -10,12 +10,13 @@ import (
 	"hearth/faas"
 )
 
-// A start keeps its turn for at most setupTurn, and once its runtime was started for
-// at most initTurn more. What takes longer waits for something else than the CPU,
-// most of the time: a package that is unpacked, or what init asks of others.
+// turnLimit bounds how long a start keeps its turn while the CPUs have time to
+// spare: what takes longer waits for something else, such as what the function's
+// init asks of others. longTurn bounds it while they have none, when more starts at
+// once would only make each of them slower.
 const (
-	setupTurn = time.Second
-	initTurn  = 100 * time.Millisecond
+	turnLimit = 100 * time.Millisecond
+	longTurn  = 2 * time.Second
 )
 
 // turns lets starts begin a few at a time. Three hundred that begin together share
@@ -24,7 +25,8 @@ const (
 // the starts of each in the order in which they came: who asks for three hundred
 // keeps nobody else waiting for more than one of them. The lock is taken last.
 type turns struct {
-	count int // of all turns
+	count     int // of all turns
+	saturated func() bool
 
 	mu    sync.Mutex
 	free  int     // turns that nobody has
@@ -43,21 +45,19 @@ type lineOf struct {
 	ahead    bool
 }
 
-func newTurns(n int) *turns {
+func newTurns(n int, saturated func() bool) *turns {
 	if n <= 0 {
 		n = 4 * runtime.GOMAXPROCS(0)
 	}
-	return &turns{count: n, free: n, ahead: max(1, n/4)}
+	if saturated == nil {
+		saturated = func() bool { return false }
+	}
+	return &turns{count: n, saturated: saturated, free: n, ahead: max(1, n/4)}
 }
 
-// turn is one start's turn. It is over when end is called, or its time is up.
-type turn struct {
-	over  func()
-	timer *time.Timer
-}
-
-// take waits for a turn, until ctx ends. The caller ends it.
-func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) (*turn, error) {
+// take waits for a turn, until ctx ends. The turn is over when leave is called, and
+// no later than turnLimit or longTurn from now.
+func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) (leave func(), err error) {
 	of := lineOf{function, ahead}
 	begin := t.enter(of)
 	select {
@@ -67,19 +67,21 @@ func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) 
 		return nil, context.Cause(ctx)
 	}
 	over := sync.OnceFunc(func() { t.leave(ahead) })
-	return &turn{over, time.AfterFunc(setupTurn, over)}, nil
+	began := time.Now()
+	timer := time.AfterFunc(turnLimit, func() { t.expire(began, over) })
+	return func() {
+		timer.Stop()
+		over()
+	}, nil
 }
 
-// started says that the runtime was started and init has begun.
-func (t *turn) started() {
-	if t.timer.Stop() {
-		t.timer.Reset(initTurn)
+// expire ends a turn that began then, or looks again later.
+func (t *turns) expire(began time.Time, over func()) {
+	if time.Since(began) < longTurn && t.saturated() {
+		time.AfterFunc(turnLimit, func() { t.expire(began, over) })
+		return
 	}
-}
-
-func (t *turn) end() {
-	t.timer.Stop()
-	t.over()
+	over()
 }
 
 // enter puts a start into its line. The channel is closed when it has its turn.
