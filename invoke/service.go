@@ -188,7 +188,10 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 	report.Status = status(out, failure, err)
 	report.ErrorType = out.ErrorType
 	took := ended.Sub(handed)
-	if failure != nil && failure.Kind == pool.FailedTimeout {
+	switch {
+	case hold.InitFailed():
+		took = 0 // no handler ran
+	case failure != nil && failure.Kind == pool.FailedTimeout:
 		// The time that the kill took is Hearth's own.
 		took = min(took, version.Config.Timeout())
 	}

@@ -209,6 +209,9 @@ func TestInvokeAnswersFailuresAsLambda(t *testing.T) {
 				if res.Report.Status != tt.status || res.Report.Billed != tt.billed || res.Report.ErrorType != res.Outcome.ErrorType {
 					t.Errorf("report %+v", res.Report)
 				}
+				if strings.HasPrefix(name, "init") && res.Report.Duration != 0 {
+					t.Errorf("no handler ran, and it took %v", res.Report.Duration)
+				}
 				if len(res.LogTail) == 0 {
 					t.Error("the invocation was not settled")
 				}

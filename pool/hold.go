@@ -67,6 +67,10 @@ func (h *Hold) MaxMemory() int64 {
 	return most
 }
 
+// InitFailed reports whether the instance's init failed: then Deliver returns that
+// failure, and no handler runs.
+func (h *Hold) InitFailed() bool { return h.grant.failed != nil }
+
 // Deliver hands the event to the instance and waits for the outcome, at most for
 // the function's timeout from now; it sets the event's deadline. A *Failure says
 // that init or the runtime failed, or with FailedTimeout (and no document) that

@@ -211,7 +211,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
-		Changed: changes.tell, CheckCron: provision.CheckCron, Logger: s.log,
+		Changed: changes.tell, CheckCron: func(expression string) error { return provision.CheckCron(expression, time.Now()) }, Logger: s.log,
 	})
 	if err != nil {
 		return err
