@@ -63,6 +63,7 @@ type Pools struct {
 	work   sync.WaitGroup // every goroutine of the pools
 
 	byRevision sync.Map                // key → *pool
+	byVersion  sync.Map                // *faas.Version → *pool: the last seen of each revision, so that a warm call looks up no names
 	idle       atomic.Int64            // idle ordinary instances of all pools, so that a full machine refuses without a search
 	machine    atomic.Pointer[float64] // pressure, as last sampled
 	illegal    atomic.Int64            // illegal moves seen: faults of this package
@@ -125,10 +126,9 @@ func (ps *Pools) spawn(f func()) { ps.work.Go(f) }
 //
 // The version is shared: it is read, never changed, and must stay as it is.
 func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, error) {
-	began := time.Now()
 	for {
 		p := ps.pool(version)
-		p.habit.arrived(p, began)
+		p.habit.arrived(p, time.Now())
 		g, err := p.acquire(ctx)
 		if err != nil {
 			p.habit.left()
@@ -139,18 +139,24 @@ func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, err
 		if err != nil {
 			return nil, err
 		}
-		return &Hold{inst: g.inst, grant: g, waited: time.Since(began)}, nil
+		return &Hold{grant: g}, nil
 	}
 }
 
 // pool returns the version's pool, made where there is none.
 func (ps *Pools) pool(version *faas.Version) *pool {
-	if p, ok := ps.byRevision.Load(keyOf(version)); ok {
+	if p, ok := ps.byVersion.Load(version); ok {
 		return p.(*pool)
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return ps.makeLocked(version, ps.originLocked(version))
+	p := ps.makeLocked(version, ps.originLocked(version))
+	if p.seen != nil {
+		ps.byVersion.Delete(p.seen)
+	}
+	p.seen = version
+	ps.byVersion.Store(version, p)
+	return p
 }
 
 func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool {
