@@ -126,12 +126,15 @@ func refused(r *faas.Refusal, id faas.FunctionID) string {
 	if r.Limit == faas.LimitOff {
 		return strings.TrimSpace("The limit " + string(r.Limit) + " refused it: the function's reserved concurrency was 0. " + sentence(r.Raise))
 	}
-	subject := r.Subject
-	if subject == id.String() {
-		subject = id.Name
+	of := " of " + r.Subject
+	switch {
+	case r.Limit == faas.LimitMachine:
+		of = "" // there is one
+	case r.Subject == id.String():
+		of = " of " + id.Name
 	}
-	return strings.TrimSpace(fmt.Sprintf("The limit %s of %s refused it: %d of %d %s were in use. %s",
-		r.Limit, subject, r.Use, r.Value, r.Unit, sentence(r.Raise)))
+	return strings.TrimSpace(fmt.Sprintf("The limit %s%s refused it: %d of %d %s were in use. %s",
+		r.Limit, of, r.Use, r.Value, r.Unit, sentence(r.Raise)))
 }
 
 // sentence is a text with a capital and a full stop.

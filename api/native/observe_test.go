@@ -76,6 +76,10 @@ func TestExplain(t *testing.T) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
 			r.Refusal = &faas.Refusal{Limit: faas.LimitMachine, Raise: "It is full."}
 		}, []string{"limit machine", "It is full."}},
+		{"no place on the machine", func(r *faas.Report) {
+			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
+			r.Refusal = &faas.Refusal{Limit: faas.LimitMachine, Unit: faas.UnitInstances, Value: 2, Use: 2, Subject: "this machine"}
+		}, []string{"The limit machine refused it: 2 of 2 instances were in use."}},
 		{"stopping", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status, r.ErrorType = "", "", faas.StatusRefused, string(faas.CodeShuttingDown)
 		}, []string{"stopping"}},
