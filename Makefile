@@ -3,6 +3,7 @@
 #   make test    everything that CI runs
 #   make build   bin/hearth
 #   make bench   the benchmark suite; writes bench/RESULTS.md
+#   make sim     keep-alive policies, simulated; writes docs/keep-alive
 
 SHELL := /bin/bash
 GO ?= go
@@ -10,7 +11,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -47,8 +48,8 @@ test: deps-test lint cross
 # The race detector needs cgo. Packages that load the machine run one after the
 # other, so that a bound on time measures the code and not its neighbour.
 test-go:
-	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v /test/hostile$$)
-	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -timeout 15m ./test/hostile
+	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/hostile$$ -e /test/scale$$)
+	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 15m ./test/hostile ./test/scale
 
 lint:
 	@out=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$out" ] || { echo "not formatted: $$out"; exit 1; }
@@ -74,6 +75,12 @@ long: deps-test bin/hearth examples
 
 bench: deps-demo bin/hearth
 	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench
+
+# Half an hour on two cores; SIMTIME bounds it, and another run goes on where one
+# stopped. To begin anew, remove docs/keep-alive/results.json.
+SIMTIME ?= 24h
+sim:
+	$(GO) run ./test/keepalive/cmd -out docs/keep-alive -budget $(SIMTIME)
 
 clean:
 	rm -rf bin dist examples/thumbnail/node_modules examples/markdown/build

@@ -40,7 +40,7 @@ type Options struct {
 	Pools    Pools    // required
 	// Quota admits invocations; nil admits all. It is the one that the pools ask.
 	Quota quota.Gate
-	// Metrics counts calls; nil counts none.
+	// Metrics counts calls; nil counts none. It is the one that the pools tell.
 	Metrics *metric.Registry
 	Logger  *slog.Logger // nil discards
 }
@@ -196,7 +196,7 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 	if req.LogTail {
 		res.LogTail = tail
 	}
-	s.settled(report)
+	s.settled(report, hold.Series())
 	if err != nil {
 		return nil, err
 	}
@@ -292,7 +292,9 @@ func (s *Service) unheld(req *Request, version *faas.Version, began time.Time, e
 	report.Status = status(out, failure, nil)
 	report.ErrorType = out.ErrorType
 	report.Timeline.Queue = time.Since(began)
-	s.settled(report)
+	function := s.metrics.Function(version.ID.Function)
+	defer function.Release()
+	s.settled(report, function)
 	return res, nil
 }
 

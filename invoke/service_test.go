@@ -16,6 +16,7 @@ import (
 
 	"hearth/faas"
 	"hearth/invoke"
+	"hearth/keepalive"
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
@@ -328,7 +329,7 @@ func (anyone) Resolve(id faas.FunctionID, _ string) (*faas.Version, error) {
 
 func TestRecentForgetsTheFunctionsThatWereCalledLongestAgo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ps := pool.New(pool.Options{Starter: pooltest.New(nil), KeepAlive: pool.FixedKeepAlive(time.Millisecond)})
+		ps := pool.New(pool.Options{Starter: pooltest.New(nil), KeepAlive: keepalive.Fixed(time.Millisecond)})
 		s := invoke.New(invoke.Options{Resolver: anyone{}, Pools: ps})
 		for i := range 1025 {
 			req := request("{}")

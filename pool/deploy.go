@@ -26,6 +26,7 @@ func (ps *Pools) Prepare(ctx context.Context, old, next *faas.Version) error {
 	ps.mu.Lock()
 	p := ps.makeLocked(next, faas.ColdDeploy)
 	ps.mu.Unlock()
+	p.succeed(before.(*pool))
 	if !before.(*pool).alive() {
 		return nil
 	}
@@ -80,6 +81,7 @@ func (ps *Pools) Retire(old *faas.Version) {
 		return
 	}
 	p.retiring, p.retired = true, time.Now()
+	p.pools.agenda.add(p, forForget, p.retired.Add(retiredGrace))
 	p.targetLocked(0)
 	p.clearIdleLocked(CauseDeploy)
 }
@@ -92,8 +94,9 @@ func (p *pool) clearIdleLocked(cause Cause) {
 	}
 }
 
-// forget removes the pool of a retired revision that is empty and old enough.
-func (ps *Pools) forget(p *pool, now time.Time) {
+// forget removes the pool of a retired revision if it is empty and old enough,
+// and reports whether it is gone.
+func (ps *Pools) forget(p *pool, now time.Time) bool {
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
 	p.mu.Lock()
@@ -109,4 +112,5 @@ func (ps *Pools) forget(p *pool, now time.Time) {
 			delete(ps.byFunction, id)
 		}
 	}
+	return p.gone
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 )
@@ -67,7 +68,7 @@ func TestDeployDrainsWithoutFailingACall(t *testing.T) {
 
 func TestPrepareStartsNothingWhereNothingRuns(t *testing.T) {
 	fake := pooltest.New(nil)
-	bubble(t, pool.Options{Starter: fake, KeepAlive: pool.FixedKeepAlive(time.Minute)}, func(t *testing.T, ps *pool.Pools) {
+	bubble(t, pool.Options{Starter: fake, KeepAlive: keepalive.Fixed(time.Minute)}, func(t *testing.T, ps *pool.Pools) {
 		old, next := version("f", "1", 1), version("f", "2", 1)
 		if err := ps.Prepare(t.Context(), old, next); err != nil || fake.Starts() != 0 {
 			t.Errorf("never called: %v, %d starts", err, fake.Starts())
@@ -126,7 +127,7 @@ func TestPrepareIsBoundedAndForgivesInit(t *testing.T) {
 
 func TestColdReasons(t *testing.T) {
 	fake := pooltest.New(nil)
-	bubble(t, pool.Options{Starter: fake, MaxInstances: 2, KeepAlive: pool.FixedKeepAlive(time.Minute)}, func(t *testing.T, ps *pool.Pools) {
+	bubble(t, pool.Options{Starter: fake, MaxInstances: 2, KeepAlive: keepalive.Fixed(time.Minute)}, func(t *testing.T, ps *pool.Pools) {
 		v, other := version("f", "1", 1), version("g", "1", 1)
 		before := version("h", "1", 1)
 		before.LastModified = time.Now().Add(-time.Hour)
@@ -154,7 +155,7 @@ func TestColdReasons(t *testing.T) {
 
 func TestKeepAliveStopsWhatIsIdle(t *testing.T) {
 	fake := pooltest.New(nil)
-	bubble(t, pool.Options{Starter: fake, KeepAlive: pool.FixedKeepAlive(time.Minute), ShutdownGrace: time.Second}, func(t *testing.T, ps *pool.Pools) {
+	bubble(t, pool.Options{Starter: fake, KeepAlive: keepalive.Fixed(time.Minute), ShutdownGrace: time.Second}, func(t *testing.T, ps *pool.Pools) {
 		v := version("f", "1", 1)
 		a, b := must(t, ps, v), must(t, ps, v)
 		a.Release()

@@ -206,6 +206,20 @@ func (g *governor) tidyLocked(function faas.FunctionID, own *budget) {
 	}
 }
 
+// pressure is how much of the bounds is taken, 0..1.
+func (g *governor) pressure() float64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	most := 0.0
+	for _, b := range []struct{ used, bound int }{
+		{g.machine.used.instances, g.bound.instances}, {g.machine.used.memoryMB, g.bound.memoryMB}} {
+		if b.bound > 0 {
+			most = max(most, float64(b.used)/float64(b.bound))
+		}
+	}
+	return most
+}
+
 // instances is how many there are on this machine.
 func (g *governor) instances() int {
 	g.mu.Lock()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/metric"
 )
 
 // Hold is one invocation's place on an instance, from Acquire to Release. It
@@ -20,6 +21,10 @@ type Hold struct {
 
 // Instance returns the instance's id.
 func (h *Hold) Instance() string { return h.inst.id }
+
+// Series returns the metrics of the version that the instance is of; nil where
+// nothing is counted. It is the caller's until Release.
+func (h *Hold) Series() *metric.Series { return h.inst.pool.mu.series }
 
 // Cold says why the invocation had to wait for a new instance; "" where it had
 // not. With several invocations per instance all that waited for one are cold.
@@ -57,7 +62,11 @@ func (h *Hold) Timeline() faas.Timeline {
 }
 
 // MaxMemory is the instance's highest memory use so far, in bytes.
-func (h *Hold) MaxMemory() int64 { return h.inst.runtime.MaxMemory() }
+func (h *Hold) MaxMemory() int64 {
+	most := h.inst.runtime.MaxMemory()
+	h.inst.pool.resident.Store(most)
+	return most
+}
 
 // Deliver hands the event to the instance and waits for the outcome, at most for
 // the function's timeout from now; it sets the event's deadline. A *Failure says
@@ -98,6 +107,7 @@ func (h *Hold) Release() {
 		h.inst.pool.recycle(h.inst, errUnwound)
 	}
 	h.inst.pool.release(h.inst, h.grant.failed != nil)
+	h.inst.pool.habit.left()
 }
 
 // recycle takes an instance out of service on which an invocation failed, and

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
@@ -93,7 +94,7 @@ func TestMaximaNeverPassTheQuotas(t *testing.T) {
 		versions = append(versions, v)
 	}
 	q.Configure(quota.AccountOf(versions[0].ID.Function.Scope), quota.Settings{Limits: limits})
-	ps := pool.New(pool.Options{Starter: pooltest.New(nil), Quota: q, Metrics: m, KeepAlive: pool.FixedKeepAlive(time.Hour)})
+	ps := pool.New(pool.Options{Starter: pooltest.New(nil), Quota: q, Metrics: m, KeepAlive: keepalive.Fixed(time.Hour)})
 	var callers sync.WaitGroup
 	for i := range 40 {
 		callers.Go(func() {

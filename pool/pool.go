@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"hearth/faas"
@@ -39,21 +40,27 @@ type pool struct {
 	starts   uint64
 	failing  backoff
 	history  history
-	retiring bool      // its revision was replaced or deleted
-	retired  time.Time // when
-	closing  bool      // Hearth is stopping: no new calls
-	killed   bool      // Hearth is stopping: nothing starts any more
-	gone     bool      // not to be found any more; look it up again
+	habit    *remembered
+	due      time.Time     // when the policy is asked next; zero where nothing is idle
+	ahead    time.Time     // when an instance is to be started ahead; zero for never
+	coldCost time.Duration // of the last start
+	resident atomic.Int64  // bytes that an instance was last seen to use; 0 where that is not known
+	retiring bool          // its revision was replaced or deleted
+	retired  time.Time     // when
+	closing  bool          // Hearth is stopping: no new calls
+	killed   bool          // Hearth is stopping: nothing starts any more
+	gone     bool          // not to be found any more; look it up again
 	empty    chan struct{}
 }
 
 func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool {
 	p := &pool{
-		pools:   pools,
-		version: version,
-		limit:   max(1, version.Config.InstanceConcurrency),
-		all:     make(map[*instance]struct{}),
-		history: history{origin: origin},
+		pools:    pools,
+		version:  version,
+		limit:    max(1, version.Config.InstanceConcurrency),
+		all:      make(map[*instance]struct{}),
+		history:  history{origin: origin},
+		coldCost: leastCold,
 	}
 	p.mu.pool, p.mu.series = p, pools.metrics.Version(version.ID)
 	return p
@@ -72,9 +79,8 @@ func (p *pool) takeLocked() (*instance, error) {
 	var refusal error
 	if last := len(p.idle) - 1; last >= 0 {
 		inst := p.idle[last]
-		lease, err := p.pools.quota.Occupy(p.version)
+		err := p.occupyLocked(inst)
 		if err == nil {
-			inst.lease = lease
 			p.unrestLocked(inst)
 			p.holdLocked(inst)
 			return inst, nil
@@ -107,6 +113,7 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 		p.mu.Unlock()
 		return grant{}, shuttingDown()
 	}
+	p.ahead = time.Time{}
 	if p.waiters.len == 0 { // else those that came first are served first
 		inst, err := p.takeLocked()
 		if inst != nil || err != nil && p.hopeLocked() == 0 {
@@ -140,6 +147,17 @@ func (p *pool) hopeLocked() int { return p.coverLocked() + p.marks.preparing*p.l
 // calls for which none may begin, the newest first. Then it sees to the
 // provisioned instances.
 func (p *pool) stepLocked() {
+	if p.waiters.len > 0 {
+		p.serveAllLocked()
+	}
+	if p.marks.count() < p.marks.target {
+		p.provideLocked()
+	}
+}
+
+// serveAllLocked sees to it that every call that waits has room, a start, or an
+// answer.
+func (p *pool) serveAllLocked() {
 	p.matchLocked()
 	for p.coverLocked() < p.waiters.len {
 		lease, err := p.mayStartLocked(quota.ForCall)
@@ -151,9 +169,8 @@ func (p *pool) stepLocked() {
 			p.serveLocked(p.waiters.tail, grant{err: err})
 		}
 		p.waiters.hoping(err)
-		break
+		return
 	}
-	p.provideLocked()
 }
 
 // matchLocked gives the calls that wait the room that there is: that of an idle
@@ -233,6 +250,7 @@ func (p *pool) restingLocked(inst *instance) {
 	}
 	p.idle = byAge(p.idle, inst)
 	p.pools.idle.Add(1)
+	p.lookAtLocked(inst.idleSince.Add(p.pools.linger))
 }
 
 // unrestLocked takes an idle instance from its stack, if it is there.
@@ -291,8 +309,22 @@ func (p *pool) endLeaseLocked(inst *instance) {
 	if inst.lease != nil {
 		p.mu.show()
 		inst.lease.Release()
-		inst.lease = nil
+		inst.lease, inst.rested = nil, inst.lease
 	}
+}
+
+// occupyLocked charges an idle instance as a busy one.
+func (p *pool) occupyLocked(inst *instance) (err error) {
+	lease := inst.rested
+	if lease != nil {
+		err = lease.Renew()
+	} else {
+		lease, err = p.pools.quota.Occupy(p.version)
+	}
+	if err == nil {
+		inst.lease, inst.rested = lease, nil
+	}
+	return err
 }
 
 // emptyLocked tells whoever waits for the pool to hold no call that it does.
@@ -315,6 +347,9 @@ func byAge(list []*instance, inst *instance) []*instance {
 	i := len(list)
 	for i > 0 && list[i-1].idleSince.After(inst.idleSince) {
 		i--
+	}
+	if i == len(list) {
+		return append(list, inst)
 	}
 	return slices.Insert(list, i, inst)
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/metric"
 	"hearth/quota"
 )
@@ -19,12 +20,16 @@ type Options struct {
 	Quota   quota.Gate // nil admits everything
 	// Metrics counts instances and calls; nil counts none.
 	Metrics *metric.Registry
-	// KeepAlive is the policy for idle instances; nil is DefaultKeepAlive.
-	KeepAlive KeepAlive
+	// KeepAlive is the policy for idle instances; nil is keepalive.Auto.
+	KeepAlive keepalive.Policy
 	// MaxInstances and MaxMemoryMB bound the instances of this machine, idle ones
 	// included; 0 is no bound.
 	MaxInstances int
 	MaxMemoryMB  int
+	// Pressure tells how much of the machine's memory is in use, 0..1. It is read
+	// about once a second, by one goroutine, and must return at once; near 1 idle
+	// instances are stopped. Nil looks at the bounds alone.
+	Pressure func() float64
 	// Starts is how many instances begin to start at once, the others in turn; 0 is
 	// four for each CPU. A quarter of them may be for instances that no call waits for.
 	Starts int
@@ -40,13 +45,16 @@ type Options struct {
 
 // Pools are the pools of all revisions on this machine. Safe for concurrent use.
 //
-// Lock order: Pools.mu, pool.mu, quota, governor or turns. No lock is held while anything
-// outside these packages is called, but for the quota's gate.
+// Lock order: Pools.mu, pool.mu, quota, then governor, turns, agenda or remembered. No
+// lock is held while anything outside these packages is called, but for the quota's gate.
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
 	metrics   *metric.Registry
-	keepAlive KeepAlive
+	keepAlive keepalive.Policy
+	linger    time.Duration
+	agenda    *agenda
+	sample    func() float64 // nil where nobody tells of the machine
 	governor  *governor
 	turns     *turns
 	shutGrace time.Duration
@@ -57,12 +65,14 @@ type Pools struct {
 	cancel context.CancelCauseFunc
 	work   sync.WaitGroup // every goroutine of the pools
 
-	byRevision sync.Map     // key → *pool
-	idle       atomic.Int64 // idle ordinary instances of all pools, so that a full machine refuses without a search
-	illegal    atomic.Int64 // illegal moves seen: faults of this package
+	byRevision sync.Map                // key → *pool
+	idle       atomic.Int64            // idle ordinary instances of all pools, so that a full machine refuses without a search
+	machine    atomic.Pointer[float64] // pressure, as last sampled
+	illegal    atomic.Int64            // illegal moves seen: faults of this package
 
 	mu         sync.Mutex // guards making and removing pools, and what follows
 	byFunction map[faas.FunctionID][]*pool
+	habits     map[faas.FunctionID]*remembered
 	closing    bool
 }
 
@@ -82,6 +92,8 @@ func New(o Options) *Pools {
 		quota:     o.Quota,
 		metrics:   o.Metrics,
 		keepAlive: o.KeepAlive,
+		agenda:    newAgenda(),
+		sample:    o.Pressure,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
 		turns:     newTurns(o.Starts, o.Saturated),
 		shutGrace: o.ShutdownGrace,
@@ -89,18 +101,20 @@ func New(o Options) *Pools {
 		began:     time.Now(),
 
 		byFunction: make(map[faas.FunctionID][]*pool),
+		habits:     make(map[faas.FunctionID]*remembered),
 	}
 	if ps.quota == nil {
 		ps.quota = quota.Unlimited{}
 	}
 	if ps.keepAlive == nil {
-		ps.keepAlive = DefaultKeepAlive
+		ps.keepAlive = keepalive.Auto
 	}
+	ps.linger = lingerOf(ps.keepAlive)
 	if ps.log == nil {
 		ps.log = slog.New(slog.DiscardHandler)
 	}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
-	ps.spawn(ps.reclaim)
+	ps.spawn(ps.keepHouse)
 	return ps
 }
 
@@ -116,7 +130,12 @@ func (ps *Pools) spawn(f func()) { ps.work.Go(f) }
 func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, error) {
 	began := time.Now()
 	for {
-		g, err := ps.pool(version).acquire(ctx)
+		p := ps.pool(version)
+		p.habit.arrived(p, began)
+		g, err := p.acquire(ctx)
+		if err != nil {
+			p.habit.left()
+		}
 		if err == errGone {
 			continue
 		}
@@ -143,6 +162,7 @@ func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool
 		return p.(*pool)
 	}
 	p := newPool(ps, version, origin)
+	p.habit = ps.rememberedLocked(version.ID.Function)
 	p.closing = ps.closing
 	p.killed = ps.ctx.Err() != nil
 	ps.byRevision.Store(k, p)
@@ -188,34 +208,56 @@ func (ps *Pools) of(id faas.FunctionID) []*pool {
 	return slices.Clone(ps.byFunction[id])
 }
 
-// evict takes the oldest idle ordinary instance of some pools out of service, to
-// make room. The channel is closed when it is gone; nil where none is idle.
+// evict takes the idle ordinary instance of some pools that is worth least out of
+// service, to make room. The channel is closed when it is gone; nil where none is
+// idle.
 func (ps *Pools) evict(among func() []*pool) <-chan struct{} {
 	for ps.idle.Load() > 0 {
-		var oldest *pool
-		var since time.Time
-		for _, p := range among() {
-			if t, ok := p.oldestIdle(); ok && (oldest == nil || t.Before(since)) {
-				oldest, since = p, t
-			}
-		}
-		if oldest == nil {
+		cheapest := ps.cheapest(among())
+		if cheapest == nil {
 			return nil
 		}
-		if inst := oldest.evict(); inst != nil {
+		if inst := cheapest.evict(); inst != nil {
 			return inst.stopped
 		}
 	}
 	return nil
 }
 
-func (p *pool) oldestIdle() (since time.Time, ok bool) {
+// cheapest returns the pool whose longest idle instance is worth least, of equals
+// the one that is idle longest; nil where none is idle.
+func (ps *Pools) cheapest(pools []*pool) *pool {
+	now, pressure := time.Now(), ps.pressure()
+	var cheapest *pool
+	var least float64
+	var since time.Time
+	for _, p := range pools {
+		worth, idle, ok := p.leastWorth(pressure, now)
+		if ok && (cheapest == nil || worth < least || worth == least && idle.Before(since)) {
+			cheapest, least, since = p, worth, idle
+		}
+	}
+	return cheapest
+}
+
+// evictAny makes room on the machine. Of many pools it looks at some, and at all
+// where none of these has an idle instance: an idle instance is never the cause of
+// a refusal.
+func (ps *Pools) evictAny() <-chan struct{} {
+	some := func() []*pool { return ps.agenda.some(candidates) }
+	if stopped := ps.evict(some); stopped != nil {
+		return stopped
+	}
+	return ps.evict(ps.list)
+}
+
+func (p *pool) leastWorth(pressure float64, now time.Time) (worth float64, since time.Time, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(p.idle) == 0 {
-		return time.Time{}, false
+		return 0, time.Time{}, false
 	}
-	return p.idle[0].idleSince, true
+	return p.worthLocked(pressure, now), p.idle[0].idleSince, true
 }
 
 // evict takes the pool's oldest idle instance out of service; nil where a call

@@ -242,7 +242,7 @@ func (p *pool) resume(number uint64, pause time.Duration) {
 
 // assumed is the lease of a start that has ceased to be one of a provisioned
 // instance. No call waits for it, so it is not made again.
-type assumed struct{ quota.Lease }
+type assumed struct{ quota.InstanceLease }
 
 func (a assumed) Void() { a.Release() }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/quota"
@@ -51,7 +52,7 @@ func TestProvisionedInstancesAreThereBeforeTheCall(t *testing.T) {
 	})
 	gate := newCaps(t)
 	gate.instances = 3
-	o := pool.Options{Starter: fake, Quota: gate, KeepAlive: pool.FixedKeepAlive(time.Second), MaxInstances: 4}
+	o := pool.Options{Starter: fake, Quota: gate, KeepAlive: keepalive.Fixed(time.Second), MaxInstances: 4}
 	bubble(t, o, func(t *testing.T, ps *pool.Pools) {
 		v := numbered(1)
 		provide(gate, ps, v, 3)
@@ -114,7 +115,7 @@ func TestProvisionMarksWhatIsIdleAndUnmarksWithoutAKill(t *testing.T) {
 	})
 	gate := newCaps(t)
 	gate.instances = 4
-	o := pool.Options{Starter: fake, Quota: gate, KeepAlive: pool.FixedKeepAlive(time.Minute)}
+	o := pool.Options{Starter: fake, Quota: gate, KeepAlive: keepalive.Fixed(time.Minute)}
 	bubble(t, o, func(t *testing.T, ps *pool.Pools) {
 		v := numbered(1)
 		a, b := must(t, ps, v), must(t, ps, v)

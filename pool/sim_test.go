@@ -5,14 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/seeds"
+	"hearth/keepalive"
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
@@ -23,25 +23,7 @@ import (
 // checks the invariants of the pools after each. HEARTH_SEED repeats one run;
 // HEARTH_LONG=1 makes ten times as many.
 func TestSimulation(t *testing.T) {
-	if text := os.Getenv("HEARTH_SEED"); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		simulate(t, seed)
-		return
-	}
-	runs := 30
-	if os.Getenv("HEARTH_LONG") != "" {
-		runs *= 10
-	}
-	base := rand.Uint64() >> 1
-	for i := range runs {
-		simulate(t, base+uint64(i))
-		if t.Failed() {
-			return
-		}
-	}
+	seeds.Run(t, 30, func(seed uint64) { simulate(t, seed) })
 }
 
 const simOps = 400
@@ -114,7 +96,13 @@ func newWorld(t *testing.T, seed uint64) *world {
 		w.gate = newReal(ids, concurrency)
 	}
 	w.metrics = metric.New()
-	o := pool.Options{Starter: w.fake, Quota: w.gate, Metrics: w.metrics, KeepAlive: pool.FixedKeepAlive(time.Minute)}
+	o := pool.Options{Starter: w.fake, Quota: w.gate, Metrics: w.metrics, KeepAlive: keepalive.Fixed(time.Minute)}
+	if w.chance(50) {
+		o.KeepAlive = keepalive.Auto
+	}
+	if w.chance(30) {
+		o.Pressure = func() float64 { return float64(w.pick(0, 50, 90, 99)) / 100 }
+	}
 	if w.chance(50) {
 		o.MaxInstances = 6
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/quota"
@@ -31,7 +32,7 @@ func specified(t *testing.T, fake *pooltest.Starter, change func(*faas.AccountLi
 		change(&limits)
 	}
 	al.Configure(account, quota.Settings{Limits: limits})
-	o := pool.Options{Starter: fake, Quota: al, KeepAlive: pool.FixedKeepAlive(10 * time.Minute)}
+	o := pool.Options{Starter: fake, Quota: al, KeepAlive: keepalive.Fixed(10 * time.Minute)}
 	bubble(t, o, func(t *testing.T, ps *pool.Pools) { f(&serverOf{t, al, ps}) })
 	u := al.Usage(account)
 	if (u.InUse != quota.Share{}) || u.Misuses != 0 {

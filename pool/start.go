@@ -28,6 +28,7 @@ type start struct {
 	number      uint64
 	cold        faas.ColdReason
 	lease       quota.StartLease // passes to the instance
+	modest      bool             // it takes no idle instance's place
 	provisioned bool             // begun for a provisioned instance; no call is cold for it
 	ahead       bool             // no call waited when it was begun
 	ended       chan struct{}    // closed when the start has ended, well or not or never begun
@@ -49,17 +50,21 @@ func (p *pool) mayStartLocked(purpose quota.Purpose) (quota.StartLease, error) {
 }
 
 func (p *pool) startLocked(lease quota.StartLease, sponsor *waiter, provisioned bool) *start {
+	return p.beginLocked(&start{lease: lease, sponsor: sponsor, provisioned: provisioned})
+}
+
+func (p *pool) beginLocked(s *start) *start {
 	p.starts++
-	s := &start{pool: p, number: p.starts, lease: lease, provisioned: provisioned,
-		ahead: sponsor == nil, ended: make(chan struct{}), sponsor: sponsor}
-	if provisioned {
+	s.pool, s.number, s.ended = p, p.starts, make(chan struct{})
+	s.ahead = s.sponsor == nil
+	if s.provisioned {
 		p.marks.preparing++
 	} else {
 		s.cold = p.history.reason(p.starting + p.ready)
 		p.starting++
 	}
-	if sponsor != nil {
-		sponsor.sponsored, sponsor.refused = s, nil
+	if s.sponsor != nil {
+		s.sponsor.sponsored, s.sponsor.refused = s, nil
 	}
 	p.pools.spawn(s.run)
 	return s
@@ -106,17 +111,17 @@ func (s *start) again(inst *instance, err error) bool {
 // even its room was found.
 func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
-	leave, err := p.pools.turns.take(p.pools.ctx, p.version.ID.Function, s.ahead)
+	turn, err := p.pools.turns.take(p.pools.ctx, p.version.ID.Function, s.ahead)
 	if err != nil {
 		return nil, s.platformError(err)
 	}
-	defer leave()
+	defer turn.end()
 	if s.drop() {
 		return nil, errNeedless
 	}
 	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
 	defer cancel()
-	if err := p.pools.governor.take(ctx, p.claim()); err != nil {
+	if err := p.pools.governor.take(ctx, s.claim()); err != nil {
 		return nil, s.platformError(err)
 	}
 	inst := &instance{id: newID(), pool: p, state: state{limit: p.limit}, stopped: make(chan struct{})}
@@ -135,6 +140,7 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	inst.runtime = runtime
 	inst.must(inst.state.move(Initializing))
 	p.mu.Unlock()
+	turn.started()
 	return inst, s.initialize(inst, limit)
 }
 
@@ -155,16 +161,22 @@ func (s *start) drop() bool {
 }
 
 // claim is the room that one more instance takes.
-func (p *pool) claim() claim {
+func (s *start) claim() claim {
+	p := s.pool
 	id := p.version.ID.Function
 	ceiling := p.pools.quota.Ceiling(p.version)
-	return claim{
+	c := claim{
 		function: id,
 		need:     size{1, p.version.Config.MemoryMB},
 		ceiling:  size{ceiling.Instances, ceiling.MemoryMB},
 		evictOwn: func() bool { return p.pools.evict(func() []*pool { return p.pools.of(id) }) != nil },
-		evict:    func() bool { return p.pools.evict(p.pools.list) != nil },
+		evict:    func() bool { return p.pools.evictAny() != nil },
 	}
+	if s.modest {
+		c.evict = func() bool { return false }
+		c.evictOwn = c.evict
+	}
+	return c
 }
 
 // boot starts a runtime. Where the machine has no room after all, idle instances
@@ -177,8 +189,8 @@ func (s *start) boot(ctx context.Context, id string) (Runtime, error) {
 			return runtime, err
 		}
 		var stopped <-chan struct{}
-		if evictions < maxEvictions {
-			stopped = p.pools.evict(p.pools.list)
+		if evictions < maxEvictions && !s.modest {
+			stopped = p.pools.evictAny()
 		}
 		if stopped == nil {
 			return nil, s.full(err)
@@ -288,6 +300,7 @@ func (p *pool) introduceLocked(inst *instance, s *start, slots int, marked bool)
 		inst.lease = s.lease
 	}
 	inst.cold, inst.readyAt = s.cold, time.Now()
+	p.coldCost = max(leastCold, inst.parts.Sandbox+inst.parts.Runtime+inst.parts.Code+inst.parts.Init)
 	inst.state.limit = slots
 	p.promiseLocked(inst, p.limit-slots)
 	p.ready++

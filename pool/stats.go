@@ -50,10 +50,8 @@ func (ps *Pools) Stats() []RevisionCounts {
 // Function returns the counts of one function, all its versions together.
 func (ps *Pools) Function(id faas.FunctionID) Counts {
 	var sum Counts
-	for _, p := range ps.list() {
-		if p.version.ID.Function == id {
-			sum = sum.plus(p.stats().Counts)
-		}
+	for _, p := range ps.of(id) {
+		sum = sum.plus(p.stats().Counts)
 	}
 	return sum
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/keepalive"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/provision"
@@ -28,8 +29,8 @@ type whole struct {
 func newWhole(t *testing.T, limits faas.AccountLimits, functions map[faas.FunctionID]quota.FunctionSettings, maxInstances int, script func(int, *faas.Version) pooltest.Script) *whole {
 	w := &whole{world: newWorld(t), gate: quota.New(quota.Options{}), starter: pooltest.New(script)}
 	w.gate.Configure(quota.Account{}, quota.Settings{Limits: limits, Functions: functions})
-	w.pools = pool.New(pool.Options{Starter: w.starter, Quota: w.gate, KeepAlive: pool.FixedKeepAlive(10 * time.Minute),
-		MaxInstances: maxInstances, Starts: 1 << 16 /* none waits for its turn */})
+	w.pools = pool.New(pool.Options{Starter: w.starter, Quota: w.gate, KeepAlive: keepalive.Fixed(10 * time.Minute),
+		MaxInstances: maxInstances, Starts: 1000})
 	w.reconciler = provision.New(provision.Options{Source: source{w.world}, Pools: w.pools, Quota: w.gate})
 	t.Cleanup(func() {
 		w.reconciler.Close()

@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/seeds"
 	"hearth/provision"
 )
 
@@ -18,25 +17,7 @@ import (
 // die at random, in fake time, and compares with what a slow and obvious model
 // wants. HEARTH_SEED repeats one run; HEARTH_LONG=1 makes ten times as many.
 func TestSimulation(t *testing.T) {
-	if text := os.Getenv("HEARTH_SEED"); text != "" {
-		seed, err := strconv.ParseUint(text, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		simulate(t, seed)
-		return
-	}
-	runs := 20
-	if os.Getenv("HEARTH_LONG") != "" {
-		runs *= 10
-	}
-	base := rand.Uint64() >> 1
-	for i := range runs {
-		simulate(t, base+uint64(i))
-		if t.Failed() {
-			return
-		}
-	}
+	seeds.Run(t, 20, func(seed uint64) { simulate(t, seed) })
 }
 
 type sim struct {

@@ -13,6 +13,7 @@ import (
 
 	"hearth/engine"
 	"hearth/faas"
+	"hearth/internal/seeds"
 	"hearth/registry"
 )
 
@@ -110,7 +111,7 @@ func hammerAll(t *testing.T, a, b *registry.Registry) {
 		readers.Go(func() { resolveUntil(t, stop, a) })
 	}
 	rounds := 60
-	if longTests() {
+	if seeds.Long() {
 		rounds *= 20
 	}
 	for c := range 6 {

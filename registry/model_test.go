@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 
 	"hearth/faas"
+	"hearth/internal/seeds"
 	"hearth/registry"
 )
 
@@ -377,10 +378,10 @@ func (d *driver) checkRest(name string, f *modelFunction) {
 // its seed; HEARTH_SEED replays it, HEARTH_LONG=1 runs ten times as long.
 func TestSimulation(t *testing.T) {
 	steps := 3000
-	if longTests() {
+	if seeds.Long() {
 		steps *= 10
 	}
-	seed := testSeed(t)
+	seed := seeds.One(t)
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
 		d := &driver{t: t, r: w.open(t), w: w, m: newModel(), rnd: rand.New(rand.NewPCG(seed, 1))}

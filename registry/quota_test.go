@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 
 	"hearth/faas"
+	"hearth/internal/seeds"
 	"hearth/quota"
 	"hearth/registry"
 )
@@ -416,7 +417,7 @@ func TestQuotasSurviveARestart(t *testing.T) {
 // TestSumsHoldUnderLoad has many callers reserve, provision and change memory at
 // once: what is in force never takes what is to stay shared.
 func TestSumsHoldUnderLoad(t *testing.T) {
-	seed := testSeed(t)
+	seed := seeds.One(t)
 	w := newWorld()
 	r := w.open(t)
 	defer r.Close(context.Background())
@@ -428,7 +429,7 @@ func TestSumsHoldUnderLoad(t *testing.T) {
 		until(t, "active", func() bool { return settled(r, in.Function) })
 	}
 	rounds := 40
-	if longTests() {
+	if seeds.Long() {
 		rounds *= 10
 	}
 	var callers sync.WaitGroup

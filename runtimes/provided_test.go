@@ -1,6 +1,11 @@
 package runtimes
 
-import "testing"
+import (
+	"errors"
+	"testing"
+
+	"hearth/pool"
+)
 
 // shellLoop is a custom runtime as Lambda's own tutorial shows it.
 const shellLoop = `#!/bin/bash
@@ -36,3 +41,21 @@ func sh(source string) map[string]string { return map[string]string{"bootstrap":
 func TestProvided(t *testing.T) { runRows(t, "provided.al2023", providedRows) }
 
 func TestProvidedInit(t *testing.T) { runInitRows(t, "provided.al2", providedInitRows) }
+
+// A package that has nothing to start fails as init does, so that the pool does not
+// start it again at once; a runtime that exits gets its second try.
+func TestEntrypointFailureIsOfInit(t *testing.T) {
+	b := newBench(t, drivers(t)["none"]())
+	for _, r := range providedInitRows {
+		want := pool.FailedInit
+		if r.name == "exits" {
+			want = pool.FailedExit
+		}
+		i := b.start(b.version("provided.al2023", "x", r.files))
+		var failure *pool.Failure
+		if err := i.init(); !errors.As(err, &failure) || failure.Kind != want {
+			t.Errorf("%s: %v, want a failure of kind %q", r.name, err, want)
+		}
+		i.kill()
+	}
+}

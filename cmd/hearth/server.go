@@ -205,7 +205,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: pool.FixedKeepAlive(v.duration("keep-alive")),
+		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
 		MaxInstances: v.number("max-instances"), Saturated: new(cpuload.Meter).Saturated, Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)

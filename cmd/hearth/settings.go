@@ -11,6 +11,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"hearth/keepalive"
 )
 
 // setting is one thing that can be set by flag, environment or file. The table
@@ -30,6 +32,7 @@ const (
 	text kind = iota
 	number
 	duration
+	keepAlive
 )
 
 var settings = []setting{
@@ -41,7 +44,7 @@ var settings = []setting{
 	{"namespace", "default", text, "namespace of functions", "*"},
 	{"auth", "on", text, "verification of requests: on, or off (loopback only)", "serve"},
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},
-	{"keep-alive", "10m", duration, "how long an idle instance is kept", "up serve"},
+	{"keep-alive", "auto", keepAlive, "how long an idle instance is kept: auto (by each function's habits) or a duration", "up serve"},
 	{"max-instances", "1000", number, "instances on this machine, all functions together", "up serve"},
 	{"drain", "30s", duration, "how long SIGTERM waits for invocations in flight", "up serve"},
 	{"log-retention", "168h", duration, "how long functions' logs are kept", "up serve"},
@@ -82,6 +85,13 @@ func (v values) number(name string) int {
 func (v values) duration(name string) time.Duration {
 	d, _ := time.ParseDuration(v[name]) // checked by resolve
 	return d
+}
+
+func (v values) keepAlive() keepalive.Policy {
+	if v["keep-alive"] == "auto" {
+		return keepalive.Auto
+	}
+	return keepalive.Fixed(v.duration("keep-alive"))
 }
 
 // addSettings gives a command the flags of its verb. A remote command talks to
@@ -136,6 +146,10 @@ func (s setting) check(value string) error {
 	case duration:
 		if d, err := time.ParseDuration(value); err != nil || d < 0 {
 			return fmt.Errorf("%q is not a duration such as 30s or 10m", value)
+		}
+	case keepAlive:
+		if d, err := time.ParseDuration(value); value != "auto" && (err != nil || d < 0) {
+			return fmt.Errorf("%q is neither auto nor a duration such as 30s or 10m", value)
 		}
 	}
 	return nil

@@ -3,13 +3,12 @@ package cron_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"hearth/internal/cron"
+	"hearth/internal/seeds"
 )
 
 var never = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -125,10 +124,7 @@ var changes = []struct{ zone, instant string }{
 // TestAgainstEverySecond compares both searches with looking at every second
 // around the changes of wall clocks. HEARTH_SEED repeats one run.
 func TestAgainstEverySecond(t *testing.T) {
-	seed := rand.Uint64() >> 1
-	if text := os.Getenv("HEARTH_SEED"); text != "" {
-		seed, _ = strconv.ParseUint(text, 10, 64)
-	}
+	seed := seeds.One(t)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	const reach = 60 * time.Hour
 	for i := range 400 {
