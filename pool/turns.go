@@ -18,7 +18,7 @@ import (
 const (
 	setupTurn = time.Second
 	initTurn  = 100 * time.Millisecond
-	busyTurn  = 2 * time.Second
+	busyTurn  = 5 * time.Second
 )
 
 // turns lets starts begin a few at a time. Three hundred that begin together share
