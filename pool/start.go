@@ -111,11 +111,11 @@ func (s *start) again(inst *instance, err error) bool {
 // even its room was found.
 func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p := s.pool
-	leave, err := p.pools.turns.take(p.pools.ctx, p.version.ID.Function, s.ahead)
+	turn, err := p.pools.turns.take(p.pools.ctx, p.version.ID.Function, s.ahead)
 	if err != nil {
 		return nil, s.platformError(err)
 	}
-	defer leave()
+	defer turn.end()
 	if s.drop() {
 		return nil, errNeedless
 	}
@@ -140,6 +140,7 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	inst.runtime = runtime
 	inst.must(inst.state.move(Initializing))
 	p.mu.Unlock()
+	turn.started()
 	return inst, s.initialize(inst, limit)
 }
 

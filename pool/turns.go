@@ -10,13 +10,15 @@ import (
 	"hearth/faas"
 )
 
-// turnLimit bounds how long a start keeps its turn while the CPUs have time to
-// spare: what takes longer waits for something else, such as what the function's
-// init asks of others. longTurn bounds it while they have none, when more starts at
-// once would only make each of them slower.
+// A start keeps its turn for at most setupTurn, and once its runtime was started for
+// at most initTurn more. What takes longer waits for something else than the CPU,
+// most of the time: a package that is unpacked, or what init asks of others. While
+// the CPUs have no time to spare it is busyTurn: more starts at once would only make
+// each of them slower.
 const (
-	turnLimit = 100 * time.Millisecond
-	longTurn  = 2 * time.Second
+	setupTurn = time.Second
+	initTurn  = 100 * time.Millisecond
+	busyTurn  = 5 * time.Second
 )
 
 // turns lets starts begin a few at a time. Three hundred that begin together share
@@ -55,9 +57,15 @@ func newTurns(n int, saturated func() bool) *turns {
 	return &turns{count: n, saturated: saturated, free: n, ahead: max(1, n/4)}
 }
 
-// take waits for a turn, until ctx ends. The turn is over when leave is called, and
-// no later than turnLimit or longTurn from now.
-func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) (leave func(), err error) {
+// turn is one start's turn. It is over when end is called, or its time is up.
+type turn struct {
+	turns *turns
+	over  func()
+	timer *time.Timer
+}
+
+// take waits for a turn, until ctx ends. The caller ends it.
+func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) (*turn, error) {
 	of := lineOf{function, ahead}
 	begin := t.enter(of)
 	select {
@@ -67,21 +75,29 @@ func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) 
 		return nil, context.Cause(ctx)
 	}
 	over := sync.OnceFunc(func() { t.leave(ahead) })
-	began := time.Now()
-	timer := time.AfterFunc(turnLimit, func() { t.expire(began, over) })
-	return func() {
-		timer.Stop()
-		over()
-	}, nil
+	return &turn{t, over, time.AfterFunc(setupTurn, over)}, nil
 }
 
-// expire ends a turn that began then, or looks again later.
-func (t *turns) expire(began time.Time, over func()) {
-	if time.Since(began) < longTurn && t.saturated() {
-		time.AfterFunc(turnLimit, func() { t.expire(began, over) })
+// started says that the runtime was started and init has begun.
+func (t *turn) started() {
+	if t.timer.Stop() {
+		began := time.Now()
+		t.timer = time.AfterFunc(initTurn, func() { t.expire(began) })
+	}
+}
+
+// expire ends the turn of a start whose init began then, or looks again later.
+func (t *turn) expire(began time.Time) {
+	if time.Since(began) < busyTurn && t.turns.saturated() {
+		time.AfterFunc(initTurn, func() { t.expire(began) })
 		return
 	}
-	over()
+	t.over()
+}
+
+func (t *turn) end() {
+	t.timer.Stop()
+	t.over()
 }
 
 // enter puts a start into its line. The channel is closed when it has its turn.

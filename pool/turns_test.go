@@ -136,7 +136,7 @@ func TestTurnsLastWhileTheCPUsAreSaturated(t *testing.T) {
 	}{
 		{500 * time.Millisecond, true, 10 * 500 * time.Millisecond},
 		{500 * time.Millisecond, false, 9*100*time.Millisecond + 500*time.Millisecond},
-		{5 * time.Second, true, 9*2*time.Second + 5*time.Second},
+		{8 * time.Second, true, 9*5*time.Second + 8*time.Second},
 	} {
 		fake := pooltest.New(func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: c.init} })
 		o := pool.Options{Starter: fake, Starts: 4, Saturated: func() bool { return c.saturated }}
