@@ -86,6 +86,12 @@ type Sandbox interface {
 	// address such as 127.0.0.1:9001, served by the caller's goroutines. It is
 	// closed by Destroy. It must precede Start where the process expects it.
 	Listen(ctx context.Context, network, address string) (net.Listener, error)
+	// Dial connects to what a process of the sandbox listens at, inside the
+	// sandbox's own network namespace: to an IP address of the loopback interface
+	// such as 127.0.0.1:8080 and to no other, over tcp, tcp4 or tcp6. An error
+	// that is syscall.ECONNREFUSED where nothing listens. The caller closes the
+	// connection; Destroy does too.
+	Dial(ctx context.Context, network, address string) (net.Conn, error)
 	// Start runs the command. It returns when the process was exec'ed (or could
 	// not be), at most once per sandbox.
 	Start(ctx context.Context, cmd Command) error

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+
+	"hearth/sandbox"
 )
 
 // listener is a listener in memory: what a sandbox of its own network namespace
@@ -76,6 +78,30 @@ func (l *listener) Close() error {
 }
 
 func (l *listener) Addr() net.Addr { return l.addr }
+
+// Dial connects to a listener of the sandbox, which Listen opened too: a fake
+// program has no network of its own.
+func (s *Sandbox) Dial(ctx context.Context, network, hostport string) (net.Conn, error) {
+	s.mu.Lock()
+	err := s.aliveLocked()
+	s.mu.Unlock()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := sandbox.Loopback(network, hostport); err != nil {
+		return nil, err
+	}
+	conn, err := s.dial(ctx, network, hostport)
+	if err != nil {
+		return nil, err
+	}
+	if conn = s.dialed.Add(conn); conn == nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return nil, s.aliveLocked()
+	}
+	return conn, nil
+}
 
 // dial hands one end of a synchronous pipe to whoever accepts.
 func (s *Sandbox) dial(ctx context.Context, network, hostport string) (net.Conn, error) {

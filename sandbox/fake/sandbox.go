@@ -33,6 +33,7 @@ type Sandbox struct {
 	output    *os.File
 	listeners map[string]*listener
 	nextPort  int
+	dialed    sandbox.Conns
 	cpu       int
 	frozen    bool
 	usage     sandbox.Usage
@@ -229,6 +230,7 @@ func (s *Sandbox) Destroy(cause string) error {
 	for _, l := range listeners {
 		l.Close()
 	}
+	s.dialed.Close()
 	if p != nil {
 		p.kill(syscall.SIGKILL)
 		timer := time.NewTimer(killWait)

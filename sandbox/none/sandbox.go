@@ -39,6 +39,7 @@ type Sandbox struct {
 	socket    net.Conn
 	output    *os.File
 	listeners []net.Listener
+	dialed    sandbox.Conns
 
 	exit     sandbox.Exit  // set before ended
 	usage    sandbox.Usage // set before ended
@@ -97,6 +98,25 @@ func (s *Sandbox) Listen(ctx context.Context, network, address string) (net.List
 	}
 	s.listeners = append(s.listeners, l)
 	return l, nil
+}
+
+// Dial connects to the host's own loopback, where other programs listen too.
+func (s *Sandbox) Dial(ctx context.Context, network, address string) (net.Conn, error) {
+	if err := s.alive(); err != nil {
+		return nil, err
+	}
+	if _, err := sandbox.Loopback(network, address); err != nil {
+		return nil, err
+	}
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, fmt.Errorf("sandbox %s: %w", s.spec.ID, err)
+	}
+	if conn = s.dialed.Add(conn); conn == nil {
+		return nil, s.alive()
+	}
+	return conn, nil
 }
 
 // Start runs the command in a session of its own, as Hearth's own user. Paths in
@@ -285,6 +305,7 @@ func (s *Sandbox) Destroy(cause string) error {
 	for _, l := range listeners {
 		_ = l.Close() // the server may have closed it already
 	}
+	s.dialed.Close()
 	s.err = s.kill(cmd)
 	if err := os.RemoveAll(s.tmp); err != nil {
 		s.driver.log.Warn("sandbox /tmp was not removed", "sandbox", s.spec.ID, "err", err)

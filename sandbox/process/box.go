@@ -54,6 +54,7 @@ type box struct {
 	socket     net.Conn
 	output     *os.File
 	listeners  []net.Listener
+	dialed     sandbox.Conns
 	exit       sandbox.Exit
 	ended      bool // done is closed
 	outOfMem   bool
@@ -368,6 +369,7 @@ func (b *box) end(listeners []net.Listener) error {
 	for _, ln := range listeners {
 		ln.Close()
 	}
+	b.dialed.Close()
 	if !b.gone(deathLimit) {
 		return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
 			b.id, deathLimit, errors.Join(killErr, context.DeadlineExceeded))

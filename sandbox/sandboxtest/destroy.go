@@ -92,6 +92,7 @@ func testAfterDestroy(t *testing.T, s *suite) {
 	destroy(t, box, "done")
 	for name, call := range map[string]func() error{
 		"Listen": func() error { _, err := box.Listen(within(t), "tcp", "127.0.0.1:0"); return err },
+		"Dial":   func() error { _, err := box.Dial(within(t), "tcp", "127.0.0.1:9"); return err },
 		"Start":  func() error { return box.Start(within(t), s.features.Command(Print)) },
 		"SetCPU": func() error { return box.SetCPU(100) },
 		"Freeze": box.Freeze,
