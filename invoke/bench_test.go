@@ -9,26 +9,27 @@ import (
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
+	"hearth/quota"
 )
 
 // BenchmarkInvokeWarm is what Hearth itself adds to a warm call between the
 // dialect and the runtime: the fake runtime answers at once.
 func BenchmarkInvokeWarm(b *testing.B) {
-	benchmarkWarm(b, nil)
+	benchmarkWarm(b, nil, nil)
 }
 
-// BenchmarkInvokeWarmCounted is the same with every gauge and counter, as in the
-// binary.
+// BenchmarkInvokeWarmCounted is the same with the quotas and every gauge and
+// counter, as in the binary.
 func BenchmarkInvokeWarmCounted(b *testing.B) {
 	m := metric.New()
 	defer m.Close()
-	benchmarkWarm(b, m)
+	benchmarkWarm(b, m, quota.New(quota.Options{}))
 }
 
-func benchmarkWarm(b *testing.B, m *metric.Registry) {
-	ps := pool.New(pool.Options{Starter: pooltest.New(nil), Metrics: m})
+func benchmarkWarm(b *testing.B, m *metric.Registry, q quota.Gate) {
+	ps := pool.New(pool.Options{Starter: pooltest.New(nil), Quota: q, Metrics: m})
 	defer ps.Close(context.Background())
-	s := invoke.New(invoke.Options{Resolver: shelf{"": version(faas.StateActive)}, Pools: ps, Metrics: m})
+	s := invoke.New(invoke.Options{Resolver: shelf{"": version(faas.StateActive)}, Pools: ps, Quota: q, Metrics: m})
 	payload := []byte(`{"key":"value","n":42}`)
 	b.Run("alone", func(b *testing.B) {
 		b.ReportAllocs()

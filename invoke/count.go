@@ -22,13 +22,11 @@ func leave(alias *metric.Series) {
 }
 
 // settled records and counts an invocation that reached its version.
-func (s *Service) settled(report *faas.Report) {
+func (s *Service) settled(report *faas.Report, series *metric.Series) {
 	s.recent.add(report)
 	cold := report.Cold
 	if report.Instance == "" { // the error of an earlier start answered it
 		cold = ""
 	}
-	function := s.metrics.Function(report.Version.Function)
-	function.Invoked(report.Status != faas.StatusSuccess, cold, report.Duration)
-	function.Release()
+	series.Invoked(report.Status != faas.StatusSuccess, cold, report.Duration)
 }

@@ -36,7 +36,7 @@ func metered(t *testing.T, fake *pooltest.Starter, f func(t *testing.T, s *invok
 	synctest.Test(t, func(t *testing.T) {
 		m, q := metric.New(), new(tight)
 		defer m.Close()
-		ps := pool.New(pool.Options{Starter: fake, Quota: q})
+		ps := pool.New(pool.Options{Starter: fake, Quota: q, Metrics: m})
 		live := version(faas.StateActive)
 		s := invoke.New(invoke.Options{Resolver: shelf{"": live, "live": live, "7": live}, Pools: ps, Quota: q, Metrics: m})
 		f(t, s, q, m)

@@ -2,8 +2,10 @@ package logs
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -217,4 +219,52 @@ func TestRawLineAmongSeveral(t *testing.T) {
 	if got := text(find(t, s, Query{})); got != want {
 		t.Errorf("got:\n%q\nwant:\n%q", got, want)
 	}
+}
+
+// Barriers of many invocations at once do not read beyond what may wait for a
+// writer that is slow: nothing is dropped, what is printed waits in the pipe.
+func TestBarriersWaitForRoom(t *testing.T) {
+	s := openStore(t, Options{})
+	st, w := openStream(t, s, function)
+	st.mu.Lock()
+	st.queued = true // the writer is never told
+	st.mu.Unlock()
+	const requests, frames = 16, 1000
+	for i := range requests {
+		st.Begin(fmt.Sprint("r", i), "")
+	}
+	var rest []byte
+	for k := range frames {
+		rest = append(rest, frame(fmt.Sprint("r", k%requests), strings.Repeat("x", 3000))...)
+	}
+	for i := range requests {
+		if err := w.SetWriteDeadline(time.Now().Add(10 * time.Millisecond)); err != nil {
+			t.Fatal(err)
+		}
+		n, err := w.Write(rest)
+		if !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("the pipe is not full: %v", err)
+		}
+		rest = rest[n:]
+		st.Settle(fmt.Sprint("r", i))
+	}
+	st.mu.Lock()
+	if st.pending.dropped > 0 || len(st.pending.data) > pendingBytes {
+		t.Errorf("%d bytes wait and %d were dropped", len(st.pending.data), st.pending.dropped)
+	}
+	st.mu.Unlock()
+	s.enqueue(st)
+	if err := w.SetWriteDeadline(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Write(rest); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "everything is stored", func() bool {
+		n := 0
+		for i := range requests {
+			n += len(find(t, s, Query{RequestID: fmt.Sprint("r", i)}))
+		}
+		return n == frames
+	})
 }

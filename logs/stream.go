@@ -117,7 +117,8 @@ func (st *Stream) Begin(request, line string) {
 // pipe when it was called has been attributed when it returns, and the lines
 // (END, REPORT) come after it. With a quiet instance that is one system call; a
 // flooding one is waited for at most 50 ms, and what it printed beyond 1 MiB
-// (64 KiB where the function is over its rate budget) counts as later output.
+// (64 KiB where the function is over its rate budget, nothing where the disk does
+// not follow) counts as later output.
 func (st *Stream) Settle(request string, lines ...string) {
 	request = validString(request)
 	st.mu.Lock()
@@ -260,6 +261,14 @@ func (st *Stream) drainLocked(most time.Duration) (debt time.Duration) {
 	}
 	var deadline time.Time
 	for total := 0; total < barrierBytes; {
+		if st.fullLocked() { // others may have read for their barriers meanwhile
+			if deadline.IsZero() {
+				deadline = time.Now().Add(most)
+			}
+			if st.awaitRoomLocked(deadline); st.fullLocked() {
+				return debt
+			}
+		}
 		st.got, st.took = readEnded, 0
 		if err := st.raw.Control(st.readLocked); err != nil {
 			return debt
@@ -274,7 +283,6 @@ func (st *Stream) drainLocked(most time.Duration) (debt time.Duration) {
 		if deadline.IsZero() {
 			deadline = time.Now().Add(most)
 		}
-		st.awaitRoomLocked(deadline)
 		if time.Now().After(deadline) {
 			return debt
 		}

@@ -47,10 +47,13 @@ func (c *calls) totals() Totals {
 	return t
 }
 
-// Invoked counts an invocation that has ended: whether its function failed, why
-// it was cold ("" where it was not) and how long its handler ran.
+// Invoked counts an invocation that has ended on its function, of which or of a
+// version of which the series is: whether the function failed, why the call was
+// cold ("" where it was not) and how long its handler ran.
 func (s *Series) Invoked(failed bool, cold faas.ColdReason, took time.Duration) {
-	if s == nil || s.calls == nil {
+	for ; s != nil && s.calls == nil; s = s.parent {
+	}
+	if s == nil {
 		return
 	}
 	c := s.calls

@@ -7,14 +7,28 @@ import (
 	"time"
 
 	"hearth/keepalive"
+	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
+	"hearth/quota"
 )
 
 // BenchmarkAcquireWarm is what a warm call costs in the pool: an idle instance is
 // taken and given back.
 func BenchmarkAcquireWarm(b *testing.B) {
-	ps := pool.New(pool.Options{Starter: pooltest.New(nil)})
+	benchmarkAcquire(b, pool.Options{Starter: pooltest.New(nil)})
+}
+
+// BenchmarkAcquireWarmCounted is the same with the quotas and every gauge, as in the
+// binary.
+func BenchmarkAcquireWarmCounted(b *testing.B) {
+	m := metric.New()
+	defer m.Close()
+	benchmarkAcquire(b, pool.Options{Starter: pooltest.New(nil), Quota: quota.New(quota.Options{}), Metrics: m})
+}
+
+func benchmarkAcquire(b *testing.B, o pool.Options) {
+	ps := pool.New(o)
 	defer ps.Close(context.Background())
 	v := version("f", "1", 1)
 	b.Run("alone", func(b *testing.B) {

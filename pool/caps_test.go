@@ -72,7 +72,7 @@ func (c *caps) Admit(*faas.Version, quota.Kind) (quota.Lease, error) {
 	return quota.Unlimited{}.Admit(nil, 0)
 }
 
-func (c *caps) Occupy(v *faas.Version) (quota.Lease, error) {
+func (c *caps) Occupy(v *faas.Version) (quota.InstanceLease, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.grantLocked(v)
@@ -132,7 +132,7 @@ func (c *caps) expandLocked() error {
 	return nil
 }
 
-func (c *caps) Assume(v *faas.Version) quota.Lease {
+func (c *caps) Assume(v *faas.Version) quota.InstanceLease {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.leaseLocked(v)
@@ -169,6 +169,19 @@ func (l *capLease) Release() {
 	l.ended = true
 	l.caps.leases--
 	l.give()
+}
+
+func (l *capLease) Renew() error {
+	l.caps.mu.Lock()
+	defer l.caps.mu.Unlock()
+	if !l.ended {
+		l.caps.t.Error("a lease was renewed that had not ended")
+	}
+	again, err := l.caps.grantLocked(l.version)
+	if err == nil {
+		*l = *again.(*capLease)
+	}
+	return err
 }
 
 func (l *capLease) Void() { l.Release() }

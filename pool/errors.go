@@ -3,6 +3,7 @@ package pool
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"hearth/faas"
 )
@@ -15,6 +16,7 @@ var (
 	errInvokeLimit = errors.New("pool: the invocation took too long")
 	errUnwound     = errors.New("pool: the invocation was unwound")
 	errKilled      = errors.New("pool: the pools were closed")
+	errNeedless    = errors.New("pool: no call needs the start any more")
 	errNotAgain    = errors.New("pool: the start is not made again")
 )
 
@@ -25,6 +27,16 @@ func shuttingDown() error {
 func canceled(ctx context.Context, version *faas.Version) error {
 	return &faas.Error{Code: faas.CodeCanceled, Subject: version.ID.String(),
 		Message: "The caller went away while the invocation waited for an instance.", Cause: context.Cause(ctx)}
+}
+
+// noTurn is what a call gets whose time was up before an instance began to start
+// for it.
+func noTurn(version *faas.Version, turns int) error {
+	refusal := &faas.Refusal{Limit: faas.LimitMachine, Unit: faas.UnitStarts, Value: turns, Use: turns, Subject: "this machine",
+		Raise: "Call it less at once, keep instances ready with provisioned concurrency, or use a machine with more CPUs."}
+	return &faas.Error{Code: faas.CodeNoCapacity, Subject: string(faas.LimitMachine), Cause: refusal,
+		Message: fmt.Sprintf("The machine was busy with the starts of other instances, %d at once, for as long as an invocation of %s may wait for its own. Try again later. %s",
+			turns, version.ID, refusal.Raise)}
 }
 
 // initFailing is what calls get that need a start while starts fail.

@@ -16,13 +16,15 @@ type instance struct {
 
 	// Guarded by pool.mu.
 	state     state
-	lease     quota.Lease     // held while it starts or is busy
-	mark      quota.Lease     // held while it is a provisioned one; in place of lease
-	idleSince time.Time       // when it became idle
-	reaped    bool            // somebody kills it, or has
-	runtime   Runtime         // nil until it was started
-	parts     faas.Timeline   // of its start; complete once Ready
-	cold      faas.ColdReason // of the calls that waited for it
+	lease     quota.InstanceLease // held while it starts or is busy
+	rested    quota.InstanceLease // the last one held, to be renewed
+	mark      quota.Lease         // held while it is a provisioned one; in place of lease
+	idleSince time.Time           // when it became idle
+	reaped    bool                // somebody kills it, or has
+	runtime   Runtime             // nil until it was started
+	parts     faas.Timeline       // of its start; complete once Ready
+	cold      faas.ColdReason     // of the calls that waited for it
+	began     time.Time           // when its start, or the one before that it replaces, did
 	readyAt   time.Time
 	bill      bill // of its invocations, where it may hold several
 	promised  int  // slots that it is trusted to get

@@ -24,7 +24,8 @@ import (
 type pool struct {
 	pools   *Pools
 	version *faas.Version
-	limit   int // invocations that one instance may hold
+	limit   int           // invocations that one instance may hold
+	seen    *faas.Version // under which it is in Pools.byVersion; guarded by Pools.mu
 
 	mu       lock
 	all      map[*instance]struct{} // every instance that is not Stopped
@@ -79,9 +80,8 @@ func (p *pool) takeLocked() (*instance, error) {
 	var refusal error
 	if last := len(p.idle) - 1; last >= 0 {
 		inst := p.idle[last]
-		lease, err := p.pools.quota.Occupy(p.version)
+		err := p.occupyLocked(inst)
 		if err == nil {
-			inst.lease = lease
 			p.unrestLocked(inst)
 			p.holdLocked(inst)
 			return inst, nil
@@ -126,7 +126,9 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 	p.waiters.push(w)
 	p.stepLocked()
 	p.mu.Unlock()
-	return p.wait(ctx, w)
+	g, err := p.wait(ctx, w)
+	g.waited = time.Since(w.since)
+	return g, err
 }
 
 // serveLocked gives a waiter its grant.
@@ -310,8 +312,22 @@ func (p *pool) endLeaseLocked(inst *instance) {
 	if inst.lease != nil {
 		p.mu.show()
 		inst.lease.Release()
-		inst.lease = nil
+		inst.lease, inst.rested = nil, inst.lease
 	}
+}
+
+// occupyLocked charges an idle instance as a busy one.
+func (p *pool) occupyLocked(inst *instance) (err error) {
+	lease := inst.rested
+	if lease != nil {
+		err = lease.Renew()
+	} else {
+		lease, err = p.pools.quota.Occupy(p.version)
+	}
+	if err == nil {
+		inst.lease, inst.rested = lease, nil
+	}
+	return err
 }
 
 // emptyLocked tells whoever waits for the pool to hold no call that it does.

@@ -2,7 +2,6 @@ package pool
 
 import (
 	"slices"
-	"sync"
 	"time"
 
 	"hearth/faas"
@@ -93,7 +92,6 @@ func (p *pool) targetLocked(target int) {
 	for m.count() > target {
 		p.unmarkLocked()
 	}
-	p.notifyLocked()
 }
 
 // provideLocked marks idle instances and begins starts until the marks are as many
@@ -117,7 +115,6 @@ func (p *pool) provideLocked() {
 			continue
 		case m.failed >= maxInitFailures:
 			m.failure = initFailing(p.version, p.failing.failure)
-			p.notifyLocked()
 			return
 		case m.failed > 0 && len(m.starts) > 0:
 			return
@@ -129,7 +126,6 @@ func (p *pool) provideLocked() {
 		}
 		s := p.startLocked(lease, nil, true)
 		m.starts = append(m.starts, s)
-		p.notifyLocked()
 	}
 }
 
@@ -139,7 +135,6 @@ func (p *pool) markLocked(inst *instance, lease quota.Lease) {
 	inst.mark = lease
 	m.ready++
 	m.failed, m.refused, m.failure = 0, 0, nil
-	p.notifyLocked()
 }
 
 // unmarkLocked makes one provisioned instance an ordinary one: one that is not
@@ -156,8 +151,10 @@ func (p *pool) unmarkLocked() {
 	if len(m.idle) > 0 {
 		inst := m.idle[0]
 		p.unrestLocked(inst)
-		p.loseMarkLocked(inst)
+		mark := inst.mark
+		inst.mark = nil
 		p.restingLocked(inst)
+		p.endMarkLocked(mark)
 		return
 	}
 	for inst := range p.all {
@@ -176,19 +173,26 @@ func (p *pool) unmarkStartLocked(s *start) {
 		return
 	}
 	m.starts = slices.Delete(m.starts, i, i+1)
-	p.notifyLocked()
 }
 
-// loseMarkLocked takes the mark of a Ready instance. While it holds invocations it
-// is charged as an ordinary one, whatever the quota has left.
+// loseMarkLocked takes the mark of a Ready instance that is in no idle stack. While
+// it holds invocations it is charged as an ordinary one, whatever the quota has left.
 func (p *pool) loseMarkLocked(inst *instance) {
-	inst.mark.Release()
+	mark := inst.mark
 	inst.mark = nil
-	p.marks.ready--
+	p.endMarkLocked(mark)
 	if inst.state.n > 0 {
 		inst.lease = p.pools.quota.Assume(p.version)
 	}
-	p.notifyLocked()
+}
+
+// endMarkLocked gives back what the mark of an instance was charged, which is where
+// it is counted from now on. The gauges say it first: whoever gets its place counts
+// it anew.
+func (p *pool) endMarkLocked(mark quota.Lease) {
+	p.marks.ready--
+	p.mu.show()
+	mark.Release()
 }
 
 // endedLocked takes note of the end of a start that was begun for a provisioned
@@ -212,7 +216,6 @@ func (p *pool) pauseLocked(why error) {
 		m.refused++
 		if m.refused >= manyRefusals {
 			m.failure = why
-			p.notifyLocked()
 		}
 	}
 	m.paused = true
@@ -239,55 +242,8 @@ func (p *pool) resume(number uint64, pause time.Duration) {
 
 // assumed is the lease of a start that has ceased to be one of a provisioned
 // instance. No call waits for it, so it is not made again.
-type assumed struct{ quota.Lease }
+type assumed struct{ quota.InstanceLease }
 
 func (a assumed) Void() { a.Release() }
 
 func (assumed) Again() error { return errNotAgain }
-
-// notifyLocked has the change of the marks told.
-func (p *pool) notifyLocked() { p.pools.changes.add(p.version.ID) }
-
-// changes collects the versions whose marks changed, and tells of each once.
-type changes struct {
-	tell func(faas.VersionID) // nil tells nobody
-	some chan struct{}        // 1-buffered: there are some
-
-	mu       sync.Mutex // taken last
-	versions map[faas.VersionID]struct{}
-}
-
-func newChanges(tell func(faas.VersionID)) *changes {
-	return &changes{tell: tell, some: make(chan struct{}, 1), versions: make(map[faas.VersionID]struct{})}
-}
-
-func (c *changes) add(id faas.VersionID) {
-	if c.tell == nil {
-		return
-	}
-	c.mu.Lock()
-	c.versions[id] = struct{}{}
-	c.mu.Unlock()
-	select {
-	case c.some <- struct{}{}:
-	default:
-	}
-}
-
-// run tells of changes until done is closed.
-func (c *changes) run(done <-chan struct{}) {
-	for {
-		select {
-		case <-c.some:
-		case <-done:
-			return
-		}
-		c.mu.Lock()
-		versions := c.versions
-		c.versions = make(map[faas.VersionID]struct{})
-		c.mu.Unlock()
-		for id := range versions {
-			c.tell(id)
-		}
-	}
-}

@@ -3,7 +3,6 @@ package pool_test
 import (
 	"context"
 	"errors"
-	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -190,8 +189,7 @@ func TestProvisionedGiveUpAfterFiveInitFailures(t *testing.T) {
 		return pooltest.Script{}
 	})
 	gate := newCaps(t)
-	told := 0
-	o := pool.Options{Starter: fake, Quota: gate, ProvisionedChanged: func(faas.VersionID) { told++ }}
+	o := pool.Options{Starter: fake, Quota: gate}
 	bubble(t, o, func(t *testing.T, ps *pool.Pools) {
 		v := numbered(1)
 		provide(gate, ps, v, 2)
@@ -203,9 +201,6 @@ func TestProvisionedGiveUpAfterFiveInitFailures(t *testing.T) {
 		}
 		if fake.Starts() != 6 { // two at once, then one at a time
 			t.Errorf("%d starts", fake.Starts())
-		}
-		if told == 0 {
-			t.Error("nobody was told")
 		}
 		ps.Provision(v, 2) // nothing new
 		time.Sleep(time.Hour)
@@ -289,38 +284,4 @@ func TestCallThatWaitedInVainForAProvisionedStartHearsOfTheLimit(t *testing.T) {
 			t.Errorf("hung up: %v", err)
 		}
 	})
-}
-
-func TestProvisionedChangesAreToldWithoutLocks(t *testing.T) {
-	var ps *pool.Pools
-	v := numbered(1)
-	seen := make(chan faas.ProvisionedCounts, 100)
-	changed := func(id faas.VersionID) {
-		if id != v.ID {
-			t.Errorf("told of %s", id)
-		}
-		seen <- ps.Provisioned(v)
-	}
-	fake := pooltest.New(func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: time.Second} })
-	synctest.Test(t, func(t *testing.T) {
-		ps = pool.New(pool.Options{Starter: fake, ProvisionedChanged: changed})
-		ps.Provision(v, 1)
-		synctest.Wait()
-		time.Sleep(time.Second)
-		synctest.Wait()
-		ps.Provision(v, 0)
-		synctest.Wait()
-		if err := ps.Close(t.Context()); err != nil {
-			t.Error(err)
-		}
-	})
-	close(seen)
-	var all []faas.ProvisionedCounts
-	for c := range seen {
-		all = append(all, c)
-	}
-	want := []faas.ProvisionedCounts{{Target: 1, Allocated: 1}, {Target: 1, Allocated: 1, Ready: 1}, {}}
-	if all = slices.Compact(all); !slices.Equal(all, want) { // one change may be told twice
-		t.Errorf("told %+v, want %+v", all, want)
-	}
 }

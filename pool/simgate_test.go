@@ -35,11 +35,11 @@ type chaos struct {
 
 func (g *chaos) Admit(*faas.Version, quota.Kind) (quota.Lease, error) { return g.grant(0) }
 
-func (g *chaos) Occupy(*faas.Version) (quota.Lease, error) { return g.grant(2) }
+func (g *chaos) Occupy(*faas.Version) (quota.InstanceLease, error) { return g.grant(2) }
 
 func (g *chaos) Start(*faas.Version, quota.Purpose) (quota.StartLease, error) { return g.grant(5) }
 
-func (g *chaos) Assume(*faas.Version) quota.Lease {
+func (g *chaos) Assume(*faas.Version) quota.InstanceLease {
 	lease, _ := g.grant(0)
 	return lease
 }
@@ -81,6 +81,20 @@ func (l *chaosLease) Release() {
 	}
 	l.ended = true
 	l.gate.leases--
+}
+
+func (l *chaosLease) Renew() error {
+	again, err := l.gate.grant(2)
+	if err != nil {
+		return err
+	}
+	l.gate.mu.Lock()
+	defer l.gate.mu.Unlock()
+	if !l.ended {
+		l.gate.t.Error("a lease was renewed that had not ended")
+	}
+	*l = *again.(*chaosLease)
+	return nil
 }
 
 func (l *chaosLease) Void() { l.Release() }

@@ -14,6 +14,7 @@ type grant struct {
 	cold   faas.ColdReason // "" where the instance had been started for others
 	first  bool            // the first invocation of the instance: the start's parts are its own
 	failed *Failure        // init failed; inst is only there to be settled and killed
+	waited time.Duration   // 0 where there was room at once
 	err    error
 }
 
@@ -132,11 +133,12 @@ func (p *pool) leave(w *waiter, why error) (grant, error) {
 	return grant{}, why
 }
 
-// overdue answers a waiter whose time is up: the starts that it waited for did
-// not end in time, which is the function's own fault. Every waiter is covered by one.
+// overdue answers a waiter whose time is up: the starts that it waited for did not
+// end in time. That is the function's own fault, unless none of them has gone on
+// for as long as init may take. Every waiter is covered by one.
 func (p *pool) overdue(w *waiter) (grant, error) {
 	p.mu.Lock()
-	served, refused := w.served, w.refused
+	served, refused, slow := w.served, w.refused, p.slowLocked(time.Now())
 	if !served {
 		p.withdrawLocked(w)
 	}
@@ -148,7 +150,20 @@ func (p *pool) overdue(w *waiter) (grant, error) {
 	if refused != nil {
 		return grant{}, refused
 	}
+	if !slow {
+		return grant{}, noTurn(p.version, p.pools.turns.count)
+	}
 	return grant{}, initFailing(p.version, &Failure{Kind: FailedTimeout})
+}
+
+// slowLocked says whether a start goes on that began as long ago as init may take.
+func (p *pool) slowLocked(now time.Time) bool {
+	for inst := range p.all {
+		if inst.state.life < Ready && now.Sub(inst.began) >= p.initTimeout() {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *pool) withdrawLocked(w *waiter) {

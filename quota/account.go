@@ -21,6 +21,7 @@ type account struct {
 	id    Account
 	now   func() time.Time
 	freed chan struct{} // 1-buffered
+	known *sync.Map     // the allocator's; its entries of this account are guarded by mu
 
 	mu         sync.Mutex
 	limits     faas.AccountLimits
@@ -53,11 +54,14 @@ type function struct {
 // capacity count as provisioned, those above it as on demand.
 type version struct {
 	function  *function
-	target    Provision // in force now
-	capacity  int       // invocations that the target can hold
-	calls     int       // in flight
-	instances int       // on demand: busy or starting
-	marks     int       // provisioned instances that are there or starting
+	number    string
+	revision  *faas.Version // under which it is known; nil where it is not
+	forgotten bool          // it is not to be used any more: look it up again
+	target    Provision     // in force now
+	capacity  int           // invocations that the target can hold
+	calls     int           // in flight
+	instances int           // on demand: busy or starting
+	marks     int           // provisioned instances that are there or starting
 }
 
 const (
@@ -65,8 +69,8 @@ const (
 	sweepVersions  = 16
 )
 
-func newAccount(id Account, now func() time.Time) *account {
-	a := &account{id: id, now: now, freed: make(chan struct{}, 1),
+func newAccount(id Account, now func() time.Time, known *sync.Map) *account {
+	a := &account{id: id, now: now, freed: make(chan struct{}, 1), known: known,
 		functions: make(map[faas.FunctionID]*function), sweepAt: sweepFunctions}
 	a.limitTo(faas.DefaultAccountLimits())
 	return a
@@ -93,6 +97,9 @@ func (a *account) function(id faas.FunctionID) *function {
 		for id, f := range a.functions {
 			if f.forgettable() {
 				delete(a.functions, id)
+				for _, v := range f.versions {
+					a.forget(v)
+				}
 			}
 		}
 		a.sweepAt = 2*len(a.functions) + sweepFunctions
@@ -114,12 +121,30 @@ func (f *function) version(number string) *version {
 		for number, v := range f.versions {
 			if v.forgettable() {
 				delete(f.versions, number)
+				f.account.forget(v)
 			}
 		}
 	}
-	v := &version{function: f}
+	v := &version{function: f, number: number}
 	f.versions[number] = v
 	return v
+}
+
+// know has the version found by its revision, in place of an older one.
+func (a *account) know(v *version, revision *faas.Version) {
+	if v.revision != nil {
+		a.known.Delete(v.revision)
+	}
+	v.revision = revision
+	a.known.Store(revision, v)
+}
+
+// forget has a version that was dropped never used again.
+func (a *account) forget(v *version) {
+	v.forgotten = true
+	if v.revision != nil {
+		a.known.Delete(v.revision)
+	}
 }
 
 // forgettable says that no lease of the version is out and nothing is set.

@@ -20,6 +20,10 @@ type Allocator struct {
 
 	mu       sync.RWMutex
 	accounts map[Account]*account
+
+	// known is the counters by revision, the last seen of each version, so that a
+	// warm call looks up one pointer and no names: *faas.Version → *version.
+	known sync.Map
 }
 
 var _ Gate = (*Allocator)(nil)
@@ -48,17 +52,33 @@ func (al *Allocator) account(id Account) *account {
 	al.mu.Lock()
 	defer al.mu.Unlock()
 	if a = al.accounts[id]; a == nil {
-		a = newAccount(id, al.now)
+		a = newAccount(id, al.now, &al.known)
 		al.accounts[id] = a
 	}
 	return a
 }
 
-// Admit implements Gate.
-func (al *Allocator) Admit(of *faas.Version, kind Kind) (Lease, error) {
+// locked returns the counters of a version and its account, whose lock it takes.
+func (al *Allocator) locked(of *faas.Version) (*account, *version) {
+	if known, ok := al.known.Load(of); ok {
+		v := known.(*version)
+		a := v.function.account
+		a.mu.Lock()
+		if !v.forgotten {
+			return a, v
+		}
+		a.mu.Unlock()
+	}
 	a := al.account(AccountOf(of.ID.Function.Scope))
 	a.mu.Lock()
 	v := a.version(of)
+	a.know(v, of)
+	return a, v
+}
+
+// Admit implements Gate.
+func (al *Allocator) Admit(of *faas.Version, kind Kind) (Lease, error) {
+	a, v := al.locked(of)
 	if r, refused := v.refuseCall(of, kind); refused {
 		r.of(v)
 		a.mu.Unlock()
@@ -70,10 +90,8 @@ func (al *Allocator) Admit(of *faas.Version, kind Kind) (Lease, error) {
 }
 
 // Occupy implements Gate.
-func (al *Allocator) Occupy(of *faas.Version) (Lease, error) {
-	a := al.account(AccountOf(of.ID.Function.Scope))
-	a.mu.Lock()
-	v := a.version(of)
+func (al *Allocator) Occupy(of *faas.Version) (InstanceLease, error) {
+	a, v := al.locked(of)
 	if r, refused := v.function.refuseInstance(of.Config.MemoryMB); refused {
 		r.of(v)
 		a.mu.Unlock()
@@ -85,20 +103,16 @@ func (al *Allocator) Occupy(of *faas.Version) (Lease, error) {
 }
 
 // Assume implements Gate.
-func (al *Allocator) Assume(of *faas.Version) Lease {
-	a := al.account(AccountOf(of.ID.Function.Scope))
-	a.mu.Lock()
+func (al *Allocator) Assume(of *faas.Version) InstanceLease {
+	a, v := al.locked(of)
 	defer a.mu.Unlock()
-	v := a.version(of)
 	v.addInstance(1, of.Config.MemoryMB)
 	return &instanceLease{version: v, memoryMB: of.Config.MemoryMB}
 }
 
 // Start implements Gate.
 func (al *Allocator) Start(of *faas.Version, purpose Purpose) (StartLease, error) {
-	a := al.account(AccountOf(of.ID.Function.Scope))
-	a.mu.Lock()
-	v := a.version(of)
+	a, v := al.locked(of)
 	l := &instanceLease{version: v, memoryMB: of.Config.MemoryMB, ahead: purpose != ForCall,
 		mark: purpose == ForProvisioned || purpose == Adopt}
 	r, refused := l.refuseStart(purpose)
@@ -218,6 +232,32 @@ func (l *instanceLease) end(void bool) {
 	}
 	a.mu.Unlock()
 	a.signal()
+}
+
+// Renew implements InstanceLease. Of a lease that did not end it does nothing
+// and is counted as a misuse.
+func (l *instanceLease) Renew() error {
+	a := l.version.function.account
+	a.mu.Lock()
+	if !l.ended || l.mark {
+		a.misuses++
+		a.mu.Unlock()
+		return faas.Errorf(faas.CodeInternal, l.version.function.id.String(), "a lease was to be renewed that had not ended")
+	}
+	v := l.version
+	if v.forgotten {
+		v = a.function(v.function.id).version(v.number)
+		l.version = v
+	}
+	if r, refused := v.function.refuseInstance(l.memoryMB); refused {
+		r.of(v)
+		a.mu.Unlock()
+		return r.err()
+	}
+	v.addInstance(1, l.memoryMB)
+	l.ended, l.start = false, nil
+	a.mu.Unlock()
+	return nil
 }
 
 // Again implements StartLease.

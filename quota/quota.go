@@ -44,14 +44,14 @@ type Gate interface {
 	Admit(version *faas.Version, kind Kind) (Lease, error)
 	// Occupy permits an idle instance of the version to become busy; the lease
 	// ends when the instance is idle again or gone. Not for provisioned instances.
-	Occupy(version *faas.Version) (Lease, error)
+	Occupy(version *faas.Version) (InstanceLease, error)
 	// Start permits one more instance of the version to start; the lease goes on
 	// as the one of Occupy while the instance is busy.
 	Start(version *faas.Version, purpose Purpose) (StartLease, error)
 	// Assume charges as Occupy does but never refuses: a busy instance has ceased
 	// to be a provisioned one. Use may then be above a limit, which is legal;
 	// nothing new is granted until it is below.
-	Assume(version *faas.Version) Lease
+	Assume(version *faas.Version) InstanceLease
 	// Ceiling bounds the instances that the function of the version may have on
 	// this machine, idle ones included. It refuses nobody: where a start would pass
 	// it, an idle instance of the function is stopped first.
@@ -64,16 +64,26 @@ type Ceiling struct {
 	MemoryMB  int
 }
 
-// Lease is what was granted. Release is called exactly once.
+// Lease is what was granted. Release is called exactly once for each grant.
 type Lease interface {
 	// Release gives back what was granted.
 	Release()
 }
 
-// StartLease is the lease of an instance that was started. Exactly one of
-// Release and Void is called, exactly once.
-type StartLease interface {
+// InstanceLease is the lease of an instance.
+type InstanceLease interface {
 	Lease
+	// Renew is Occupy for the instance whose lease it was, after Release: the same
+	// lease is granted once more, unless a limit refuses. Nothing is looked up or
+	// made for it: a warm call costs no more. Not for the leases of provisioned
+	// instances.
+	Renew() error
+}
+
+// StartLease is the lease of an instance that was started. Exactly one of
+// Release and Void is called, exactly once for each grant.
+type StartLease interface {
+	InstanceLease
 	// Void is Release for a start that failed before user code ran: it does not
 	// count as an expansion either.
 	Void()
@@ -89,13 +99,13 @@ type Unlimited struct{}
 func (Unlimited) Admit(*faas.Version, Kind) (Lease, error) { return free{}, nil }
 
 // Occupy implements Gate.
-func (Unlimited) Occupy(*faas.Version) (Lease, error) { return free{}, nil }
+func (Unlimited) Occupy(*faas.Version) (InstanceLease, error) { return free{}, nil }
 
 // Start implements Gate.
 func (Unlimited) Start(*faas.Version, Purpose) (StartLease, error) { return free{}, nil }
 
 // Assume implements Gate.
-func (Unlimited) Assume(*faas.Version) Lease { return free{} }
+func (Unlimited) Assume(*faas.Version) InstanceLease { return free{} }
 
 // Ceiling implements Gate.
 func (Unlimited) Ceiling(*faas.Version) Ceiling { return Ceiling{} }
@@ -103,5 +113,6 @@ func (Unlimited) Ceiling(*faas.Version) Ceiling { return Ceiling{} }
 type free struct{}
 
 func (free) Release()     {}
+func (free) Renew() error { return nil }
 func (free) Void()        {}
 func (free) Again() error { return nil }

@@ -42,6 +42,8 @@ type world struct {
 	calls   []liveCall
 	insts   []liveInstance
 	ended   []quota.Lease
+	rested  []liveInstance // whose leases ended
+	seen    []*faas.Version
 	funded  map[faas.FunctionID]quota.Share // after the operation before
 	over    [2]bool                         // use was above the account's limit then
 }
@@ -52,7 +54,7 @@ type liveCall struct {
 }
 
 type liveInstance struct {
-	lease quota.Lease
+	lease quota.InstanceLease
 	start quota.StartLease // nil where it was not started
 	ahead bool
 	model *modelInstance
@@ -96,7 +98,12 @@ func (w *world) version() *faas.Version {
 	if f == w.model.functions[0] {
 		concurrency = 3
 	}
-	return version(f.id.Name, number, pick(w, 64, 128, 128, 300), concurrency)
+	if w.chance(30) && len(w.seen) > 0 { // a revision as before
+		return pick(w, w.seen...)
+	}
+	v := version(f.id.Name, number, pick(w, 64, 128, 128, 300), concurrency)
+	w.seen = append(w.seen, v)
+	return v
 }
 
 // step does one thing; reconfigured where it may take away what was set aside.
@@ -104,8 +111,10 @@ func (w *world) step() (what string, reconfigured bool) {
 	switch n := w.rng.IntN(100); {
 	case n < 28:
 		return w.admit(), false
-	case n < 45:
+	case n < 40:
 		return w.occupy(), false
+	case n < 45:
+		return w.renew(), false
 	case n < 58:
 		return w.start(), false
 	case n < 60:
@@ -187,6 +196,23 @@ func (w *world) occupy() string {
 		w.within(inMB)
 	}
 	return fmt.Sprintf("occupy %s of %d MB: %v", v.ID, v.Config.MemoryMB, err)
+}
+
+func (w *world) renew() string {
+	if len(w.rested) == 0 {
+		return "nothing"
+	}
+	n := w.rng.IntN(len(w.rested))
+	i := w.rested[n]
+	limit := w.model.refuseInstance(i.model.of)
+	err := i.lease.Renew()
+	if w.same(err, limit, i.model.of.Config.MemoryMB) {
+		w.rested = append(w.rested[:n], w.rested[n+1:]...)
+		w.ended = remove(w.ended, quota.Lease(i.lease))
+		w.add(liveInstance{lease: i.lease, model: &modelInstance{of: i.model.of}})
+		w.within(inMB)
+	}
+	return fmt.Sprintf("renew %s of %d MB: %v", i.model.of.ID, i.model.of.Config.MemoryMB, err)
 }
 
 func (w *world) add(i liveInstance) {
@@ -271,6 +297,9 @@ func (w *world) release() string {
 		i.lease.Release()
 	}
 	w.ended = append(w.ended, i.lease)
+	if !i.model.mark {
+		w.rested = append(w.rested, i)
+	}
 	w.model.settle()
 	return fmt.Sprintf("instance of %s ends", i.model.of.ID)
 }

@@ -39,7 +39,7 @@ exports.handler = async (e, c) => {
     await sleep(Math.random() * 3);
     process.stderr.write('gun and ended\n' + id + ' next\n');
     console.dir({ id, k });
-    console.log(id + ' ' + 'long'.repeat(3000));
+    console.log(id + ' ' + 'long'.repeat(1500));
   }
   process.stdout.write(id + ' no end');
   return 1;
@@ -58,7 +58,7 @@ def handler(e, c):
     sys.stderr.write(id + ' stderr\n')
     sys.stdout.buffer.write((id + ' bytes\n').encode())
     logging.info('%s logged', id)
-    print(id + ' ' + 'long' * 3000)
+    print(id + ' ' + 'long' * 1500)
   print(id + ' no end', end='')
   return 1
 `

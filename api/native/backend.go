@@ -62,6 +62,9 @@ type AccountUse struct {
 	MemoryMB   int `json:"memoryMB"`   // of instances that are busy, starting or provisioned
 	Executions int `json:"executions"` // invocations in flight
 	Starts     int `json:"starts"`     // in the last 60 s
+	// Misuses counts permits that were given back twice, since the server began: a
+	// bug of Hearth.
+	Misuses int `json:"misuses,omitempty"`
 }
 
 // FunctionUse is one function's part of it, all its versions together.

@@ -92,7 +92,7 @@ type quotaUse struct{ allocator *quota.Allocator }
 func (q quotaUse) Usage(scope faas.Scope) native.Usage {
 	u := q.allocator.Usage(quota.AccountOf(scope))
 	out := native.Usage{
-		Account:   native.AccountUse{MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts},
+		Account:   native.AccountUse{MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts, Misuses: u.Misuses},
 		Functions: make(map[faas.FunctionID]native.FunctionUse, len(u.Functions)),
 	}
 	for _, f := range u.Functions {
