@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -120,6 +121,34 @@ func TestKill(t *testing.T) {
 		e.stop()
 	}
 	t.Logf("%d lives, %d acknowledged writes", lives, len(acknowledged))
+}
+
+// TestKilledWhileStreamsWereMade has the store as a kill leaves it between the two
+// writes of a stream's description. What is acknowledged afterwards is there at
+// every later start.
+func TestKilledWhileStreamsWereMade(t *testing.T) {
+	path := t.TempDir()
+	start(t, path).stop()
+	forget := func() {
+		sums, err := filepath.Glob(filepath.Join(path, "engine", "store", "jetstream", "*", "streams", "*", "meta.sum"))
+		check(t, err)
+		if len(sums) < 2 {
+			t.Fatalf("found the checksums %v", sums)
+		}
+		for _, sum := range sums {
+			check(t, os.Remove(sum))
+		}
+	}
+	forget()
+	e := start(t, path)
+	want := fill(t, e)
+	e.stop()
+	for range 2 {
+		if !wantWholeOrDamaged(t, path, want) {
+			t.Fatal("the engine says that it is damaged")
+		}
+		forget()
+	}
 }
 
 // liveUntil kills the child after a number of lines and returns all that it

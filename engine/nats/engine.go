@@ -68,6 +68,9 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 	if err := syncDir(root); err != nil {
 		return nil, fmt.Errorf("engine: %w", err)
 	}
+	if err := mendStreams(store); err != nil {
+		return nil, fmt.Errorf("engine in %s: %w", root, err)
+	}
 	srv, err := startEmbedded(store, log)
 	if err != nil {
 		return nil, fmt.Errorf("engine in %s: %w", root, err)
