@@ -40,6 +40,7 @@ type Sandbox struct {
 	output    *os.File
 	listeners []net.Listener
 	dialed    sandbox.Conns
+	peak      int64 // the highest resident set that Usage has seen: an exec begins anew
 
 	exit     sandbox.Exit  // set before ended
 	usage    sandbox.Usage // set before ended
@@ -274,6 +275,10 @@ func (s *Sandbox) Usage() (sandbox.Usage, error) {
 		<-s.ended
 		return s.usage, nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peak = max(s.peak, usage.MemoryPeak)
+	usage.MemoryPeak = s.peak
 	return usage, err
 }
 
