@@ -249,6 +249,23 @@ func TestHTTPTimeout(t *testing.T) {
 	}
 }
 
+// A body without end ends at the limit, not at the invocation's deadline.
+func TestHTTPEndlessBody(t *testing.T) {
+	for _, head := range []string{"HTTP/1.1 200 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 99999999999999\r\n\r\n"} {
+		s := webSession(t, rawServer(t, func(conn net.Conn) {
+			part := []byte(strings.Repeat("x", 64<<10))
+			for _, err := io.WriteString(conn, head); err == nil; {
+				_, err = conn.Write(part)
+			}
+		}), 1)
+		ctx := deadline(t)
+		out, err := s.Invoke(ctx, webEvent("{}"))
+		if err != nil || out.ErrorType != TypeResponseTooLarge || ctx.Err() != nil {
+			t.Errorf("%.200s, %v, %v", out.Payload, err, ctx.Err())
+		}
+	}
+}
+
 // A server may answer a request that it has not read.
 func TestHTTPEarlyAnswer(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

@@ -114,7 +114,8 @@ func (c *httpConn) answer(req *http.Request, limit int) (a httpAnswer, reusable 
 	if err != nil {
 		return a, false, err
 	}
-	defer resp.Body.Close()
+	// The body is not closed: that would read it to its end, and it holds nothing
+	// but the connection.
 	c.head.left = 1<<63 - 1
 	a.status, a.header = resp.StatusCode, resp.Header
 	var body bytes.Buffer

@@ -74,7 +74,12 @@ func TestHTTP(t *testing.T) {
 					v := b.with(concurrency, b.version(faas.RuntimeHTTP, "bin/server", r.files))
 					i := b.start(v)
 					defer i.kill()
-					checkRow(t, i.ready(), r)
+					i.ready()
+					began := time.Now()
+					checkRow(t, i, r)
+					if took := time.Since(began); took >= patience {
+						t.Errorf("it took %v: only the deadline ended it", took)
+					}
 				})
 			}
 		}
