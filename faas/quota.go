@@ -2,6 +2,7 @@ package faas
 
 import (
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -23,7 +24,14 @@ type Amount struct {
 	Value int  `json:"value"`
 }
 
-func (a Amount) String() string { return fmt.Sprintf("%d %s", a.Value, a.Unit) }
+// String is the amount in words, such as "1 instance" or "1280 MB".
+func (a Amount) String() string {
+	unit := string(a.Unit)
+	if a.Value == 1 {
+		unit = strings.TrimSuffix(unit, "s")
+	}
+	return fmt.Sprintf("%d %s", a.Value, unit)
+}
 
 // AccountLimits are the quotas of one account in one region.
 type AccountLimits struct {

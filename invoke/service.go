@@ -100,9 +100,9 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if err != nil {
 		return s.unheld(req, version, began, err)
 	}
-	alias := s.enter(req, version)
-	defer leave(alias)
 	defer hold.Release()
+	alias := s.enter(req, version)
+	defer leave(alias) // before the hold: whoever gets its place counts it anew
 	return s.run(req, version, hold, began)
 }
 
@@ -168,10 +168,12 @@ func callable(v *faas.Version) error {
 
 // run delivers the event to the instance and settles the invocation.
 func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, began time.Time) (*Result, error) {
-	event := newEvent(req, began)
-	handed := time.Now()
-	out, err := hold.Deliver(event)
-	ended := time.Now()
+	call := &struct { // one allocation for both
+		event faas.Event
+		res   Result
+	}{event: newEvent(req, began)}
+	out, err := hold.Deliver(&call.event)
+	handed, ended := hold.Handed(), time.Now()
 	failure, err := asFailure(err)
 	if err != nil {
 		s.log.Error("an invocation could not be delivered", "request", req.RequestID,
@@ -180,12 +182,16 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 	if failure != nil {
 		out = failureOutcome(failure, version, req.RequestID)
 	}
-	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: newReport(req, version, began)}
+	res := &call.res
+	res.Outcome, res.ExecutedVersion, res.Report = out, version.ID.Number, newReport(req, version, began)
 	report := &res.Report
 	report.Status = status(out, failure, err)
 	report.ErrorType = out.ErrorType
 	took := ended.Sub(handed)
-	if failure != nil && failure.Kind == pool.FailedTimeout {
+	switch {
+	case hold.InitFailed():
+		took = 0 // no handler ran
+	case failure != nil && failure.Kind == pool.FailedTimeout:
 		// The time that the kill took is Hearth's own.
 		took = min(took, version.Config.Timeout())
 	}
@@ -301,8 +307,8 @@ func (s *Service) unheld(req *Request, version *faas.Version, began time.Time, e
 var emptyPayload = []byte("{}")
 
 // newEvent makes what the runtime receives. Deliver sets its deadline.
-func newEvent(req *Request, now time.Time) *faas.Event {
-	event := &faas.Event{
+func newEvent(req *Request, now time.Time) faas.Event {
+	event := faas.Event{
 		RequestID:     req.RequestID,
 		Payload:       req.Payload,
 		InvokedARN:    req.InvokedARN,

@@ -17,6 +17,7 @@ import (
 	"hearth/faas"
 	"hearth/invoke"
 	"hearth/keepalive"
+	"hearth/metric"
 	"hearth/pool"
 	"hearth/pool/pooltest"
 	"hearth/quota"
@@ -209,6 +210,9 @@ func TestInvokeAnswersFailuresAsLambda(t *testing.T) {
 				if res.Report.Status != tt.status || res.Report.Billed != tt.billed || res.Report.ErrorType != res.Outcome.ErrorType {
 					t.Errorf("report %+v", res.Report)
 				}
+				if strings.HasPrefix(name, "init") && res.Report.Duration != 0 {
+					t.Errorf("no handler ran, and it took %v", res.Report.Duration)
+				}
 				if len(res.LogTail) == 0 {
 					t.Error("the invocation was not settled")
 				}
@@ -383,4 +387,36 @@ func TestInvocationsThatShareAnInstanceAreBilledOnce(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestAliasNeverCountsMoreThanItsInstancesHold hands the place of one call to the
+// next again and again: on the alias too there is one at a time.
+func TestAliasNeverCountsMoreThanItsInstancesHold(t *testing.T) {
+	m := metric.New()
+	defer m.Close()
+	q := quota.New(quota.Options{})
+	q.Configure(quota.AccountOf(id.Scope), quota.Settings{Limits: faas.AccountLimits{MemoryMB: 256, Executions: 100}})
+	ps := pool.New(pool.Options{Starter: pooltest.New(nil), Quota: q, Metrics: m})
+	s := invoke.New(invoke.Options{Resolver: shelf{"live": version(faas.StateActive)}, Pools: ps, Quota: q, Metrics: m})
+	var calls sync.WaitGroup
+	for range 8 {
+		calls.Go(func() {
+			for range 2000 {
+				req := request("{}")
+				req.Qualifier = "live"
+				if _, err := s.Invoke(context.Background(), req); err != nil && !faas.IsCode(err, faas.CodeThrottled) {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	calls.Wait()
+	if err := ps.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, r := range m.Read() {
+		if l := r.Levels[metric.InFlight]; max(l.Minute, l.LastMinute) > 1 {
+			t.Errorf("%d calls of %+v in flight at once", max(l.Minute, l.LastMinute), r.Key)
+		}
+	}
 }

@@ -24,12 +24,16 @@ type Default struct {
 	// Surplus is by how much the promise shrinks with each instance that a call
 	// would take before.
 	Surplus float64
+	// Least is how long an instance stays that others would be taken before, while
+	// memory is not short: bursts come in rows, and each instance of the next that
+	// is missing is a start, all at once.
+	Least time.Duration
 }
 
 // Auto is Default as it was tuned (docs/keep-alive): on the load that it was tuned
 // on it has fewer cold starts than fixed ten minutes, over functions and over
 // calls, at less waste.
-var Auto = Default{Price: .5, Fair: .25, Dear: .5, Surplus: .6}
+var Auto = Default{Price: .5, Fair: .25, Dear: .5, Surplus: .6, Least: time.Minute}
 
 // The reference function.
 const (
@@ -85,6 +89,9 @@ func (p Default) Decide(o Observation, now time.Time) Decision {
 	if promise*3600*p.value(o, h) >= p.Price*scarcity(o.Pressure) {
 		return Decision{Again: after(now, max(.1, until-idle))}
 	}
+	if least := o.IdleSince.Add(p.Least); o.Rank > 0 && o.Pressure < tight && now.Before(least) {
+		return Decision{Again: least}
+	}
 	d := Decision{Stop: true}
 	if next > 0 {
 		d.Prewarm = after(now, max(0, next-lead-at))
@@ -103,10 +110,13 @@ func (p Default) Worth(o Observation, now time.Time) float64 {
 	return promise * p.value(o, h)
 }
 
+// tight is the pressure from which on memory is short.
+const tight = .8
+
 // scarcity is by how much the price rises when memory gets short, fourfold when all
 // is in use: a little room in advance spares starts the wait for an eviction.
 func scarcity(pressure float64) float64 {
-	return 1 + 15*max(0, min(1, pressure)-.8)
+	return 1 + 15*max(0, min(1, pressure)-tight)
 }
 
 func after(now time.Time, seconds float64) time.Time {

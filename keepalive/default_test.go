@@ -237,3 +237,18 @@ func BenchmarkArrived(b *testing.B) {
 		h.Rested(now)
 	}
 }
+
+// TestBurstsComeInRows: the instances of a burst are there for the next one, however
+// deep in the stack, unless memory is short.
+func TestBurstsComeInRows(t *testing.T) {
+	h := Auto.NewHistory()
+	o := observe(h, feed(h, start, repeat(10*time.Second, 50)...))
+	o.Rank = 300
+	if stays, _ := kept(Auto, o); stays != time.Minute {
+		t.Errorf("the last of 300 stays %v", stays)
+	}
+	o.Pressure = .9
+	if stays, _ := kept(Auto, o); stays > time.Second {
+		t.Errorf("the last of 300 stays %v where memory is short", stays)
+	}
+}

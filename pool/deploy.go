@@ -106,6 +106,9 @@ func (ps *Pools) forget(p *pool, now time.Time) bool {
 		p.gone = true
 		p.mu.leave()
 		ps.byRevision.Delete(keyOf(p.version))
+		if p.seen != nil {
+			ps.byVersion.Delete(p.seen)
+		}
 		id := p.version.ID.Function
 		ps.byFunction[id] = slices.DeleteFunc(ps.byFunction[id], func(other *pool) bool { return other == p })
 		if len(ps.byFunction[id]) == 0 {

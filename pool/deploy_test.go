@@ -89,6 +89,34 @@ func TestPrepareStartsNothingWhereNothingRuns(t *testing.T) {
 	})
 }
 
+// However many pointers to a revision callers have, it has one pool; one that was
+// forgotten is found by none of them.
+func TestRevisionHasOnePool(t *testing.T) {
+	fake := pooltest.New(nil)
+	bubble(t, pool.Options{Starter: fake}, func(t *testing.T, ps *pool.Pools) {
+		first := version("f", "1", 1)
+		for range 3 {
+			again := *first
+			for _, v := range []*faas.Version{first, &again, first} {
+				if _, err := call(ps, v); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if len(fake.Runtimes()) != 1 || len(ps.Stats()) != 1 {
+			t.Errorf("%d instances in %d pools, want one in one", len(fake.Runtimes()), len(ps.Stats()))
+		}
+		ps.Retire(first)
+		time.Sleep(2 * time.Minute)
+		if len(ps.Stats()) != 0 {
+			t.Fatalf("the pool is still there: %+v", ps.Stats())
+		}
+		if _, err := call(ps, first); err != nil || len(ps.Stats()) != 1 {
+			t.Errorf("a call that comes very late: %v, %d pools", err, len(ps.Stats()))
+		}
+	})
+}
+
 func TestPrepareIsBoundedAndForgivesInit(t *testing.T) {
 	fake := pooltest.New(func(_ int, v *faas.Version) pooltest.Script {
 		switch v.Revision {

@@ -16,6 +16,7 @@ var (
 	errInvokeLimit = errors.New("pool: the invocation took too long")
 	errUnwound     = errors.New("pool: the invocation was unwound")
 	errKilled      = errors.New("pool: the pools were closed")
+	errNeedless    = errors.New("pool: no call needs the start any more")
 	errNotAgain    = errors.New("pool: the start is not made again")
 )
 

@@ -14,6 +14,9 @@ func (ps *Pools) Check(quiet bool) error {
 	if n := ps.illegal.Load(); n > 0 {
 		return fmt.Errorf("%d illegal moves", n)
 	}
+	if err := ps.checkPointers(); err != nil {
+		return err
+	}
 	instances, idle := 0, 0
 	for _, p := range ps.list() {
 		if err := p.check(quiet); err != nil {
@@ -44,6 +47,21 @@ func (ps *Pools) Check(quiet bool) error {
 		return fmt.Errorf("governor counts %v of the machine and %v of its functions", machine.used, sum)
 	}
 	return nil
+}
+
+// checkPointers says whether every pool that is found by a pointer is the one that
+// is found by name.
+func (ps *Pools) checkPointers() (err error) {
+	ps.mu.Lock()
+	defer ps.mu.Unlock()
+	ps.byVersion.Range(func(version, found any) bool {
+		p := found.(*pool)
+		if named, _ := ps.byRevision.Load(keyOf(version.(*faas.Version))); named != p || p.seen != version {
+			err = fmt.Errorf("a pointer to %s leads to another pool", p.version.ID)
+		}
+		return err == nil
+	})
+	return err
 }
 
 // CheckTurns returns what is wrong with the turns, of which there are so many, while

@@ -12,10 +12,9 @@ import (
 // Hold is one invocation's place on an instance, from Acquire to Release. It
 // belongs to one goroutine.
 type Hold struct {
-	inst      *instance
-	grant     grant
-	waited    time.Duration
-	delivered bool // the event was handed over and no answer is here yet
+	grant
+	handed    time.Time // when Deliver began
+	delivered bool      // the event was handed over and no answer is here yet
 	released  bool
 }
 
@@ -28,12 +27,12 @@ func (h *Hold) Series() *metric.Series { return h.inst.pool.mu.series }
 
 // Cold says why the invocation had to wait for a new instance; "" where it had
 // not. With several invocations per instance all that waited for one are cold.
-func (h *Hold) Cold() faas.ColdReason { return h.grant.cold }
+func (h *Hold) Cold() faas.ColdReason { return h.cold }
 
 // InitDuration is how long the instance's init took, for the invocation that the
 // instance was started for; 0 for all others.
 func (h *Hold) InitDuration() time.Duration {
-	if !h.grant.first {
+	if !h.first {
 		return 0
 	}
 	return h.inst.parts.Init
@@ -44,7 +43,7 @@ func (h *Hold) InitDuration() time.Duration {
 // Queue. They sum to the wait.
 func (h *Hold) Timeline() faas.Timeline {
 	t := faas.Timeline{Queue: h.waited}
-	if !h.grant.first {
+	if !h.first {
 		return t
 	}
 	// Who came while the start was on its way waited for its last parts only.
@@ -68,18 +67,22 @@ func (h *Hold) MaxMemory() int64 {
 	return most
 }
 
+// InitFailed reports whether the instance's init failed: then Deliver returns that
+// failure, and no handler runs.
+func (h *Hold) InitFailed() bool { return h.grant.failed != nil }
+
 // Deliver hands the event to the instance and waits for the outcome, at most for
 // the function's timeout from now; it sets the event's deadline. A *Failure says
 // that init or the runtime failed, or with FailedTimeout (and no document) that
 // the time was up: with no other invocation on the instance everything in it is
 // dead then. Other errors are *faas.Error.
 func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
-	if h.grant.failed != nil {
-		return faas.Outcome{}, h.grant.failed
+	h.handed = time.Now()
+	if h.failed != nil {
+		return faas.Outcome{}, h.failed
 	}
-	timeout := h.inst.pool.version.Config.Timeout()
-	ctx, cancel := context.WithTimeoutCause(context.Background(), timeout, errInvokeLimit)
-	event.Deadline, _ = ctx.Deadline()
+	event.Deadline = h.handed.Add(h.inst.pool.version.Config.Timeout())
+	ctx, cancel := context.WithDeadlineCause(context.Background(), event.Deadline, errInvokeLimit)
 	h.delivered = true
 	out, err := h.inst.runtime.Invoke(ctx, event)
 	h.delivered = false
@@ -89,6 +92,9 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 	}
 	return faas.Outcome{}, h.inst.pool.recycle(h.inst, err)
 }
+
+// Handed is when the event was handed over, after Deliver.
+func (h *Hold) Handed() time.Time { return h.handed }
 
 // Settle hands the invocation's last log lines over and returns the tail of its
 // log, if wanted. After Deliver, before Release.
@@ -106,7 +112,7 @@ func (h *Hold) Release() {
 	if h.delivered { // Deliver panicked; its caller's defer runs
 		h.inst.pool.recycle(h.inst, errUnwound)
 	}
-	h.inst.pool.release(h.inst, h.grant.failed != nil)
+	h.inst.pool.release(h.inst, h.failed != nil)
 	h.inst.pool.habit.left()
 }
 

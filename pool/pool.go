@@ -24,7 +24,8 @@ import (
 type pool struct {
 	pools   *Pools
 	version *faas.Version
-	limit   int // invocations that one instance may hold
+	limit   int           // invocations that one instance may hold
+	seen    *faas.Version // under which it is in Pools.byVersion; guarded by Pools.mu
 
 	mu       lock
 	all      map[*instance]struct{} // every instance that is not Stopped
@@ -125,7 +126,9 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 	p.waiters.push(w)
 	p.stepLocked()
 	p.mu.Unlock()
-	return p.wait(ctx, w)
+	g, err := p.wait(ctx, w)
+	g.waited = time.Since(w.since)
+	return g, err
 }
 
 // serveLocked gives a waiter its grant.

@@ -33,6 +33,9 @@ type Options struct {
 	// Starts is how many instances begin to start at once, the others in turn; 0 is
 	// four for each CPU. A quarter of them may be for instances that no call waits for.
 	Starts int
+	// Saturated reports whether the CPUs of this machine have no time to spare: then
+	// starts keep their turns for longer. It returns at once. Nil is never.
+	Saturated func() bool
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -63,6 +66,7 @@ type Pools struct {
 	work   sync.WaitGroup // every goroutine of the pools
 
 	byRevision sync.Map                // key → *pool
+	byVersion  sync.Map                // *faas.Version → *pool: the last seen of each revision, so that a warm call looks up no names
 	idle       atomic.Int64            // idle ordinary instances of all pools, so that a full machine refuses without a search
 	machine    atomic.Pointer[float64] // pressure, as last sampled
 	illegal    atomic.Int64            // illegal moves seen: faults of this package
@@ -92,7 +96,7 @@ func New(o Options) *Pools {
 		agenda:    newAgenda(),
 		sample:    o.Pressure,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
-		turns:     newTurns(o.Starts),
+		turns:     newTurns(o.Starts, o.Saturated),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,
 		began:     time.Now(),
@@ -125,10 +129,9 @@ func (ps *Pools) spawn(f func()) { ps.work.Go(f) }
 //
 // The version is shared: it is read, never changed, and must stay as it is.
 func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, error) {
-	began := time.Now()
 	for {
 		p := ps.pool(version)
-		p.habit.arrived(p, began)
+		p.habit.arrived(p, time.Now())
 		g, err := p.acquire(ctx)
 		if err != nil {
 			p.habit.left()
@@ -139,18 +142,24 @@ func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, err
 		if err != nil {
 			return nil, err
 		}
-		return &Hold{inst: g.inst, grant: g, waited: time.Since(began)}, nil
+		return &Hold{grant: g}, nil
 	}
 }
 
 // pool returns the version's pool, made where there is none.
 func (ps *Pools) pool(version *faas.Version) *pool {
-	if p, ok := ps.byRevision.Load(keyOf(version)); ok {
+	if p, ok := ps.byVersion.Load(version); ok {
 		return p.(*pool)
 	}
 	ps.mu.Lock()
 	defer ps.mu.Unlock()
-	return ps.makeLocked(version, ps.originLocked(version))
+	p := ps.makeLocked(version, ps.originLocked(version))
+	if p.seen != nil {
+		ps.byVersion.Delete(p.seen)
+	}
+	p.seen = version
+	ps.byVersion.Store(version, p)
+	return p
 }
 
 func (ps *Pools) makeLocked(version *faas.Version, origin faas.ColdReason) *pool {

@@ -21,8 +21,8 @@ const (
 	maxEvictions = 3
 )
 
-// start is one start in progress. It goes to its end whatever becomes of the
-// call that it was begun for.
+// start is one start in progress. Once it has had its turn it goes to its end,
+// whatever becomes of the call that it was begun for.
 type start struct {
 	pool        *pool
 	number      uint64
@@ -31,7 +31,7 @@ type start struct {
 	modest      bool             // it takes no idle instance's place
 	provisioned bool             // begun for a provisioned instance; no call is cold for it
 	ahead       bool             // no call waited when it was begun
-	ended       chan struct{}    // closed when the start has ended, well or not
+	ended       chan struct{}    // closed when the start has ended, well or not or never begun
 
 	// Guarded by pool.mu.
 	sponsor *waiter   // nil where it has left or was served, or there never was one
@@ -70,9 +70,10 @@ func (p *pool) beginLocked(s *start) *start {
 	return s
 }
 
-// run starts an instance. Where init takes too long or the runtime ends during
-// it, one more is started inside the invocation that waits for it, if the quota
-// permits, with the function's timeout as limit.
+// run starts an instance, if one is needed still when its turn comes. Where init
+// takes too long or the runtime ends during it, one more is started inside the
+// invocation that waits for it, if the quota permits, with the function's timeout
+// as limit.
 func (s *start) run() {
 	defer close(s.ended)
 	p := s.pool
@@ -81,6 +82,9 @@ func (s *start) run() {
 		limit = max(limit, provisionedInitTimeout)
 	}
 	inst, err := s.attempt(limit)
+	if err == errNeedless {
+		return
+	}
 	if s.again(inst, err) {
 		inst.reap()
 		inst, err = s.attempt(p.version.Config.Timeout())
@@ -112,6 +116,9 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 		return nil, s.platformError(err)
 	}
 	defer turn.end()
+	if s.drop() {
+		return nil, errNeedless
+	}
 	ctx, cancel := context.WithTimeout(p.pools.ctx, startLimit)
 	defer cancel()
 	if err := p.pools.governor.take(ctx, s.claim()); err != nil {
@@ -135,6 +142,22 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	p.mu.Unlock()
 	turn.started()
 	return inst, s.initialize(inst, limit)
+}
+
+// drop ends a start that has not begun, where its call has been served or has left
+// and the others cover the calls that wait.
+func (s *start) drop() bool {
+	p := s.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if s.provisioned || s.ahead || s.sponsor != nil || !s.began.IsZero() || p.coverLocked()-p.limit < p.waiters.len {
+		return false
+	}
+	p.starting--
+	p.mu.show() // before others can get what the lease gives back
+	s.lease.Void()
+	p.stepLocked()
+	return true
 }
 
 // claim is the room that one more instance takes.

@@ -12,10 +12,13 @@ import (
 
 // A start keeps its turn for at most setupTurn, and once its runtime was started for
 // at most initTurn more. What takes longer waits for something else than the CPU,
-// most of the time: a package that is unpacked, or what init asks of others.
+// most of the time: a package that is unpacked, or what init asks of others. While
+// the CPUs have no time to spare it is busyTurn: more starts at once would only make
+// each of them slower.
 const (
 	setupTurn = time.Second
 	initTurn  = 100 * time.Millisecond
+	busyTurn  = 5 * time.Second
 )
 
 // turns lets starts begin a few at a time. Three hundred that begin together share
@@ -24,7 +27,8 @@ const (
 // the starts of each in the order in which they came: who asks for three hundred
 // keeps nobody else waiting for more than one of them. The lock is taken last.
 type turns struct {
-	count int // of all turns
+	count     int // of all turns
+	saturated func() bool
 
 	mu    sync.Mutex
 	free  int     // turns that nobody has
@@ -43,15 +47,19 @@ type lineOf struct {
 	ahead    bool
 }
 
-func newTurns(n int) *turns {
+func newTurns(n int, saturated func() bool) *turns {
 	if n <= 0 {
 		n = 4 * runtime.GOMAXPROCS(0)
 	}
-	return &turns{count: n, free: n, ahead: max(1, n/4)}
+	if saturated == nil {
+		saturated = func() bool { return false }
+	}
+	return &turns{count: n, saturated: saturated, free: n, ahead: max(1, n/4)}
 }
 
 // turn is one start's turn. It is over when end is called, or its time is up.
 type turn struct {
+	turns *turns
 	over  func()
 	timer *time.Timer
 }
@@ -67,14 +75,24 @@ func (t *turns) take(ctx context.Context, function faas.FunctionID, ahead bool) 
 		return nil, context.Cause(ctx)
 	}
 	over := sync.OnceFunc(func() { t.leave(ahead) })
-	return &turn{over, time.AfterFunc(setupTurn, over)}, nil
+	return &turn{t, over, time.AfterFunc(setupTurn, over)}, nil
 }
 
 // started says that the runtime was started and init has begun.
 func (t *turn) started() {
 	if t.timer.Stop() {
-		t.timer.Reset(initTurn)
+		began := time.Now()
+		t.timer = time.AfterFunc(initTurn, func() { t.expire(began) })
 	}
+}
+
+// expire ends the turn of a start whose init began then, or looks again later.
+func (t *turn) expire(began time.Time) {
+	if time.Since(began) < busyTurn && t.turns.saturated() {
+		time.AfterFunc(initTurn, func() { t.expire(began) })
+		return
+	}
+	t.over()
 }
 
 func (t *turn) end() {

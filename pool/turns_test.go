@@ -11,6 +11,7 @@ import (
 	"hearth/faas"
 	"hearth/pool"
 	"hearth/pool/pooltest"
+	"hearth/quota"
 )
 
 // TestFloodKeepsNoTurnFromOthers has three hundred starts of one function wait when
@@ -95,4 +96,73 @@ func TestWithdrawnStartsKeepNoTurn(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestStartThatNobodyNeedsAnyMoreDoesNotBegin has the calls of a burst served by the
+// first instances: the starts that wait for their turns by then are dropped, and
+// what they were charged is given back, their places in the window too.
+func TestStartThatNobodyNeedsAnyMoreDoesNotBegin(t *testing.T) {
+	fake := pooltest.New(func(int, *faas.Version) pooltest.Script {
+		return pooltest.Script{InitTime: 90 * time.Millisecond, Handle: pooltest.Sleep(time.Millisecond)}
+	})
+	gate := quota.New(quota.Options{})
+	bubble(t, pool.Options{Starter: fake, Quota: gate, Starts: 2}, func(t *testing.T, ps *pool.Pools) {
+		v := version("f", "0", 1)
+		if got := refused(t, flood(ps, v, 100)); got[""] != 100 {
+			t.Fatalf("%v", got)
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if n := fake.Starts(); n > 6 {
+			t.Errorf("%d instances were started", n)
+		}
+		if c := ps.Function(v.ID.Function); c.Starting != 0 || c.Idle != fake.Starts() {
+			t.Errorf("%+v after %d starts", c, fake.Starts())
+		}
+		if u := gate.Usage(quota.AccountOf(v.ID.Function.Scope)); u.Starts != fake.Starts() || u.InUse != (quota.Share{}) || u.Misuses != 0 {
+			t.Errorf("%d starts were made: %+v", fake.Starts(), u)
+		}
+	})
+}
+
+// TestTurnsLastWhileTheCPUsAreSaturated has starts that take the CPU for longer than
+// the usual turn: no more of them go on at once than there are turns, unless they
+// take so long that they must wait for something else.
+func TestTurnsLastWhileTheCPUsAreSaturated(t *testing.T) {
+	for _, c := range []struct {
+		init      time.Duration
+		saturated bool
+		want      time.Duration // until the last of forty has its instance
+	}{
+		{500 * time.Millisecond, true, 10 * 500 * time.Millisecond},
+		{500 * time.Millisecond, false, 9*100*time.Millisecond + 500*time.Millisecond},
+		{8 * time.Second, true, 9*5*time.Second + 8*time.Second},
+	} {
+		fake := pooltest.New(func(int, *faas.Version) pooltest.Script { return pooltest.Script{InitTime: c.init} })
+		o := pool.Options{Starter: fake, Starts: 4, Saturated: func() bool { return c.saturated }}
+		bubble(t, o, func(t *testing.T, ps *pool.Pools) {
+			v := version("f", "0", 1)
+			v.Config.TimeoutSeconds = 60
+			began := time.Now()
+			var calls sync.WaitGroup
+			for range 40 {
+				calls.Go(func() {
+					h, err := ps.Acquire(context.Background(), v)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					if took := time.Since(began); took > c.want {
+						t.Errorf("init of %v, saturated %v: an instance after %v", c.init, c.saturated, took)
+					}
+					time.Sleep(time.Minute) // so that no instance serves two
+					h.Release()
+				})
+			}
+			calls.Wait()
+			if took := time.Since(began) - time.Minute; took != c.want {
+				t.Errorf("init of %v, saturated %v: the last instance after %v, not %v", c.init, c.saturated, took, c.want)
+			}
+		})
+	}
 }

@@ -14,6 +14,7 @@ type grant struct {
 	cold   faas.ColdReason // "" where the instance had been started for others
 	first  bool            // the first invocation of the instance: the start's parts are its own
 	failed *Failure        // init failed; inst is only there to be settled and killed
+	waited time.Duration   // 0 where there was room at once
 	err    error
 }
 

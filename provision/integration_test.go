@@ -217,7 +217,7 @@ func TestWindowOfProvisionedStarts(t *testing.T) {
 			if minute == 0 {
 				time.Sleep(30 * time.Second)
 				synctest.Wait()
-				if got := w.reconciler.Status(fn, "live"); got.State != faas.ProvisionedFailed || !strings.Contains(got.Reason, "expansion") {
+				if got := w.reconciler.Status(fn, "live"); got.State != faas.ProvisionedInProgress || !strings.Contains(got.Reason, "expansion") {
 					t.Errorf("refused by the window: %+v", got)
 				}
 			}

@@ -63,6 +63,12 @@ func statusOf(qualifier string, wanted int, shares []Share, counts map[revision]
 			continue
 		}
 		switch {
+		case expands(c.Failure):
+			// Time alone mends it, so that whoever waits for READY goes on waiting.
+			status.Reason = fmt.Sprintf("version %s: %s", s.Version.ID.Number, sentence(c.Failure))
+			if status.State == faas.ProvisionedReady {
+				status.State = faas.ProvisionedInProgress
+			}
 		case c.Failure != nil:
 			status.State, status.Reason = faas.ProvisionedFailed, fmt.Sprintf("version %s: %s", s.Version.ID.Number, sentence(c.Failure))
 		case status.State == faas.ProvisionedReady:
@@ -77,6 +83,12 @@ func statusOf(qualifier string, wanted int, shares []Share, counts map[revision]
 }
 
 func between(n, most int) int { return max(0, min(n, most)) }
+
+// expands reports whether starts wait for their place in the window of expansion.
+func expands(err error) bool {
+	var refusal *faas.Refusal
+	return errors.As(err, &refusal) && refusal.Limit == faas.LimitExpansion
+}
 
 // sentence words an error for a person. What a limit refuses goes on being tried.
 func sentence(err error) string {

@@ -17,10 +17,15 @@ const (
 	TrackingCooldown = 10 * time.Minute
 )
 
-// CheckCron refuses a cron expression that Schedule.Cron cannot have.
-func CheckCron(expression string) error {
-	if _, err := cron.Parse(expression, ""); err != nil {
+// CheckCron refuses a cron expression that Schedule.Cron cannot have: one that
+// cannot be read, and one that has no instant after now.
+func CheckCron(expression string, now time.Time) error {
+	instants, err := cron.Parse(expression, "")
+	if err != nil {
 		return faas.Errorf(faas.CodeInvalid, "schedules", "%w", err)
+	}
+	if _, ok := instants.Next(now, time.Date(cron.LastYear+1, time.January, 1, 0, 0, 0, 0, time.UTC)); !ok {
+		return faas.Errorf(faas.CodeInvalid, "schedules", "it names no time from now to the end of %d", cron.LastYear)
 	}
 	return nil
 }

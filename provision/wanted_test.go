@@ -133,12 +133,17 @@ func TestFollow(t *testing.T) {
 func ruleOf(t faas.Tracking) rule { return rule{tracking: &t} }
 
 func TestCheckCron(t *testing.T) {
-	for _, good := range []string{"0 9 * * *", "0 0 9 * * MON-FRI", "0 0 9 * * * 2026-2030"} {
-		if err := CheckCron(good); err != nil {
+	now := time.Date(2026, time.March, 1, 0, 0, 0, 0, time.UTC)
+	for _, good := range []string{"0 9 * * *", "0 0 9 * * MON-FRI", "0 0 9 * * * 2026-2030", "0 0 29 2 *", "0 0 0 1 1 * 2099"} {
+		if err := CheckCron(good, now); err != nil {
 			t.Errorf("%q: %v", good, err)
 		}
 	}
-	if err := CheckCron("every day"); !faas.IsCode(err, faas.CodeInvalid) || !strings.Contains(err.Error(), "2 fields") {
-		t.Errorf("error %v", err)
+	for expression, want := range map[string]string{
+		"every day": "2 fields", "0 8 30 2 *": "no time from now", "0 0 9 * * * 2020-2025": "no time from now",
+	} {
+		if err := CheckCron(expression, now); !faas.IsCode(err, faas.CodeInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q: error %v, want %q", expression, err, want)
+		}
 	}
 }

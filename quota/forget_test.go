@@ -7,6 +7,44 @@ import (
 	"hearth/faas"
 )
 
+// A lease that is renewed after its version was forgotten counts where the next
+// one counts.
+func TestRenewAfterForgetting(t *testing.T) {
+	al := New(Options{})
+	id := faas.FunctionID{Scope: faas.Scope{Account: "1", Region: "r"}, Name: "f"}
+	of := &faas.Version{ID: faas.VersionID{Function: id, Number: "1"}, Config: faas.Config{MemoryMB: 128}}
+	lease, err := al.Occupy(of)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease.Release()
+	for i := range 2 * sweepVersions {
+		other := &faas.Version{ID: faas.VersionID{Function: id, Number: strconv.Itoa(i + 2)}}
+		call, err := al.Admit(other, Synchronous)
+		if err != nil {
+			t.Fatal(err)
+		}
+		call.Release()
+	}
+	a := al.account(AccountOf(id.Scope))
+	if a.functions[id].versions["1"] != nil {
+		t.Fatal("the version was not forgotten")
+	}
+	if err := lease.Renew(); err != nil {
+		t.Fatal(err)
+	}
+	if v := a.functions[id].versions["1"]; v == nil || v.instances != 1 || a.held[memory] != 128 {
+		t.Errorf("the renewed lease counts nowhere: %+v", v)
+	}
+	if err := lease.Renew(); err == nil || a.misuses != 1 {
+		t.Errorf("a lease was renewed that had not ended: %v, %d misuses", err, a.misuses)
+	}
+	lease.Release()
+	if a.held[memory] != 0 {
+		t.Errorf("%d MB are held", a.held[memory])
+	}
+}
+
 // TestForgets: what was called once and is idle does not stay for ever, and what
 // has a lease or a setting does.
 func TestForgets(t *testing.T) {
@@ -45,6 +83,17 @@ func TestForgets(t *testing.T) {
 	}
 	if n := len(a.function(faas.FunctionID{Scope: scope, Name: "many versions"}).versions); n > sweepVersions {
 		t.Errorf("%d idle versions were remembered", n)
+	}
+	known := 0
+	al.known.Range(func(of, v any) bool {
+		known++
+		if v := v.(*version); v.forgotten || v.revision != of || a.function(v.function.id).version(v.number) != v {
+			t.Errorf("a forgotten version %s of %s is found", v.number, v.function.id)
+		}
+		return true
+	})
+	if known > 2*sweepFunctions+sweepVersions {
+		t.Errorf("%d revisions are known", known)
 	}
 	held.Release()
 	if a.held[executions] != 1 || a.misuses != 0 { // the provisioned target

@@ -82,7 +82,7 @@ func why(r *faas.Report) string {
 	var s []string
 	switch {
 	case r.Refusal != nil:
-		s = append(s, refused(r.Refusal))
+		s = append(s, refused(r.Refusal, r.Version.Function))
 	case r.Status == faas.StatusRefused && r.ErrorType == string(faas.CodeShuttingDown):
 		s = append(s, "The server was stopping and took no new calls.")
 	case r.Status == faas.StatusRefused:
@@ -108,19 +108,33 @@ func why(r *faas.Report) string {
 	case faas.StatusExit:
 		s = append(s, "Its runtime ended before it answered.")
 	case faas.StatusError:
-		if r.Instance != "" && r.ErrorType != "" {
+		switch {
+		case r.Instance == "" || r.ErrorType == "":
+		case r.Start == faas.StartCold && r.Duration == 0:
+			s = append(s, "Its init, the code outside the handler, failed with "+r.ErrorType+", so the handler did not run.")
+		default:
 			s = append(s, "The function failed with "+r.ErrorType+".")
 		}
 	}
 	return strings.Join(s, " ")
 }
 
-func refused(r *faas.Refusal) string {
+func refused(r *faas.Refusal, id faas.FunctionID) string {
 	if r.Value == 0 && r.Use == 0 && r.Limit == faas.LimitMachine {
 		return strings.TrimSpace("The limit " + string(r.Limit) + " refused it. " + sentence(r.Raise))
 	}
-	return strings.TrimSpace(fmt.Sprintf("The limit %s of %s refused it: %d of %d %s were in use. %s",
-		r.Limit, r.Subject, r.Use, r.Value, r.Unit, sentence(r.Raise)))
+	if r.Limit == faas.LimitOff {
+		return strings.TrimSpace("The limit " + string(r.Limit) + " refused it: the function's reserved concurrency was 0. " + sentence(r.Raise))
+	}
+	of := " of " + r.Subject
+	switch {
+	case r.Limit == faas.LimitMachine:
+		of = "" // there is one
+	case r.Subject == id.String():
+		of = " of " + id.Name
+	}
+	return strings.TrimSpace(fmt.Sprintf("The limit %s%s refused it: %d of %d %s were in use. %s",
+		r.Limit, of, r.Use, r.Value, r.Unit, sentence(r.Raise)))
 }
 
 // sentence is a text with a capital and a full stop.

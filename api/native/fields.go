@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
 	"strings"
 
 	"hearth/faas"
@@ -81,11 +82,28 @@ func bodyError(err error, what string) error {
 		name := strings.Trim(unknown, `"`)
 		return faas.Errorf(faas.CodeInvalidBody, name, "%s has no field %s: see docs/guide/native-api.md for those that it has", what, name)
 	case errors.As(err, &kind) && kind.Field != "":
-		return faas.Errorf(faas.CodeInvalidBody, kind.Field, "%s must not be a %s", kind.Field, kind.Value)
+		return faas.Errorf(faas.CodeInvalidBody, kind.Field, "%s must be %s, not %s", kind.Field, jsonKind(kind.Type), kind.Value)
 	case errors.As(err, &corrupt): // there is one such field
 		return faas.Errorf(faas.CodeInvalidBody, "zip", "zip must be the package in base64: %w", corrupt)
 	}
 	return faas.Errorf(faas.CodeInvalidBody, "body", "%s is not the JSON it should be: %w", what, err)
+}
+
+// jsonKind is what JSON calls the values of a type.
+func jsonKind(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Slice:
+		return "an array"
+	}
+	return "an object"
 }
 
 // checkNumbers refuses numbers below 1: the domain takes zero for "not set".

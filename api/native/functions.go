@@ -70,6 +70,13 @@ func (a *API) describe(w http.ResponseWriter, r *http.Request) error {
 	for _, alias := range aliases {
 		d.Aliases = append(d.Aliases, *alias)
 	}
+	if a.Quotas != nil {
+		quota, err := a.describeQuota(ctx, id, a.QuotaUse.Usage(id.Scope).Functions[id])
+		if err != nil {
+			return err
+		}
+		d.Quota = &quota
+	}
 	writeJSON(w, http.StatusOK, d)
 	return nil
 }

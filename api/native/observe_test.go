@@ -58,14 +58,28 @@ func TestExplain(t *testing.T) {
 		{"memory", func(r *faas.Report) { r.Status, r.MemoryMB = faas.StatusOOM, 128 }, []string{"128 MB"}},
 		{"exit", func(r *faas.Report) { r.Status = faas.StatusExit }, []string{"runtime ended"}},
 		{"function error", func(r *faas.Report) { r.Status, r.ErrorType = faas.StatusError, "RangeError" }, []string{"RangeError"}},
+		{"failed init", func(r *faas.Report) {
+			r.Start, r.Cold, r.Status, r.ErrorType = faas.StartCold, faas.ColdFirst, faas.StatusError, "RangeError"
+		}, []string{"Its init, the code outside the handler, failed with RangeError, so the handler did not run."}},
+		{"function error of a cold call", func(r *faas.Report) {
+			r.Start, r.Status, r.ErrorType, r.Duration = faas.StartCold, faas.StatusError, "RangeError", 1
+		}, []string{"The function failed with RangeError."}},
+		{"switched off", func(r *faas.Report) {
+			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
+			r.Refusal = &faas.Refusal{Limit: faas.LimitOff, Unit: faas.UnitExecutions, Raise: "switch it on so"}
+		}, []string{"The limit switched-off refused it: the function's reserved concurrency was 0. Switch it on so."}},
 		{"refused", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
-			r.Refusal = &faas.Refusal{Limit: faas.LimitFunction, Unit: faas.UnitInstances, Value: 300, Use: 299, Subject: "f", Raise: "raise it with so and so"}
-		}, []string{"function-maximum of f", "299 of 300 instances", "Raise it with so and so."}},
+			r.Refusal = &faas.Refusal{Limit: faas.LimitFunction, Unit: faas.UnitInstances, Value: 300, Use: 299, Subject: r.Version.Function.String(), Raise: "raise it with so and so"}
+		}, []string{"function-maximum of f refused", "299 of 300 instances", "Raise it with so and so."}},
 		{"full machine", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
 			r.Refusal = &faas.Refusal{Limit: faas.LimitMachine, Raise: "It is full."}
 		}, []string{"limit machine", "It is full."}},
+		{"no place on the machine", func(r *faas.Report) {
+			r.Start, r.Instance, r.Status = "", "", faas.StatusRefused
+			r.Refusal = &faas.Refusal{Limit: faas.LimitMachine, Unit: faas.UnitInstances, Value: 2, Use: 2, Subject: "this machine"}
+		}, []string{"The limit machine refused it: 2 of 2 instances were in use."}},
 		{"stopping", func(r *faas.Report) {
 			r.Start, r.Instance, r.Status, r.ErrorType = "", "", faas.StatusRefused, string(faas.CodeShuttingDown)
 		}, []string{"stopping"}},
@@ -212,7 +226,7 @@ func TestTop(t *testing.T) {
 }
 
 func TestMedian(t *testing.T) {
-	for want, durations := range map[time.Duration][]time.Duration{0: nil, 3: {3}, 5: {9, 1, 5}, 7: {7, 1, 9, 5}} {
+	for want, durations := range map[time.Duration][]time.Duration{0: nil, 3: {3}, 5: {9, 1, 5}, 7: {7, 1, 9, 5}, 4: {0, 0, 0, 4}} {
 		var reports []faas.Report
 		for _, d := range durations {
 			reports = append(reports, faas.Report{Duration: d})

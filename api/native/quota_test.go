@@ -265,6 +265,7 @@ func TestQuotaRefusals(t *testing.T) {
 		{"no such function's", "GET", "functions/h/provisioned", "", nil, 404, faas.CodeNotFound, "h"},
 		{"a region that is none", "GET", "quotas?region=a/b", "", nil, 400, faas.CodeInvalid, "region"},
 		{"too large", "PATCH", "quotas", strings.Repeat(" ", maxSettings+1), nil, 413, faas.CodeTooLarge, "body"},
+		{"a fraction of a limit", "PATCH", "quotas", `{"expansion":1.5}`, nil, 400, faas.CodeInvalidBody, "expansion"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			q := newQuotas()
@@ -277,6 +278,20 @@ func TestQuotaRefusals(t *testing.T) {
 				t.Error("something changed all the same")
 			}
 		})
+	}
+}
+
+// What a field must be is said in JSON's words.
+func TestWrongTypesAreNamed(t *testing.T) {
+	for body, want := range map[string]string{
+		`{"expansion":1.5}`:  "expansion must be a whole number, not number 1.5",
+		`{"expansion":"x"}`:  "expansion must be a whole number, not string",
+		`{"executions":[1]}`: "executions must be a whole number, not array",
+	} {
+		out := decode[Error](t, send(newQuotaAPI(newQuotas()), "PATCH", "quotas", body), 400)
+		if out.Error.Message != want {
+			t.Errorf("%s: %q, want %q", body, out.Error.Message, want)
+		}
 	}
 }
 

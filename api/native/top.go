@@ -169,14 +169,16 @@ func versionOrder(x, y string) int {
 	return cmp.Compare(n, m)
 }
 
-// median is that of the handlers' durations; 0 where there is no report.
+// median is that of the handlers' durations; 0 where none ran.
 func median(reports []faas.Report) time.Duration {
-	if len(reports) == 0 {
-		return 0
+	all := make([]time.Duration, 0, len(reports))
+	for _, r := range reports {
+		if r.Duration > 0 { // else its init failed
+			all = append(all, r.Duration)
+		}
 	}
-	all := make([]time.Duration, len(reports))
-	for i, r := range reports {
-		all[i] = r.Duration
+	if len(all) == 0 {
+		return 0
 	}
 	slices.Sort(all)
 	return all[len(all)/2]

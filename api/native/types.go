@@ -48,6 +48,7 @@ type Description struct {
 	Versions  []string          `json:"versions"`
 	Aliases   []faas.Alias      `json:"aliases"`
 	Instances InstanceCount     `json:"instances"`
+	Quota     *FunctionQuotas   `json:"quota,omitempty"`
 	Recent    []faas.Report     `json:"recent"` // newest first
 }
 

@@ -16,8 +16,9 @@ import (
 func explainCommand(t *terminal) *cobra.Command {
 	var function string
 	cmd := command(&cobra.Command{
-		Use:   "explain REQUEST_ID",
-		Short: "Say where the time of a call went, why it was cold, or what refused it",
+		Use:               "explain REQUEST_ID",
+		ValidArgsFunction: cobra.NoFileCompletions,
+		Short:             "Say where the time of a call went, why it was cold, or what refused it",
 		Long: `Says of any call where its time went, whether it was cold and why, or which limit
 refused it, with the limit's value, what was in use of it and how to raise it. The
 request id is in the answer of every call (x-amzn-RequestId, 'hearth invoke
@@ -39,6 +40,9 @@ long as the log is kept.`,
 		return t.show(v, e, func() { printExplanation(t, &e, v["namespace"]) })
 	})
 	cmd.Flags().StringVar(&function, "function", "", "look only into this function's log, which is faster")
+	completeFlag(cmd, "function", func(cmd *cobra.Command, _ []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return completeFunctions(cmd, nil, prefix)
+	})
 	return cmd
 }
 
@@ -54,7 +58,7 @@ func printExplanation(t *terminal, e *native.Explanation, namespace string) {
 	}
 	fmt.Fprintf(t.out, "%s  %s  %s\n%s\n\n", name, e.Began.Local().Format(time.DateTime), outcome, wrap(e.Why, textWidth))
 	if e.Instance == "" { // no part but the wait
-		fmt.Fprintf(t.out, "answered after %s\n", e.Timeline.Queue.Round(time.Microsecond))
+		fmt.Fprintf(t.out, "answered after %.3f ms\n", milliseconds(e.Timeline.Queue))
 		return
 	}
 	printTimeline(t.out, &e.Report)

@@ -106,6 +106,16 @@ func printDescription(t *terminal, d *native.Description) {
 		}
 		row("alias "+a.Name, target)
 	}
+	if q := d.Quota; q != nil {
+		if q.Reserved != nil {
+			row("reserved", reservedText(q))
+		} else if q.Maximum != nil {
+			row("maximum", maximumText(q))
+		}
+		if len(q.Provisioned) > 0 {
+			row("provisioned", provisionedText(q.Provisioned)+" ready")
+		}
+	}
 	i := d.Instances
 	row("instances", fmt.Sprintf("%d busy, %d idle, %d starting", i.Busy, i.Idle, i.Starting))
 	w.Flush()
@@ -115,8 +125,8 @@ func printDescription(t *terminal, d *native.Description) {
 	fmt.Fprintln(t.out, "\nlast calls")
 	w = tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	for _, r := range d.Recent[:min(len(d.Recent), 10)] {
-		fmt.Fprintf(w, "  %s\t%s\t%s %s\t%.2f ms\t%s %s\n", r.Began.Local().Format(time.TimeOnly), r.RequestID,
-			r.Start, r.Cold, milliseconds(r.Duration), r.Status, r.ErrorType)
+		fmt.Fprintf(w, "  %s\t%s\t%s %s\t%.2f ms\t%s\n", r.Began.Local().Format(time.TimeOnly), r.RequestID,
+			r.Start, r.Cold, milliseconds(r.Duration), strings.TrimSpace(r.Status+" "+r.ErrorType))
 	}
 	w.Flush()
 }

@@ -74,6 +74,7 @@ func provisionCommand(t *terminal) *cobra.Command {
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.schedules, "schedule", nil, "NAME=CRON=N: as many instances from that time on; repeatable")
 	flags.StringVar(&f.timeZone, "time-zone", "", "of the schedules, such as Europe/Berlin (default UTC)")
+	completeFlag(cmd, "time-zone", cobra.NoFileCompletions)
 	flags.Float64Var(&f.track, "track", 0, "follow the calls in flight: the part of the instances to keep busy, above 0 and below 1")
 	flags.IntVar(&f.min, "min", 1, "the fewest instances with --track")
 	flags.IntVar(&f.max, "max", 0, "the most instances with --track")
@@ -120,6 +121,8 @@ func (f *provisionFlags) request(cmd *cobra.Command, amount []string) (*native.P
 		return nil, usageError("--min and --max bound what --track does: say --track as well")
 	case f.timeZone != "" && len(f.schedules) == 0:
 		return nil, usageError("--time-zone is that of schedules: say --schedule as well")
+	case len(f.schedules) == 0 && out.Amount != nil && out.Amount.Value == 0:
+		return nil, usageError("0 instances need no setting: 'hearth quota unprovision' keeps none ready")
 	case out.Amount == nil && len(f.schedules) == 0:
 		return nil, usageError("say how many instances: a number, a size such as 1280MB, --schedule or --track")
 	}
@@ -148,11 +151,16 @@ func awaitProvisioned(ctx context.Context, t *terminal, c *client, path string, 
 	defer cancel()
 	tick := time.NewTicker(provisionPoll)
 	defer tick.Stop()
-	for shown := -1; ; {
+	shown, said := -1, false
+	for {
 		s := p.Status
 		if s.Available != shown {
 			t.progress("%d of %d instances ready", s.Available, s.Requested)
 			shown = s.Available
+		}
+		if s.State == faas.ProvisionedInProgress && s.Reason != "" && !said {
+			t.progress("%s", s.Reason)
+			said = true
 		}
 		switch {
 		case s.State == faas.ProvisionedFailed:

@@ -175,7 +175,7 @@ func unreserveCommand(t *terminal) *cobra.Command {
 func maximumCommand(t *terminal) *cobra.Command {
 	return command(&cobra.Command{
 		Use:               "maximum NAME N|off|default",
-		ValidArgsFunction: completeFunctions,
+		ValidArgsFunction: completeMaximum,
 		Short:             "Bound the instances of a function without a reservation",
 		Long: `Sets how many instances a function may have, all its versions together, where
 nothing is reserved for it; a reservation is a bound itself. 'off' is no bound but
@@ -188,7 +188,7 @@ the account's limits, 'default' the account's 'function-maximum'.`,
 			if err := c.set(cmd, http.MethodDelete, functionPath(name, "quota/maximum"), nil, nil); err != nil {
 				return err
 			}
-			return t.show(v, map[string]string{"name": name, "maximum": "default"}, func() {
+			return t.show(v, map[string]any{"name": name, "maximum": nil}, func() {
 				fmt.Fprintf(t.out, "the account's function-maximum bounds the instances of %s\n", name)
 			})
 		}
@@ -208,6 +208,14 @@ the account's limits, 'default' the account's 'function-maximum'.`,
 			}
 		})
 	})
+}
+
+// completeMaximum offers the names of functions, and then the words in place of a number.
+func completeMaximum(cmd *cobra.Command, args []string, prefix string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) != 1 {
+		return completeFunctions(cmd, args, prefix)
+	}
+	return []cobra.Completion{"default", "off"}, cobra.ShellCompDirectiveNoFileComp
 }
 
 // parseAmount reads a number, which counts in unit, or a size in MB such as 1280MB.

@@ -13,12 +13,16 @@ import (
 // namespace have theirs before the name.
 func printQuotas(t *terminal, q *native.AccountQuotas, namespace string) {
 	fmt.Fprintf(t.out, "account %s  region %s\n\n", q.Account, q.Region)
+	expansion := limitText(q.Limits.Expansion, faas.UnitStarts)
+	if q.Limits.Expansion > 0 {
+		expansion += " in any 60 s"
+	}
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "LIMIT\tVALUE\tIN USE\tNOT RESERVED")
 	fmt.Fprintf(w, "%s\t%d MB\t%d MB\t%d MB\n", faas.LimitMemory, q.Limits.MemoryMB, q.Use.MemoryMB, q.Unreserved.MemoryMB)
 	fmt.Fprintf(w, "%s\t%d\t%d\t%d\n", faas.LimitExecutions, q.Limits.Executions, q.Use.Executions, q.Unreserved.Executions)
 	fmt.Fprintf(w, "%s\t%s\t-\t-\n", faas.LimitFunction, limitText(q.Limits.FunctionMaximum, faas.UnitInstances))
-	fmt.Fprintf(w, "%s\t%s\t%d\t-\n", faas.LimitExpansion, limitText(q.Limits.Expansion, "starts in any 60 s"), q.Use.Starts)
+	fmt.Fprintf(w, "%s\t%s\t%d\t-\n", faas.LimitExpansion, expansion, q.Use.Starts)
 	w.Flush()
 	if len(q.Functions) == 0 {
 		return
@@ -45,7 +49,7 @@ func limitText(n int, unit faas.Unit) string {
 	if n == 0 {
 		return "off"
 	}
-	return fmt.Sprintf("%d %s", n, unit)
+	return faas.Amount{Unit: unit, Value: n}.String()
 }
 
 func reservedText(f *native.FunctionQuotas) string {
@@ -84,15 +88,24 @@ func provisionedText(all []native.Provisioned) string {
 	return strings.Join(parts, ", ")
 }
 
+// printProvisioned prints a table, and below it the reasons, which are sentences.
 func printProvisioned(t *terminal, all []native.Provisioned) {
+	if len(all) == 0 {
+		fmt.Fprintln(t.out, "no instances are kept ready; 'hearth quota provision --help' says how to")
+		return
+	}
 	w := tabwriter.NewWriter(t.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "FUNCTION\tQUALIFIER\tCONFIGURED\tWANTED\tALLOCATED\tAVAILABLE\tSTATUS")
 	for _, p := range all {
 		s := p.Status
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", p.Function, p.Qualifier, configuredText(&p), s.Requested, s.Allocated, s.Available,
-			strings.TrimSpace(string(s.State)+" "+s.Reason))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", p.Function, p.Qualifier, configuredText(&p), s.Requested, s.Allocated, s.Available, s.State)
 	}
 	w.Flush()
+	for _, p := range all {
+		if p.Status.Reason != "" {
+			fmt.Fprintf(t.out, "\n%s\n", wrap(fmt.Sprintf("%s:%s: %s", p.Function, p.Qualifier, p.Status.Reason), textWidth))
+		}
+	}
 }
 
 // configuredText is what was asked for, with the rules that change it.

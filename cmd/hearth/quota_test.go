@@ -90,6 +90,8 @@ func TestQuotaCommands(t *testing.T) {
 		{"reserve f 10", []any{ten}, 0, `PUT functions/f/quota/reserved {"unit":"executions","value":10}`,
 			"reserved 10 executions for f\n4 executions are guaranteed now"},
 		{"reserve f 1280mb", []any{native.FunctionQuotas{Name: "f"}}, 0, `PUT functions/f/quota/reserved {"unit":"MB","value":1280}`, "reserved 1280 MB for f\n"},
+		{"reserve f 1", []any{native.FunctionQuotas{Name: "f"}}, 0, `PUT functions/f/quota/reserved {"unit":"executions","value":1}`, "reserved 1 execution for f\n"},
+		{"maximum f 1", []any{native.FunctionQuotas{Name: "f"}}, 0, `PUT functions/f/quota/maximum {"value":1}`, "maximum of f: 1 instance\n"},
 		{"reserve f 0", []any{native.FunctionQuotas{Name: "f"}}, 0, `PUT functions/f/quota/reserved {"unit":"executions","value":0}`, "switched f off"},
 		{"reserve f/g 1", []any{missing}, 4, `PUT functions/f%2Fg/quota/reserved {"unit":"executions","value":1}`, "there is none"},
 		{"reserve f many", nil, 2, "", `"many" is neither a number of executions nor a size such as 1280MB`},
@@ -98,6 +100,7 @@ func TestQuotaCommands(t *testing.T) {
 		{"maximum f 1000", []any{ten}, 0, `PUT functions/f/quota/maximum {"value":1000}`, "maximum of f: 1000 instances\nits reservation of 10 executions bounds it instead"},
 		{"maximum f off", []any{native.FunctionQuotas{Maximum: &off}}, 0, `PUT functions/f/quota/maximum {"value":0}`, "maximum of f: off\n"},
 		{"maximum f default", []any{204}, 0, "DELETE functions/f/quota/maximum", "the account's function-maximum"},
+		{"maximum f default --output json", []any{204}, 0, "DELETE functions/f/quota/maximum", "\"maximum\": null,"},
 		{"maximum f 0", nil, 2, "", `"0" is neither a number of instances from 1 nor 'off', or 'default' for the account's`},
 		{"maximum f 128MB", nil, 2, "", "neither a number of instances"},
 		{"account --memory 256000MB --expansion off", []any{native.AccountQuotas{Account: "1"}}, 0,
@@ -121,12 +124,15 @@ func TestQuotaCommands(t *testing.T) {
 		{"provision f 1 4 --max 5", nil, 2, "", "say --track as well"},
 		{"provision f 1 4 --time-zone UTC", nil, 2, "", "say --schedule as well"},
 		{"provision f 1", nil, 2, "", "say how many instances"},
+		{"provision f 1 0", nil, 2, "", "'hearth quota unprovision' keeps none"},
+		{"provision f 1 --track x --max 2", nil, 2, "", `"x" is no value of --track: it takes a number;`},
+		{"provision f 1 --track 0.5 --max 2.5", nil, 2, "", `"2.5" is no value of --max: it takes a whole number;`},
 		{"provision f", nil, 2, "", "a version or alias as QUALIFIER"},
 		{"provision f 1 --schedule noon", nil, 2, "", `"noon" is not NAME=CRON=N`},
 		{"unprovision f live", []any{204}, 0, "DELETE functions/f/provisioned/live", "no instances of f:live are kept ready"},
 		{"unprovision f live", []any{missing}, 4, "DELETE functions/f/provisioned/live", "there is none"},
-		{"provisioned", []any{[]native.Provisioned{instances3(faas.ProvisionedFailed, 3, 1)}}, 0, "GET provisioned", "FAILED init fails"},
-		{"provisioned f", []any{[]native.Provisioned{}}, 0, "GET functions/f/provisioned", "QUALIFIER"},
+		{"provisioned", []any{[]native.Provisioned{instances3(faas.ProvisionedFailed, 3, 1)}}, 0, "GET provisioned", "FAILED\n\nf:live: init fails\n"},
+		{"provisioned f", []any{[]native.Provisioned{}}, 0, "GET functions/f/provisioned", "no instances are kept ready"},
 		{"provisioned f g", nil, 2, "", "no arguments or one function's NAME"},
 		{"nothing", nil, 2, "", "'unprovision'"},
 	} {
@@ -198,6 +204,21 @@ func TestQuotaCompletion(t *testing.T) {
 	}
 }
 
+// What the server need not be asked for is offered without one.
+func TestWordsAreCompleted(t *testing.T) {
+	t.Setenv("HEARTH_SERVER", "http://127.0.0.1:1")
+	for line, want := range map[string]string{
+		"quota maximum f ": "default\noff\n:4\n", "quota --output ": "text\njson\n:4\n", "explain ": ":4\n",
+		"quota provision f live --time-zone ": ":4\n",
+	} {
+		var out, err bytes.Buffer
+		Main(append([]string{"__complete"}, strings.Split(line, " ")...), strings.NewReader(""), &out, &err)
+		if out.String() != want {
+			t.Errorf("%q is completed to %q, want %q", line, out.String(), want)
+		}
+	}
+}
+
 // hearthCompletes asks for the second argument of 'quota provision', as a shell does.
 func hearthCompletes(t *testing.T, d native.Description, prefix string) (code int, offered []string, stderr string, asked []string) {
 	t.Helper()
@@ -227,7 +248,7 @@ func FuzzParseAmount(f *testing.F) {
 		if amount.Value < 0 || amount.Unit != faas.UnitInstances && amount.Unit != faas.UnitMemoryMB {
 			t.Errorf("%q is %+v", text, amount)
 		}
-		again, err := parseAmount(strings.ReplaceAll(strings.TrimSuffix(amount.String(), " instances"), " ", ""), faas.UnitInstances)
+		again, err := parseAmount(strings.ReplaceAll(strings.TrimSuffix(strings.TrimSuffix(amount.String(), "s"), " instance"), " ", ""), faas.UnitInstances)
 		if err != nil || again != amount {
 			t.Errorf("%q is %v, which reads back as %v, %v", text, amount, again, err)
 		}

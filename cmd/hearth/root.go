@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"hearth/api/native"
 )
@@ -49,7 +51,7 @@ func newRoot(t *terminal) *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usageError("%w; see '%s --help'", err, cmd.CommandPath())
+		return usageError("%s; see '%s --help'", flagError(err), cmd.CommandPath())
 	})
 	root.AddCommand(
 		upCommand(t), serveCommand(t),
@@ -61,10 +63,30 @@ func newRoot(t *terminal) *cobra.Command {
 	return root
 }
 
+// flagError words an error of the command line's parser, without the name of the
+// Go function that read a number.
+func flagError(err error) string {
+	var value *pflag.InvalidValueError
+	if !errors.As(err, &value) {
+		return err.Error()
+	}
+	flag := value.GetFlag()
+	takes, ok := map[string]string{
+		"int": "a whole number", "float64": "a number", "bool": "true or false", "duration": "a time such as 30s or 5m",
+	}[flag.Value.Type()]
+	if !ok {
+		return err.Error()
+	}
+	return fmt.Sprintf("%q is no value of --%s: it takes %s", value.GetValue(), flag.Name, takes)
+}
+
 // command fills in what all verbs share: settings, argument errors as usage
 // errors, and the resolved values handed to run.
 func command(cmd *cobra.Command, remote bool, args cobra.PositionalArgs, run func(cmd *cobra.Command, args []string, v values) error) *cobra.Command {
 	addSettings(cmd, remote)
+	if cmd.Flags().Lookup("output") != nil {
+		completeFlag(cmd, "output", cobra.FixedCompletions([]cobra.Completion{"text", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	}
 	cmd.Args = func(c *cobra.Command, a []string) error {
 		if err := args(c, a); err != nil {
 			return usageError("%w; see '%s --help'", err, c.CommandPath())
@@ -82,6 +104,13 @@ func command(cmd *cobra.Command, remote bool, args cobra.PositionalArgs, run fun
 		return failure(run(c, a, v))
 	}
 	return cmd
+}
+
+// completeFlag has the shell offer values of a flag, which the command must have.
+func completeFlag(cmd *cobra.Command, name string, offer cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(name, offer); err != nil {
+		panic(err) // a misspelt name of ours
+	}
 }
 
 // completeFunctions offers the names of the server's functions to the shell.

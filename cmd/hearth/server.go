@@ -17,6 +17,7 @@ import (
 	"hearth/code"
 	"hearth/engine/datadir"
 	"hearth/engine/nats"
+	"hearth/internal/cpuload"
 	"hearth/invoke"
 	"hearth/logs"
 	"hearth/metric"
@@ -205,13 +206,13 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
 		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
-		MaxInstances: v.number("max-instances"), Logger: s.log,
+		Saturated: new(cpuload.Meter).Saturated, MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
 	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
-		Changed: changes.tell, CheckCron: provision.CheckCron, Logger: s.log,
+		Changed: changes.tell, CheckCron: func(expression string) error { return provision.CheckCron(expression, time.Now()) }, Logger: s.log,
 	})
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -15,7 +16,11 @@ import (
 
 // topLines are the lines of a table of what runs, cut to a screen; 0 is any size.
 func topLines(top *native.Top, namespace string, width, height int) []string {
-	lines := append(topHeader(top), topTable(top, namespace)...)
+	var lines []string
+	for _, line := range topHeader(top) {
+		lines = append(lines, wrapFields(line, width)...)
+	}
+	lines = append(lines, topTable(top, namespace, width)...)
 	if height > 0 && len(lines) > height {
 		lines = append(lines[:height-1], fmt.Sprintf("… %d more lines", len(lines)-height+1))
 	}
@@ -23,6 +28,23 @@ func topLines(top *native.Top, namespace string, width, height int) []string {
 		lines[i] = clip(line, width)
 	}
 	return lines
+}
+
+// wrapFields breaks a line of the header between two of its fields, where it is too
+// wide for the screen.
+func wrapFields(line string, width int) []string {
+	name, _, _ := strings.Cut(line, "  ")
+	indent := strings.Repeat(" ", len("instances  "))
+	var lines []string
+	for width > 0 && utf8.RuneCountInString(line) > width {
+		at := strings.LastIndex(line[:min(width+1, len(line))], "  ")
+		if at <= max(len(indent), len(name)) {
+			break
+		}
+		lines = append(lines, strings.TrimRight(line[:at], " "))
+		line = indent + strings.TrimLeft(line[at:], " ")
+	}
+	return append(lines, line)
 }
 
 // clip cuts a line to so many characters; 0 is any number.
@@ -66,34 +88,20 @@ func most(l metric.Levels) int { return max(l.Minute, l.LastMinute) }
 
 func withMost(l metric.Levels) string { return fmt.Sprintf("%d (max %d)", l.Now, most(l)) }
 
-func topTable(top *native.Top, namespace string) []string {
+// topTable is the table of the functions. Where it is wider than the screen, columns
+// in which all is 0 are left out, one after the other, until it fits.
+func topTable(top *native.Top, namespace string, width int) []string {
 	if len(top.Functions) == 0 {
 		return []string{"nothing ran in this minute or the one before"}
 	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "FUNCTION\tVERSION\tINFLIGHT\tMAX\tWAIT\tBUSY\tMAX\tIDLE\tFROZEN\tSTART\tPROV\tCOLD/m\tREFUSED/m\tP50")
-	for _, f := range top.Functions {
-		name := qualifiedName(f.Namespace, f.Name, namespace)
-		version := "all"
-		if len(f.Versions) == 1 && len(f.Aliases) == 0 {
-			version = f.Versions[0].Number
+	rows := topRows(top, namespace)
+	lines := aligned(rows)
+	for _, column := range []string{"FROZEN", "PROV", "START", "WAIT", "REFUSED/m", "COLD/m", "IDLE"} {
+		if width <= 0 || widest(lines) <= width {
+			break
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", name, version, loadCells(f.Load), f.Minute.Cold, f.Minute.Refused, medianText(f.Median))
-		if version != "all" {
-			continue
-		}
-		for _, v := range f.Versions {
-			fmt.Fprintf(w, "\t%s\t%s\t\t\t\n", v.Number, loadCells(v.Load))
-		}
-		for _, a := range f.Aliases {
-			fmt.Fprintf(w, "\t@%s\t%d\t%d\t\t\t\t\t\t\t\t\t\t\n", a.Name, a.InFlight.Now, most(a.InFlight))
-		}
-	}
-	w.Flush()
-	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
-	for i, line := range lines {
-		lines[i] = strings.TrimRight(line, " ")
+		rows = withoutZeros(rows, slices.Index(rows[0], column))
+		lines = aligned(rows)
 	}
 	if top.Left > 0 {
 		lines = append(lines, fmt.Sprintf("… %d more functions", top.Left))
@@ -101,9 +109,79 @@ func topTable(top *native.Top, namespace string) []string {
 	return lines
 }
 
-func loadCells(l native.Load) string {
-	return fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d", l.InFlight.Now, most(l.InFlight), l.Waiting.Now,
-		l.Busy.Now, most(l.Busy), l.Idle.Now, l.Frozen.Now, l.Starting.Now, l.Provisioned.Now)
+func widest(lines []string) int {
+	most := 0
+	for _, line := range lines {
+		most = max(most, utf8.RuneCountInString(line))
+	}
+	return most
+}
+
+// withoutZeros leaves a column out if every number in it is 0.
+func withoutZeros(rows [][]string, column int) [][]string {
+	for _, row := range rows[1:] {
+		if cell := row[column]; cell != "" && cell != "0" {
+			return rows
+		}
+	}
+	out := make([][]string, len(rows))
+	for i, row := range rows {
+		out[i] = slices.Delete(slices.Clone(row), column, column+1)
+	}
+	return out
+}
+
+// aligned is a table with its columns one below the other.
+func aligned(rows [][]string) []string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
+	for _, row := range rows {
+		fmt.Fprintln(w, strings.Join(row, "\t"))
+	}
+	w.Flush()
+	lines := strings.Split(strings.TrimRight(b.String(), "\n"), "\n")
+	for i, line := range lines {
+		lines[i] = strings.TrimRight(line, " ")
+	}
+	return lines
+}
+
+// topRows are the cells of the table; the first row has the names of the columns.
+func topRows(top *native.Top, namespace string) [][]string {
+	rows := [][]string{{"FUNCTION", "VERSION", "INFLIGHT", "MAX", "WAIT", "BUSY", "MAX", "IDLE", "FROZEN", "START", "PROV", "COLD/m", "REFUSED/m", "P50"}}
+	add := func(name, version string, load []string, rest ...string) {
+		rows = append(rows, append(append([]string{name, version}, load...), rest...))
+	}
+	for _, f := range top.Functions {
+		name := qualifiedName(f.Namespace, f.Name, namespace)
+		version := "all"
+		if len(f.Versions) == 1 && len(f.Aliases) == 0 {
+			version = f.Versions[0].Number
+		}
+		add(printable(name), version, loadCells(f.Load), fmt.Sprint(f.Minute.Cold), fmt.Sprint(f.Minute.Refused), medianText(f.Median))
+		if version != "all" {
+			continue
+		}
+		for _, v := range f.Versions {
+			add("", v.Number, loadCells(v.Load), "", "", "")
+		}
+		for _, alias := range f.Aliases {
+			calls := make([]string, len(loadCells(native.Load{})))
+			calls[0], calls[1] = strconv.Itoa(alias.InFlight.Now), strconv.Itoa(most(alias.InFlight))
+			add("", "@"+alias.Name, calls, "", "", "")
+		}
+	}
+	return rows
+}
+
+// loadCells are the columns from INFLIGHT to PROV.
+func loadCells(l native.Load) []string {
+	var cells []string
+	for _, n := range []int{l.InFlight.Now, most(l.InFlight), l.Waiting.Now, l.Busy.Now, most(l.Busy),
+		l.Idle.Now, l.Frozen.Now, l.Starting.Now, l.Provisioned.Now} {
+		cells = append(cells, strconv.Itoa(n))
+	}
+	return cells
 }
 
 func medianText(d time.Duration) string {

@@ -52,6 +52,21 @@ func TestTopLines(t *testing.T) {
 			}
 		}
 	}
+	// On a screen of the usual 80 columns nothing that says something is cut.
+	narrow := topLines(someTop(), "default", 80, 0)
+	text = strings.Join(narrow, "\n")
+	for _, want := range []string{
+		"\ninstances  busy 3 (max 4)  idle 2  frozen 0  starting 0 (max 0)  draining 0\n           provisioned 0\n",
+		"\nFUNCTION   VERSION  INFLIGHT  MAX  BUSY  MAX  IDLE  COLD/m  REFUSED/m  P50\n",
+		"\n           @live    1         2\n",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("there is no %q in\n%s", want, text)
+		}
+	}
+	if strings.Contains(text[:strings.Index(text, "more functions")-len("… 4 ")], "…") {
+		t.Errorf("something is cut in\n%s", text)
+	}
 	hostile := someTop()
 	hostile.Functions[0].Name = "f\x1b[2J"
 	if text := strings.Join(topLines(hostile, "default", 0, 0), "\n"); strings.Contains(text, "\x1b") {

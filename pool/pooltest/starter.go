@@ -7,7 +7,6 @@ package pooltest
 import (
 	"context"
 	"errors"
-	"slices"
 	"sync"
 	"time"
 
@@ -315,8 +314,8 @@ func (r *Runtime) failureLocked() error {
 func (r *Runtime) Settle(report *faas.Report, wantTail bool) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.reports) == 8 {
-		r.reports = slices.Delete(r.reports, 0, 1)
+	if len(r.reports) == 16 {
+		r.reports = append(r.reports[:0], r.reports[8:]...)
 	}
 	r.reports = append(r.reports, *report)
 	if !wantTail {

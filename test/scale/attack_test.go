@@ -1,7 +1,6 @@
 package scale
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -67,19 +67,23 @@ type attack struct {
 
 	mu      sync.Mutex
 	ran     map[string][]result // by function
-	refused map[string]int      // by limit
+	failed  map[string]int      // function errors, by function and type
+	refused map[string]int      // by function and limit
 	other   map[string]int      // any other answer
 }
 
 func (w *world) attack(t *testing.T, d time.Duration) *attack {
 	return &attack{world: w, t: t, random: seeded(t), end: time.Now().Add(d),
-		ran: map[string][]result{}, refused: map[string]int{}, other: map[string]int{}}
+		ran: map[string][]result{}, failed: map[string]int{}, refused: map[string]int{}, other: map[string]int{}}
 }
 
 func (a *attack) over() bool { return !time.Now().Before(a.end) }
 
-// callers has n callers call a function again and again. Of their calls the given
-// part hang up, within half a second.
+// calmly is the pause of a caller who was refused.
+const calmly = 20 * time.Millisecond
+
+// callers has n callers call a function, or one of its aliases as name:alias, again
+// and again. Of their calls the given part hang up, within half a second.
 func (a *attack) callers(n int, function string, hold time.Duration, hangUp float64) {
 	for range n {
 		a.wg.Go(func() {
@@ -88,8 +92,11 @@ func (a *attack) callers(n int, function string, hold time.Duration, hangUp floa
 				if hangUp > 0 && a.random.upTo(time.Second) < time.Duration(hangUp*float64(time.Second)) {
 					ctx, cancel = context.WithTimeout(ctx, time.Millisecond+a.random.upTo(500*time.Millisecond))
 				}
-				a.note(function, a.post(ctx, function, fmt.Sprintf(`{"Hold":%d}`, hold.Milliseconds())))
+				got := a.post(ctx, function, fmt.Sprintf(`{"Hold":%d}`, hold.Milliseconds()))
 				cancel()
+				if a.note(function, got); got != nil && got.refusal.Limit != "" {
+					<-time.After(calmly)
+				}
 			}
 		})
 	}
@@ -97,7 +104,9 @@ func (a *attack) callers(n int, function string, hold time.Duration, hangUp floa
 
 // post is an invocation by a caller who may hang up; nil where that one did.
 func (a *attack) post(ctx context.Context, function, body string) *answer {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, a.URL+"/hearth/v1/functions/"+function+"/invoke", bytes.NewReader([]byte(body)))
+	name, qualifier, _ := strings.Cut(function, ":")
+	url := a.URL + "/hearth/v1/functions/" + name + "/invoke?qualifier=" + qualifier
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
 		a.t.Error(err)
 		return nil
@@ -123,8 +132,12 @@ func (a *attack) post(ctx context.Context, function, body string) *answer {
 		a.t.Errorf("%v in %.300s", err, raw)
 	}
 	out := &answer{status: res.StatusCode, body: string(raw), refusal: doc.Error.Refusal}
-	if res.StatusCode == http.StatusOK && doc.FunctionError == "" {
-		_ = json.Unmarshal(doc.Payload, &out.result) // not the answer of a holder otherwise
+	if doc.FunctionError != "" {
+		var fault struct{ ErrorType string }
+		_ = json.Unmarshal(doc.Payload, &fault) // "" where the document is the function's own
+		out.failed = doc.FunctionError + " " + fault.ErrorType
+	} else if res.StatusCode == http.StatusOK {
+		_ = json.Unmarshal(doc.Payload, &out.result) // zero where no holder answered
 	}
 	return out
 }
@@ -138,6 +151,8 @@ func (a *attack) note(function string, got *answer) {
 	switch {
 	case got.result.Instance != "":
 		a.ran[function] = append(a.ran[function], got.result)
+	case got.failed != "":
+		a.failed[function+" "+got.failed]++
 	case got.refusal.Limit != "":
 		a.refused[function+" "+got.refusal.Limit]++
 	default:

@@ -95,6 +95,7 @@ type answer struct {
 	body    string
 	result  result
 	refusal refusal // zero where it was not refused
+	failed  string  // the error of the function, "" where it had none
 }
 
 // result is what a holder answers. Times are Unix milliseconds.

@@ -22,9 +22,9 @@ func Test300NodeInstances(t *testing.T) {
 	distinct(t, ran)
 	all(t, refused, "function-maximum", "instances", maximum, maximum)
 	// They are idle now, and no cause of any refusal.
-	again, _ := split(t, w.flood(t, repeat(maximum, "holder", time.Second)))
+	again, left := split(t, w.flood(t, repeat(maximum, "holder", time.Second)))
 	if len(again) != maximum {
-		t.Errorf("%d of %d ran on the idle instances", len(again), maximum)
+		t.Errorf("%d of %d ran on the idle instances; refused %+v", len(again), maximum, left)
 	}
 	known := byInstance(ran)
 	for _, r := range again {

@@ -114,7 +114,7 @@ var variations = []variation{
 	{"first function has 50 % of the calls", func(p *workload.Params) { p.Dominant = .5 }},
 	{"no timer at whole minutes", func(p *workload.Params) { p.Aligned = 0 }},
 	{"another fleet: deep days, 60 % with timers", func(p *workload.Params) { p.Tide, p.Timers = 2, .5 }},
-	{"apps change half-way (day 8)", func(p *workload.Params) { p.Shift = true }},
+	{"every app becomes another at noon of day 12", func(p *workload.Params) { p.Shift = 11*day + day/2 }},
 }
 
 // run scores one candidate.

@@ -62,8 +62,8 @@ func Generate(p Params) *Load {
 		a.tide = newTide(p, i, bursts)
 		a.arrive(p)
 	}
-	if p.Shift {
-		l.shift()
+	if p.Shift > 0 {
+		l.shift(p.Shift)
 	}
 	return l
 }
@@ -227,13 +227,12 @@ func (a *App) others(r *rand.Rand, p Params, rate float64, free []float64) {
 	}
 }
 
-// shift gives every app, from half-way on, the calls of the next one of the same
-// kind: what was learnt in the first half is wrong in the second.
-func (l *Load) shift() {
-	half := l.Span / 2
+// shift gives every app, from some time on, the calls of the next one: what was
+// learnt before is wrong then.
+func (l *Load) shift(from time.Duration) {
 	second := make([][]Call, len(l.Apps))
 	for i, a := range l.Apps {
-		cut, _ := slices.BinarySearchFunc(a.Calls, half, func(c Call, t time.Duration) int {
+		cut, _ := slices.BinarySearchFunc(a.Calls, from, func(c Call, t time.Duration) int {
 			if c.At < t {
 				return -1
 			}

@@ -25,7 +25,7 @@ func TestCallsAreInOrderAndInTime(t *testing.T) {
 		func(p *Params) {},
 		func(p *Params) { p.CV = IndependentCV },
 		func(p *Params) { p.CV = LogNormalCV; p.ConstantMemory = true },
-		func(p *Params) { p.Tide = 2; p.Timers = .5; p.Shift = true },
+		func(p *Params) { p.Tide = 2; p.Timers = .5; p.Shift = 2 * day },
 	} {
 		p := Published(7, 150, 4)
 		vary(&p)

@@ -3,6 +3,7 @@ package workload
 import (
 	"math"
 	"math/rand/v2"
+	"time"
 )
 
 // Params say what to generate. The same Params give the same load.
@@ -17,11 +18,11 @@ type Params struct {
 	Aligned  float64 `json:"aligned"`  // share of timers that fire at whole minutes
 	CV       CV      `json:"cv"`
 	// Variations of the published load.
-	ConstantMemory bool    `json:"constantMemory"` // every app has the median memory
-	ColdScale      float64 `json:"coldScale"`      // cold starts take so many times the published time
-	Tide           float64 `json:"tide"`           // the day's amplitude is so many times the published one
-	Timers         float64 `json:"timers"`         // share of other apps that get a timer added
-	Shift          bool    `json:"shift"`          // half-way, every app's gaps change to another app's
+	ConstantMemory bool          `json:"constantMemory"` // every app has the median memory
+	ColdScale      float64       `json:"coldScale"`      // cold starts take so many times the published time
+	Tide           float64       `json:"tide"`           // the day's amplitude is so many times the published one
+	Timers         float64       `json:"timers"`         // share of other apps that get a timer added
+	Shift          time.Duration `json:"shift"`          // when every app's calls become another app's; 0 for never
 }
 
 // CV says how the spread of an app's gaps is drawn.
