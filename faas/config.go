@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"reflect"
 	"regexp"
 	"runtime"
@@ -73,9 +74,31 @@ func MilliCPU(memoryMB int) int {
 	return max(1, (memoryMB*1000+milliCPUMemoryMB/2)/milliCPUMemoryMB)
 }
 
+// RuntimeHTTP is the runtime of functions that are HTTP servers: Handler is the
+// path in the package of the executable that serves.
+const RuntimeHTTP = "http"
+
+// DefaultPort is the TCP port at which the server of an HTTP function listens,
+// unless its environment sets PORT.
+const DefaultPort = 8080
+
+// Port is where the server of an HTTP function listens; false where PORT is set
+// to no port.
+func (c Config) Port() (int, bool) {
+	text, set := c.Environment["PORT"]
+	if !set {
+		return DefaultPort, true
+	}
+	port, err := strconv.ParseUint(text, 10, 16)
+	return int(port), err == nil && port > 0
+}
+
 // WithDefaults returns the configuration with every zero field that has a
 // default set to it. Name is the function's: its log group depends on it.
 func (c Config) WithDefaults(name string) Config {
+	if c.Runtime == RuntimeHTTP {
+		setDefault(&c.Handler, "bootstrap")
+	}
 	setDefault(&c.MemoryMB, 128)
 	setDefault(&c.TimeoutSeconds, 3)
 	setDefault(&c.InitTimeoutSeconds, 10)
@@ -160,7 +183,18 @@ func (c Config) validateHandler(errs FieldErrors, l Limits) FieldErrors {
 	case strings.ContainsFunc(c.Handler, func(r rune) bool { return r <= ' ' || r == 0x7f || r == 0xa0 || r == utf8.RuneError }):
 		return append(errs, FieldError{"handler", clip(c.Handler), `must satisfy regular expression pattern: [^\s]+`})
 	}
-	return errs.maxLen("handler", c.Handler, l.MaxHandler)
+	errs = errs.maxLen("handler", c.Handler, l.MaxHandler)
+	if c.Runtime != RuntimeHTTP {
+		return errs
+	}
+	if path.Clean("/"+c.Handler) != "/"+c.Handler {
+		errs = append(errs, FieldError{"handler", clip(c.Handler),
+			"must be the path of an executable in the package, such as bootstrap or bin/server, for the runtime http"})
+	}
+	if _, ok := c.Port(); !ok {
+		errs = append(errs, FieldError{"environment.variables", "PORT", "must be a port from 1 to 65535 for the runtime http"})
+	}
+	return errs
 }
 
 func (c Config) validateArchitectures(errs FieldErrors) FieldErrors {

@@ -120,6 +120,32 @@ func fieldsOf(err error) []string {
 	return fields
 }
 
+func TestValidateHTTP(t *testing.T) {
+	valid := Config{Runtime: RuntimeHTTP}.WithDefaults("f")
+	if port, ok := valid.Port(); valid.Handler != "bootstrap" || port != 8080 || !ok {
+		t.Errorf("defaults: %q, %d", valid.Handler, port)
+	}
+	for _, test := range []struct {
+		handler, port string
+		wrong         int // fields
+	}{
+		{"bootstrap", "8080", 0}, {"bin/server.sh", "9000", 0}, {"a", "1", 0}, {"a", "65535", 0}, {"index.handler", "80", 0},
+		{"../sh", "80", 1}, {"/bin/sh", "80", 1}, {"a/../b", "80", 1}, {".", "80", 1}, {"..", "80", 1}, {"a/", "80", 1}, {"a//b", "80", 1},
+		{"a", "0", 1}, {"a", "65536", 1}, {"a", "", 1}, {"a", "-1", 1}, {"a", "http", 1}, {"/", "x", 2},
+	} {
+		c := valid.Clone()
+		c.Handler, c.Environment = test.handler, map[string]string{"PORT": test.port}
+		var wrong FieldErrors
+		if errors.As(c.Validate(NativeLimits()), &wrong); len(wrong) != test.wrong {
+			t.Errorf("handler %q, port %q: %v; want %d fields", test.handler, test.port, wrong, test.wrong)
+		}
+		c.Runtime = "provided.al2023"
+		if err := c.Validate(NativeLimits()); err != nil {
+			t.Errorf("another runtime with handler %q, port %q: %v", test.handler, test.port, err)
+		}
+	}
+}
+
 func TestLambdaLimitsAreStricter(t *testing.T) {
 	c := goodConfig()
 	c.MemoryMB = 64

@@ -1,8 +1,9 @@
 // Package runtimeapi is the conversation between Hearth and a runtime inside an
 // instance: length-prefixed frames over an inherited socket for the managed
-// runtimes, and the Lambda Runtime API (2018-06-01) over HTTP for the others.
+// runtimes, the Lambda Runtime API (2018-06-01) over HTTP for custom ones, and
+// requests to runtimes that are HTTP servers themselves.
 //
-// It owns both protocols and their limits, and treats everything that comes
+// It owns these protocols and their limits, and treats everything that comes
 // from inside an instance as hostile. It must not know how a sandbox is made,
 // nor which instance a call goes to.
 package runtimeapi

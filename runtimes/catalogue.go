@@ -18,13 +18,14 @@ const (
 	languageNode     language = "node"
 	languagePython   language = "python"
 	languageProvided language = "provided"
+	languageHTTP     language = "http"
 )
 
 // known is one runtime of the catalogue.
 type known struct {
 	name     string
 	language language
-	version  string // the interpreter's: major for Node, major.minor for Python; "" for provided
+	version  string // the interpreter's: major for Node, major.minor for Python; "" for custom ones
 }
 
 // catalogue lists every runtime, in the order in which people read them. Each
@@ -43,7 +44,11 @@ var catalogue = [...]known{
 	{"python3.8", languagePython, "3.8"},
 	{"provided.al2023", languageProvided, ""},
 	{"provided.al2", languageProvided, ""},
+	{faas.RuntimeHTTP, languageHTTP, ""},
 }
+
+// custom reports whether the package brings the runtime with it.
+func (k known) custom() bool { return k.language == languageProvided || k.language == languageHTTP }
 
 func lookup(name string) (known, error) {
 	names := make([]string, 0, len(catalogue))
@@ -109,7 +114,7 @@ func (c *Catalogue) List() []Info {
 	for _, k := range catalogue {
 		info := Info{Name: k.name}
 		switch found, err := c.find(k); {
-		case k.language == languageProvided:
+		case k.custom():
 			info.Installed = true
 		case err == nil:
 			info.Installed, info.Version, info.Path = true, found.version, found.binary
@@ -131,10 +136,10 @@ func (c *Catalogue) Check(name string) error {
 	return err
 }
 
-// find returns the interpreter of a runtime: the zero one for provided runtimes,
+// find returns the interpreter of a runtime: the zero one for custom runtimes,
 // a faas.CodeRuntime error where it is missing.
 func (c *Catalogue) find(k known) (interpreter, error) {
-	if k.language == languageProvided {
+	if k.custom() {
 		return interpreter{}, nil
 	}
 	for _, candidate := range c.candidates(k) {

@@ -19,7 +19,8 @@ type setting struct {
 	version   *faas.Version
 	known     known
 	logStream string
-	api       string // host:port of the Runtime API; "" for managed runtimes
+	api       string // host:port of the Runtime API; "" for other runtimes than provided
+	port      int    // where an HTTP server is to listen; 0 for other runtimes
 	// path maps a path inside the sandbox to what the process sees.
 	path func(string) string
 }
@@ -64,9 +65,12 @@ func (s setting) reserved() map[string]string {
 		"AWS_LAMBDA_LOG_STREAM_NAME":      s.logStream,
 		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
 	}
-	if s.known.language == languageProvided {
+	switch s.known.language {
+	case languageProvided:
 		env["AWS_LAMBDA_RUNTIME_API"] = s.api
-	} else {
+	case languageHTTP:
+		env["PORT"] = strconv.Itoa(s.port) // the user's, where there is one
+	default:
 		env["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + s.known.name
 	}
 	if config.Logging.Format == "JSON" {

@@ -55,6 +55,8 @@ func (c *Catalogue) Add(ctx context.Context, name string, progress io.Writer) er
 	switch k.language {
 	case languageProvided:
 		return faas.Errorf(faas.CodeInvalid, "runtime", "%s needs nothing: the function brings its own bootstrap", name)
+	case languageHTTP:
+		return faas.Errorf(faas.CodeInvalid, "runtime", "%s needs nothing: the function brings its own server", name)
 	case languagePython:
 		return faas.Errorf(faas.CodeUnsupported, "runtime", "there is no build of Python that can be added; %s", c.hint(k))
 	}

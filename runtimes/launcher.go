@@ -6,8 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"hearth/faas"
@@ -120,7 +123,7 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		return nil, err
 	}
 	acquired := time.Now()
-	if reason := missingEntrypoint(p.known, dir.Path()); reason != "" {
+	if reason := missingEntrypoint(p, dir.Path()); reason != "" {
 		defer dir.Release()
 		return l.stillborn(p, reason)
 	}
@@ -139,18 +142,32 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 	return r, nil
 }
 
+// entrypoint is the executable of a custom runtime, as a path in the package.
+func (p plan) entrypoint() string {
+	if p.known.language == languageHTTP {
+		return p.version.Config.Handler
+	}
+	return "bootstrap"
+}
+
 // missingEntrypoint says why a custom runtime's package cannot be started; ""
 // where it can.
-func missingEntrypoint(k known, dir string) string {
-	if k.language != languageProvided {
+func missingEntrypoint(p plan, dir string) string {
+	if !p.known.custom() {
 		return ""
 	}
-	info, err := os.Stat(filepath.Join(dir, "bootstrap"))
+	name := p.entrypoint()
+	if !filepath.IsLocal(name) {
+		return "Handler is no path in the package: " + name
+	}
+	info, err := os.Stat(filepath.Join(dir, name))
 	switch {
+	case (err != nil || !info.Mode().IsRegular()) && p.known.language == languageHTTP:
+		return "Couldn't find the executable of the handler: " + taskDir + "/" + name
 	case err != nil || !info.Mode().IsRegular():
 		return "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
 	case info.Mode().Perm()&0o111 == 0:
-		return "fork/exec /var/task/bootstrap: permission denied"
+		return "fork/exec " + taskDir + "/" + name + ": permission denied"
 	}
 	return ""
 }
@@ -162,7 +179,7 @@ func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
 		MilliCPU: faas.MilliCPU(config.MemoryMB), Egress: sandbox.Egress(config.Egress),
 		Mounts: []sandbox.Mount{{Source: codeDir, Target: taskDir}},
 	}
-	if p.known.language != languageProvided {
+	if !p.known.custom() {
 		_, mounts := p.interpreter.place()
 		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: l.bootstraps.folder(p.known.language), Target: runtimeDir})
 		spec.Mounts = append(spec.Mounts, mounts...)
@@ -177,14 +194,21 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
 	s := setting{version: p.version, known: p.known, logStream: stream,
 		path: func(target string) string { return sandbox.Path(r.box, target) }}
 	command := sandbox.Command{Dir: s.path(taskDir)}
-	if p.known.language == languageProvided {
+	switch p.known.language {
+	case languageProvided:
 		server, address, err := l.serveRuntimeAPI(ctx, p, r)
 		if err != nil {
 			return err
 		}
 		r.session, s.api = server, address
-		command.Args = []string{s.path(taskDir + "/bootstrap")}
-	} else {
+		command.Args = []string{s.path(taskDir + "/" + p.entrypoint())}
+	case languageHTTP:
+		var err error
+		if s.port, err = callServer(ctx, p, r); err != nil {
+			return err
+		}
+		command.Args = []string{s.path(taskDir + "/" + p.entrypoint())}
+	default:
 		inside, _ := p.interpreter.place()
 		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir), p.version.Config.MemoryMB)
 		command.Socket = true
@@ -225,6 +249,38 @@ func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process) (*ru
 	return server, listener.Addr().String(), nil
 }
 
+// callServer prepares the conversation with an HTTP server, and returns the port
+// at which it is to listen.
+func callServer(ctx context.Context, p plan, r *process) (int, error) {
+	port, _ := p.version.Config.Port() // a configuration with another was refused
+	if _, shared := r.box.(sandbox.PathMapper); shared {
+		var err error
+		if port, err = freePort(ctx, r.box); err != nil {
+			return 0, err
+		}
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	r.session = runtimeapi.NewHTTP(runtimeapi.HTTPOptions{
+		Dial:        func(ctx context.Context) (net.Conn, error) { return r.box.Dial(ctx, "tcp", address) },
+		Concurrency: p.known.concurrency(p.version.Config),
+	})
+	r.unready = fmt.Sprintf("Nothing accepts connections at %s. The server must listen there or on all addresses of IPv4, "+
+		"at the port in the environment variable PORT.", address)
+	return port, nil
+}
+
+// freePort finds a port for a server on the host's own loopback, which it shares
+// with all others: the user's own choice may be taken, by another instance too.
+func freePort(ctx context.Context, box sandbox.Sandbox) (int, error) {
+	listener, err := box.Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer listener.Close()
+	to, err := netip.ParseAddrPort(listener.Addr().String())
+	return int(to.Port()), err
+}
+
 func (l *Launcher) source(p plan) LogSource {
 	return LogSource{Function: p.version.ID.Function, Version: p.version.ID.Number, Instance: p.instance,
 		Group: p.version.Config.Logging.Group}
@@ -234,8 +290,8 @@ func (l *Launcher) source(p plan) LogSource {
 // refuses is the function's mistake, not the platform's.
 func (l *Launcher) abandon(p plan, r *process, cause error) (pool.Runtime, error) {
 	killErr := r.Kill("start failed", 0)
-	if p.known.language == languageProvided && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
-		return l.stillborn(p, "fork/exec /var/task/bootstrap: "+execReason(cause))
+	if p.known.custom() && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
+		return l.stillborn(p, "fork/exec "+taskDir+"/"+p.entrypoint()+": "+execReason(cause))
 	}
 	return nil, errors.Join(startError(cause), killErr)
 }
@@ -282,4 +338,5 @@ type conversation interface {
 var (
 	_ conversation = (*runtimeapi.Frames)(nil)
 	_ conversation = (*runtimeapi.Server)(nil)
+	_ conversation = (*runtimeapi.HTTP)(nil)
 )

@@ -32,6 +32,7 @@ type process struct {
 	milliCPU int
 	execed   time.Time // when the process was exec'ed; zero before
 	parts    struct{ code, sandbox time.Duration }
+	unready  string // what to tell of a runtime that was not ready in time; "" = nothing
 
 	workers sync.WaitGroup // the watcher, and the server of a Runtime API
 	once    sync.Once      // guards the one kill
@@ -82,6 +83,9 @@ func (p *process) Init(ctx context.Context) error {
 		p.journal.failed("", failure.Outcome)
 		return failure
 	}
+	if p.unready != "" && ctx.Err() != nil {
+		p.journal.platform("", p.unready)
+	}
 	return err
 }
 
@@ -106,6 +110,15 @@ func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, 
 	out, err := p.session.Invoke(ctx, event)
 	if errors.Is(err, runtimeapi.ErrGone) {
 		failure := p.end(event.RequestID)
+		p.journal.failed(event.RequestID, failure.Outcome)
+		return faas.Outcome{}, failure
+	}
+	var unread *runtimeapi.AnswerError
+	if errors.As(err, &unread) {
+		if !p.awaitEnd() {
+			return unread.Outcome, nil
+		}
+		failure := exitFailure(p.box.Exit(), event.RequestID)
 		p.journal.failed(event.RequestID, failure.Outcome)
 		return faas.Outcome{}, failure
 	}

@@ -1,10 +1,12 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 )
 
 // Loopback returns the address of a Dial, or why no driver dials it: only TCP,
@@ -63,6 +65,14 @@ func (c *Conns) Close() {
 type tracked struct {
 	net.Conn
 	of *Conns
+}
+
+// SyscallConn implements syscall.Conn, for what the platform's connections can.
+func (t *tracked) SyscallConn() (syscall.RawConn, error) {
+	if c, ok := t.Conn.(syscall.Conn); ok {
+		return c.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // Close implements net.Conn.

@@ -66,7 +66,7 @@ func deployCommand(t *terminal) *cobra.Command {
 	})
 	flags := cmd.Flags()
 	flags.StringVar(&f.name, "name", "", "the function's name (default: the manifest's, or the directory's)")
-	flags.StringVar(&f.runtime, "runtime", "", "such as nodejs22.x, python3.11, provided.al2023")
+	flags.StringVar(&f.runtime, "runtime", "", "such as nodejs22.x, python3.11, provided.al2023, http")
 	flags.StringVar(&f.handler, "handler", "", "such as index.handler")
 	flags.StringVar(&f.egress, "egress", "", "what the function's network reaches: internet or none")
 	flags.StringVar(&f.isolation, "isolation", "", "process or none")
