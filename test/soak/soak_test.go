@@ -41,8 +41,14 @@ func TestSoak(t *testing.T) {
 	s := newScene(t, seed)
 	s.deployAll(t, seed)
 
-	// A first, short load makes what is made once.
-	s.load(t, seed, duration/10)
+	// A first, short load makes what is made once: also the stock of namespaces and
+	// their sockets, which grows until every place has been used.
+	for range 10 {
+		s.load(t, seed, duration/10)
+		if s.crowd.roster.size() >= 4*maxInstances {
+			break
+		}
+	}
 	before := s.rest(t)
 	s.load(t, seed+1, duration)
 	after := s.rest(t)
