@@ -124,6 +124,11 @@ func newScene(t *testing.T, seed uint64) *scene {
 			t.Errorf("the server's log has:\n%s", bad)
 		}
 	})
+	// Few instances for many functions: on a quiet machine more than the 500 starts of
+	// a minute. What is looked for here is not that limit.
+	if _, err := s.Run(t.Context(), t, "quota", "account", "--expansion", "off"); err != nil {
+		t.Fatal(err)
+	}
 	s.api = newAPI(s.URL)
 	s.functions = functions(languages(t, s.Server), rand.New(rand.NewPCG(seed, 0)))
 	stopping, cancel := context.WithCancel(context.Background())
