@@ -64,8 +64,6 @@ func (p *pending) dropOldest() {
 	p.blocks = append(p.blocks[:0], p.blocks[n:]...)
 }
 
-func (p *pending) empty() bool { return len(p.blocks) == 0 && p.dropped == 0 }
-
 var pendings = sync.Pool{New: func() any { return new(pending) }}
 
 // recycle gives a buffer back that the writer is done with.
