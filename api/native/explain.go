@@ -97,6 +97,8 @@ func why(r *faas.Report) string {
 		s = append(s, coldWords(r.Cold))
 	case r.Timeline.Queue >= time.Millisecond:
 		s = append(s, fmt.Sprintf("It was warm: an instance became free after %s.", r.Timeline.Queue.Round(10*time.Microsecond)))
+	case r.Timeline.Thaw > 0:
+		s = append(s, fmt.Sprintf("It was warm: a frozen instance was thawed for it, which took %s.", r.Timeline.Thaw.Round(10*time.Microsecond)))
 	default:
 		s = append(s, "It was warm: an instance was there.")
 	}
