@@ -32,7 +32,7 @@ func (d *Dir) Derived(name string) (path string, ok bool) {
 // Derive makes something of the package that can be made again at any time, such
 // as its code compiled, and keeps it beside the unpacked content under a name of
 // 1..64 of [a-z0-9.-]. make gets the content's path and an empty directory
-// (mode 0755) and fills it; it is not called where the name exists already, and
+// and fills it with files and directories, which become readable to all; it is not called where the name exists already, and
 // by one caller at a time for each package. What it leaves becomes visible as a
 // whole or, on any error, not at all; it counts as part of the cache, and
 // faas.CodeNoCapacity says that it did not fit. d stays the caller's.
@@ -53,13 +53,10 @@ func (s *Store) Derive(ctx context.Context, d *Dir, name string, make func(ctx c
 		return storageError(err)
 	}
 	defer s.removeAll(staging) // where it was not renamed
-	if err := os.Chmod(staging, modeDir); err != nil {
-		return storageError(err)
-	}
 	if err := make(ctx, d.path, staging); err != nil {
 		return storageError(err)
 	}
-	bytes, err := diskUse(staging)
+	bytes, err := settle(staging)
 	if err != nil {
 		return storageError(err)
 	}
@@ -123,9 +120,10 @@ func (s *Store) rewriteMarker(e *cached) error {
 	return os.Rename(next, filepath.Join(e.home, markerName))
 }
 
-// diskUse estimates what a directory takes on disk, as diskBytes does.
-func diskUse(dir string) (bytes int64, err error) {
-	err = filepath.WalkDir(dir, func(_ string, entry fs.DirEntry, err error) error {
+// settle makes everything below dir readable to all, whatever the umask, and
+// returns what it takes on disk, estimated as by diskBytes.
+func settle(dir string) (bytes int64, err error) {
+	err = filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -134,7 +132,10 @@ func diskUse(dir string) (bytes int64, err error) {
 			return err
 		}
 		bytes += block + info.Size()
-		return nil
+		if entry.IsDir() {
+			return os.Chmod(path, modeDir)
+		}
+		return os.Chmod(path, modeFile)
 	})
 	return bytes, err
 }
