@@ -165,7 +165,7 @@ func coldWords(reason faas.ColdReason) string {
 	case faas.ColdDeploy:
 		return "It was cold: its version had changed."
 	case faas.ColdRecycle:
-		return "It was cold: the instance before had ended by a timeout, an exit, lack of memory or a failed init."
+		return "It was cold: the instance before had ended by a timeout, an exit, lack of memory or a failed init, or could not be thawed."
 	case faas.ColdRestart:
 		return "It was cold: Hearth had been restarted."
 	case "":
