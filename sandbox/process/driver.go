@@ -213,7 +213,7 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 		return nil, fmt.Errorf("process: egress %q: this driver has no networks: %w", spec.Egress, sandbox.ErrUnsupported)
 	}
 	b := &box{
-		d: d, id: spec.ID, limits: resourceLimits(spec), mounts: spec.Mounts, memoryMB: spec.MemoryMB,
+		d: d, id: spec.ID, spare: -1, mounts: spec.Mounts, memoryMB: spec.MemoryMB,
 		firstGone: make(chan struct{}), done: make(chan struct{}),
 		killed: make(chan struct{}), destroyed: make(chan struct{}),
 	}
@@ -320,6 +320,12 @@ func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err erro
 	if b.tmp, err = d.tmp.get(ctx, spec.TmpMB, spec.MemoryMB); err != nil {
 		return err
 	}
+	p, err := plumb(b.slot.uid)
+	b.plumbing = p
+	defer p.closeTheirs()
+	if err != nil {
+		return err
+	}
 	return onThread(func() error { return b.house(spec) })
 }
 
@@ -355,6 +361,7 @@ func (d *Driver) clean(b *box, dead bool) {
 	if b.oom != nil {
 		b.oom.close()
 	}
+	b.closeUnused()
 	var errs []error
 	for closing := false; !dead && !closing; closing = d.isClosed() {
 		dead = b.gone(d.quarantine)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -33,17 +34,17 @@ type group struct {
 	// core is the slot's version 2 directory, "" where that is not mounted. The
 	// command runs in core/run, which is frozen and killed; the first process in
 	// core/init, which is never frozen, so that its death ends a frozen sandbox.
-	core      string
-	run, init *os.File
+	core string
 
 	freezer string // version 1, only where core is ""
 	acct    string // version 1 cpuacct, only where core is ""
 
-	// tasks are the version 1 files into which a thread writes 0 to move itself.
-	// Attaching another process by its pid waits for the whole machine's thread
-	// groups (10-20 ms); a thread that moves itself does not.
-	tasks []*os.File
-	dirs  []string // version 1 directories, each once
+	dirs []string // version 1 directories, each once
+
+	// Open because the warm path uses them: no lookup, no allocation. All else is
+	// opened when it is needed: a server has a limit of descriptors too.
+	freezing *os.File // cgroup.freeze or freezer.state of what runs the command
+	peak     *os.File // the memory's high-water mark
 }
 
 // newGroup makes (or, after a crash of this driver's own, reuses) the groups
@@ -85,32 +86,97 @@ func (g *group) make() (err error) {
 			return err
 		}
 	}
-	for _, dir := range g.dirs {
-		f, err := os.OpenFile(dir+"/tasks", os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		g.tasks = append(g.tasks, f)
-	}
-	if g.core == "" {
-		return nil
-	}
-	if g.run, err = os.Open(g.core + "/run"); err != nil {
+	if g.peak, err = openControl(g.peakPath(), unix.O_RDONLY); err != nil {
 		return err
 	}
-	g.init, err = os.Open(g.core + "/init")
+	g.freezing, err = openControl(g.freezePath(), unix.O_WRONLY)
 	return err
 }
 
+// peakPath is the file with the memory's high-water mark. On version 2 it came with
+// Linux 5.19; before, it is what is in use now.
+func (g *group) peakPath() string {
+	if !g.memory.v2 {
+		return g.memory.dir + "/memory.max_usage_in_bytes"
+	}
+	if path := g.memory.dir + "/memory.peak"; unix.Access(path, unix.F_OK) == nil {
+		return path
+	}
+	return g.memory.dir + "/memory.current"
+}
+
+func (g *group) freezePath() string {
+	if g.core != "" {
+		return g.core + "/run/cgroup.freeze"
+	}
+	return g.freezer + "/freezer.state"
+}
+
+// openControl opens a control file outside of Go's poller, in which package os
+// would register it: that costs more than one use of it.
+func openControl(path string, mode int) (*os.File, error) {
+	fd, err := openFD(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func openFD(path string, mode int) (int, error) {
+	fd, err := unix.Open(path, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// doors are descriptors by which threads and processes get into a group, for the
+// length of a setup: its thread does not see the host's files for long.
+type doors struct {
+	run, init int   // version 2 groups to be born in; -1 where there is no version 2
+	tasks     []int // version 1
+}
+
+// openDoors opens the ways into the group. What it opened before it failed is in
+// its result.
+func (g *group) openDoors() (d doors, err error) {
+	d.run, d.init = -1, -1
+	if g.core != "" {
+		if d.run, err = openFD(g.core+"/run", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+			return d, err
+		}
+		if d.init, err = openFD(g.core+"/init", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+			return d, err
+		}
+	}
+	for _, dir := range g.dirs {
+		fd, err := openFD(dir+"/tasks", unix.O_WRONLY)
+		if err != nil {
+			return d, err
+		}
+		d.tasks = append(d.tasks, fd)
+	}
+	return d, nil
+}
+
 // enter moves the calling thread into the version 1 groups. The thread must end
-// afterwards.
-func (g *group) enter() error {
-	for _, f := range g.tasks {
-		if _, err := f.WriteAt([]byte("0"), 0); err != nil {
+// afterwards. Attaching another process by its pid waits for the whole machine's
+// thread groups (10-20 ms); a thread that moves itself does not.
+func (d doors) enter() error {
+	for _, fd := range d.tasks {
+		if _, err := unix.Write(fd, []byte("0")); err != nil {
 			return fmt.Errorf("process: enter control group: %w", err)
 		}
 	}
 	return nil
+}
+
+func (d doors) close() {
+	for _, fd := range append(d.tasks, d.run, d.init) {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
 }
 
 // limit sets the hard limits. The group is empty.
@@ -189,9 +255,9 @@ func (g *group) setCPU(milli int) error {
 // freeze stops what runs in the group. On version 2 it does not wait for it.
 func (g *group) freeze() error {
 	if g.core != "" {
-		return put(g.core+"/run", "cgroup.freeze", "1")
+		return write(g.freezing, "1")
 	}
-	if err := put(g.freezer, "freezer.state", "FROZEN"); err != nil {
+	if err := write(g.freezing, "FROZEN"); err != nil {
 		return err
 	}
 	return poll(time.Second, func() (bool, error) {
@@ -202,9 +268,15 @@ func (g *group) freeze() error {
 
 func (g *group) thaw() error {
 	if g.core != "" {
-		return put(g.core+"/run", "cgroup.freeze", "0")
+		return write(g.freezing, "0")
 	}
-	return put(g.freezer, "freezer.state", "THAWED")
+	return write(g.freezing, "THAWED")
+}
+
+// write writes an open control file, whose values are all written at its start.
+func write(f *os.File, value string) error {
+	_, err := f.WriteAt([]byte(value), 0)
+	return err
 }
 
 // kill ends every process of the command, frozen or not. On version 1 it only
@@ -256,14 +328,12 @@ func (g *group) memoryNow() (int64, error) {
 }
 
 func (g *group) memoryPeak() (int64, error) {
-	if !g.memory.v2 {
-		return number(g.memory.dir, "memory.max_usage_in_bytes")
+	var digits [24]byte
+	n, err := g.peak.ReadAt(digits[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
 	}
-	peak, err := number(g.memory.dir, "memory.peak")
-	if errors.Is(err, os.ErrNotExist) { // it came with Linux 5.19
-		return g.memoryNow()
-	}
-	return peak, err
+	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }
 
 // populated reports whether a process is left in the group.
@@ -309,7 +379,6 @@ func (g *group) recycle() error {
 	if err := g.close(); err != nil {
 		return err
 	}
-	g.tasks, g.run, g.init = nil, nil, nil
 	return g.make()
 }
 
@@ -320,7 +389,7 @@ func (g *group) renewRun() (err error) {
 	if g.core == "" {
 		return nil
 	}
-	g.run.Close()
+	g.freezing.Close()
 	dir := g.core + "/run"
 	if err := removeGroups([]string{dir}); err != nil {
 		return err
@@ -328,7 +397,7 @@ func (g *group) renewRun() (err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	g.run, err = os.Open(dir)
+	g.freezing, err = openControl(g.freezePath(), unix.O_WRONLY)
 	return err
 }
 
@@ -355,9 +424,9 @@ func busy(err error) error {
 
 // close removes the groups. They must be empty.
 func (g *group) close() error {
-	for _, f := range append(g.tasks, g.run, g.init) {
+	for _, f := range []*os.File{g.freezing, g.peak} {
 		if f != nil {
-			f.Close()
+			f.Close() // again, where making the group anew failed in between
 		}
 	}
 	dirs := g.dirs
