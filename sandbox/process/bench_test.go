@@ -79,7 +79,7 @@ func BenchmarkCold(b *testing.B) {
 
 func benchCold(b *testing.B, apart time.Duration) {
 	dir := greeter(b)
-	d := newDriver(b)
+	d := newDriver(b, func(o *Options) { o.Spares = 8 })
 	ctx := context.Background()
 	var s stages
 	for b.Loop() {

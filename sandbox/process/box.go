@@ -89,7 +89,7 @@ func (b *box) watch() {
 // awaitFirst reaps the first process.
 func (b *box) awaitFirst() {
 	if _, err := b.first.wait(); err != nil {
-		b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
+		b.d.log.Error("cannot wait for a sandbox's first process", "user", b.slot.uid, "error", err)
 	}
 	close(b.firstGone)
 }
@@ -207,7 +207,7 @@ func (b *box) closeUnused() {
 func (b *box) reap() {
 	status, err := b.command.wait()
 	if err != nil {
-		b.d.log.Error("cannot wait for a command", "sandbox", b.id, "error", err)
+		b.d.log.Error("cannot wait for a command", "user", b.slot.uid, "error", err)
 		status = exitStatus{code: -1, signal: syscall.SIGKILL}
 	}
 	b.finish(sandbox.Exit{Code: status.code, Signal: status.signal, OOM: b.oom.happened(b.slot.group)})

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -40,6 +41,13 @@ type group struct {
 	acct    string // version 1 cpuacct, only where core is ""
 
 	dirs []string // version 1 directories, each once
+
+	// What limitMemory and setCPU set last, so that they write only what changes: on
+	// the way of a start each write counts. Guarded by mu, held over the writes.
+	mu       sync.Mutex
+	memoryMB int // 0 = unknown
+	milliCPU int // 0 = no quota
+	periodUS int // 0 = unknown
 
 	// Open because the warm path uses them: no lookup, no allocation. All else is
 	// opened when it is needed: a server has a limit of descriptors too.
@@ -77,6 +85,7 @@ func newGroup(l layout, name, slot string) (*group, error) {
 }
 
 func (g *group) make() (err error) {
+	g.memoryMB, g.milliCPU, g.periodUS = 0, 0, 0
 	dirs := g.dirs
 	if g.core != "" {
 		dirs = append(slices.Clone(dirs), g.core, g.core+"/run", g.core+"/init")
@@ -179,10 +188,9 @@ func (d doors) close() {
 	}
 }
 
-// limit sets the hard limits. The group is empty.
-func (g *group) limit(memoryMB, pids int) error {
-	err := errors.Join(g.limitMemory(memoryMB), put(g.pids.dir, "pids.max", strconv.Itoa(pids)))
-	if err != nil {
+// limitPids sets the hard limit of processes and threads.
+func (g *group) limitPids(n int) error {
+	if err := put(g.pids.dir, "pids.max", strconv.Itoa(n)); err != nil {
 		return fmt.Errorf("process: set limits: %w", err)
 	}
 	return nil
@@ -191,21 +199,46 @@ func (g *group) limit(memoryMB, pids int) error {
 // limitMemory sets the hard limit of memory. Below what is in use it makes the
 // kernel reclaim; where that is not enough, version 1 refuses and version 2 kills.
 func (g *group) limitMemory(mb int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if mb == g.memoryMB {
+		return nil
+	}
+	before := g.memoryMB
+	g.memoryMB = 0
+	if err := g.writeMemory(before, mb); err != nil {
+		return err
+	}
+	g.memoryMB = mb
+	return nil
+}
+
+// writeMemory sets the limit where before is the one in force, 0 where that is not
+// known.
+func (g *group) writeMemory(before, mb int) error {
 	bytes := strconv.FormatInt(int64(mb)<<20, 10)
+	set := func(name string) error { return put(g.memory.dir, name, bytes) }
 	if g.memory.v2 {
-		return errors.Join(put(g.memory.dir, "memory.max", bytes),
+		return errors.Join(set("memory.max"),
 			optional(put(g.memory.dir, "memory.swap.max", "0")),
 			put(g.memory.dir, "memory.oom.group", "1"))
 	}
 	// The limit with swap may not be below the one without.
-	return errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
-		put(g.memory.dir, "memory.limit_in_bytes", bytes),
-		optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
-		// Version 1 counts the buffers of TCP sockets only from the first time
-		// that they have a limit; without, one sandbox can use up the whole
-		// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
-		// may be above this limit: theirs stays in force then.
-		optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
+	const limit, withSwap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+	var err error
+	switch {
+	case before == 0:
+		err = errors.Join(optional(put(g.memory.dir, withSwap, "-1")), set(limit), optional(set(withSwap)))
+	case mb > before:
+		err = errors.Join(optional(set(withSwap)), set(limit))
+	default:
+		err = errors.Join(set(limit), optional(set(withSwap)))
+	}
+	// Version 1 counts the buffers of TCP sockets only from the first time that they
+	// have a limit; without, one sandbox can use up the whole machine's
+	// (net.ipv4.tcp_mem). What the last one's sockets still hold may be above this
+	// limit: theirs stays in force then.
+	return errors.Join(err, optional(busy(set("memory.kmem.tcp.limit_in_bytes"))))
 }
 
 // optional drops the error of a file that this kernel does not have.
@@ -230,26 +263,54 @@ func quota(milli int) (quotaUS, periodUS int) {
 // setCPU sets the quota, in thousandths of a core, with a burst of one quota
 // where the kernel has it; 0 removes it.
 func (g *group) setCPU(milli int) error {
-	if g.cpu.v2 {
-		if milli <= 0 {
-			return errors.Join(optional(put(g.cpu.dir, "cpu.max.burst", "0")), put(g.cpu.dir, "cpu.max", "max"))
-		}
-		q, p := quota(milli)
-		return errors.Join(optional(put(g.cpu.dir, "cpu.max.burst", "0")),
-			put(g.cpu.dir, "cpu.max", fmt.Sprintf("%d %d", q, p)),
-			optional(put(g.cpu.dir, "cpu.max.burst", strconv.Itoa(q))))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	milli = max(milli, 0)
+	if milli == g.milliCPU {
+		return nil
 	}
-	// A quota below the burst is refused, so the burst goes first.
-	err := optional(put(g.cpu.dir, "cpu.cfs_burst_us", "0"))
-	if milli <= 0 {
-		return errors.Join(err, put(g.cpu.dir, "cpu.cfs_quota_us", "-1"))
+	if g.milliCPU != 0 { // a quota below the burst is refused, so the burst goes first
+		if err := g.writeCPU(0); err != nil {
+			return err
+		}
+		g.milliCPU = 0
+	}
+	if milli == 0 {
+		return nil
+	}
+	g.milliCPU = -1 // no value that a caller has, should it fail half way
+	if err := g.writeCPU(milli); err != nil {
+		return err
+	}
+	g.milliCPU = milli
+	return nil
+}
+
+// writeCPU sets a quota where there is none, or removes it.
+func (g *group) writeCPU(milli int) error {
+	burst, limit := "cpu.cfs_burst_us", "cpu.cfs_quota_us"
+	if g.cpu.v2 {
+		burst, limit = "cpu.max.burst", "cpu.max"
+	}
+	if milli == 0 {
+		none := "-1"
+		if g.cpu.v2 {
+			none = "max"
+		}
+		return errors.Join(optional(put(g.cpu.dir, burst, "0")), put(g.cpu.dir, limit, none))
 	}
 	q, p := quota(milli)
-	return errors.Join(err,
-		put(g.cpu.dir, "cpu.cfs_quota_us", "-1"),
-		put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)),
-		put(g.cpu.dir, "cpu.cfs_quota_us", strconv.Itoa(q)),
-		optional(put(g.cpu.dir, "cpu.cfs_burst_us", strconv.Itoa(q))))
+	value := strconv.Itoa(q)
+	switch {
+	case g.cpu.v2:
+		value = fmt.Sprintf("%d %d", q, p)
+	case p != g.periodUS:
+		if err := put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)); err != nil {
+			return err
+		}
+		g.periodUS = p
+	}
+	return errors.Join(put(g.cpu.dir, limit, value), optional(put(g.cpu.dir, burst, strconv.Itoa(q))))
 }
 
 // freeze stops what runs in the group. On version 2 it does not wait for it.

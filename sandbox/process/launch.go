@@ -21,12 +21,7 @@ const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | un
 // house makes a sandbox's namespaces and starts its two processes in them, the
 // first one and the starter. It runs on a thread of its own and fills in b.first,
 // b.lifeline, b.mnt, b.spare and b.command.
-func (b *box) house(spec sandbox.Spec) error {
-	sources, err := openSources(spec.Mounts)
-	if err != nil {
-		return err
-	}
-	defer closeSources(sources)
+func (b *box) house(k kind) error {
 	in, err := b.slot.group.openDoors()
 	defer in.close()
 	if err != nil {
@@ -39,9 +34,6 @@ func (b *box) house(spec sandbox.Spec) error {
 	err = attach(tmp, "/tmp")
 	unix.Close(tmp)
 	if err != nil {
-		return err
-	}
-	if err := attachSources(sources); err != nil {
 		return err
 	}
 	mnt, err := unix.Openat(int(b.d.proc.Fd()), "thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
@@ -58,7 +50,7 @@ func (b *box) house(spec sandbox.Spec) error {
 	if err := maskProc(); err != nil {
 		return err
 	}
-	return b.startStarter(in, spec.Files, spec.Pids)
+	return b.startStarter(in, k.files, k.pids)
 }
 
 // enterNamespaces gives the calling thread a copy of the template's mounts, the
