@@ -18,8 +18,8 @@ import (
 )
 
 // takeSlotLocked returns a free slot or a new one. Where all are in use but some
-// are being cleaned, or a spare has one, it waits for one of those, letting go of
-// mu meanwhile.
+// are being cleaned, or a spare has one or gets one, it waits for one of those,
+// letting go of mu meanwhile.
 func (d *Driver) takeSlotLocked(ctx context.Context) (*slot, error) {
 	for {
 		if d.closed {
@@ -28,7 +28,7 @@ func (d *Driver) takeSlotLocked(ctx context.Context) (*slot, error) {
 		if s := d.freeSlotLocked(); s != nil {
 			return s, nil
 		}
-		if d.cleaning == 0 {
+		if d.cleaning == 0 && !d.stock.building {
 			spare := d.stock.surplusLocked(true)
 			if spare == nil {
 				return nil, fmt.Errorf("%w: all %d sandboxes are in use", sandbox.ErrNoCapacity, d.max)

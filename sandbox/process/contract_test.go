@@ -53,7 +53,7 @@ func TestContract(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	contract(t, l, 2)
+	contract(t, l, 1)
 }
 
 // The same on a host without version 2, as far as this one has version 1.

@@ -446,8 +446,9 @@ func (d *Driver) settle(b *box, dead bool, err error) {
 	d.signalLocked()
 }
 
-// signalLocked wakes those who wait for a slot.
+// signalLocked wakes those who wait for a slot, the filler of the stock included.
 func (d *Driver) signalLocked() {
+	d.stock.wakeFiller()
 	close(d.changed)
 	d.changed = make(chan struct{})
 }

@@ -28,6 +28,9 @@ func (b *box) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
 			return err
 		}
 		defer closeSources(sources)
+		if !b.runs() {
+			return fmt.Errorf("process: mount into %s: its process has ended", b.id)
+		}
 		if err := b.claimTargets(mounts); err != nil {
 			return err
 		}

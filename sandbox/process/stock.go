@@ -45,17 +45,26 @@ type stock struct {
 	wake  chan struct{}
 	stop  chan struct{} // closed by the driver's Close
 
-	kinds  []kind // the one that was asked for last is the last
-	spares map[kind][]*box
+	kinds    []kind // the one that was asked for last is the last
+	spares   map[kind][]*box
+	building bool // the filler has a slot for one more
 }
 
 func newStock(depth int, kinds []kind) *stock {
 	s := &stock{depth: depth, wake: make(chan struct{}, 1), stop: make(chan struct{}), spares: map[kind][]*box{}}
 	if depth > 0 {
 		s.kinds = kinds
-		s.wake <- struct{}{}
+		s.wakeFiller()
 	}
 	return s
+}
+
+// wakeFiller tells the filler that there may be something to do.
+func (s *stock) wakeFiller() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
 }
 
 // takeLocked returns a spare of the kind, or nil. The caller dedicates it.
@@ -67,14 +76,11 @@ func (s *stock) takeLocked(k kind) *box {
 		s.kinds = slices.Delete(s.kinds, i, i+1)
 	}
 	s.kinds = append(s.kinds, k)
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
+	s.wakeFiller()
 	boxes := s.spares[k]
 	for i := len(boxes) - 1; i >= 0; i-- {
 		b := boxes[i]
-		if b.alone() {
+		if b.runs() {
 			s.spares[k] = slices.Delete(boxes, i, i+1)
 			return b
 		}
@@ -82,8 +88,9 @@ func (s *stock) takeLocked(k kind) *box {
 	return nil // those that died meanwhile the filler removes
 }
 
-// alone reports whether what runs in a sandbox that nobody has is still alive.
-func (b *box) alone() bool {
+// runs reports whether the sandbox's processes, of which the command's may not be
+// the command yet, have not ended.
+func (b *box) runs() bool {
 	select {
 	case <-b.firstGone:
 		return false
@@ -102,7 +109,7 @@ func (s *stock) surplusLocked(room bool) *box {
 	}
 	for k, boxes := range s.spares {
 		for i, b := range boxes {
-			if room || !b.alone() || !slices.Contains(s.kinds, k) {
+			if room || !b.runs() || !slices.Contains(s.kinds, k) {
 				s.spares[k] = slices.Delete(boxes, i, i+1)
 				return b
 			}
@@ -169,6 +176,7 @@ func (d *Driver) fillNow() error {
 		var s *slot
 		if wanted {
 			s = d.freeSlotLocked()
+			d.stock.building = s != nil
 		}
 		d.mu.Unlock()
 		if s == nil {
@@ -190,13 +198,19 @@ func (d *Driver) addSpare(k kind, s *slot) error {
 	}
 	if err != nil {
 		d.cleanLater(func() { d.abandon(b) })
-		return scarce(err)
+	} else {
+		b.watch()
 	}
-	b.watch()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.stock.spares[k] = append(d.stock.spares[k], b)
-	return nil // after a Close that did not see it too: Close looks again when the filler has ended
+	d.stock.building = false
+	if err != nil {
+		return scarce(err)
+	}
+	d.stock.spares[k] = append(d.stock.spares[k], b) // after a Close too: it looks when the filler has ended
+	close(d.changed)                                 // who waits for a slot may have this one's
+	d.changed = make(chan struct{})
+	return nil
 }
 
 // discardLocked destroys a spare that was taken out of the stock.
