@@ -92,8 +92,8 @@ type Backlog struct {
 	Ready, Delayed, InFlight int
 	Bytes                    int64 // as Caps count them
 	// Oldest is when the message that Fetch would return next was accepted; zero
-	// where none is ready. FirstDue is when the first delayed one becomes ready.
-	Oldest, FirstDue time.Time
+	// where none is ready.
+	Oldest time.Time
 }
 
 // Use is what an account holds, as Caps count it.

@@ -258,9 +258,6 @@ func (q *queue) backlogLocked(key string) engine.Backlog {
 			b.InFlight++
 		case engine.Delayed:
 			b.Delayed++
-			if b.FirstDue.IsZero() || e.Due.Before(b.FirstDue) {
-				b.FirstDue = e.Due
-			}
 		}
 	}
 	if ready := q.ready[key]; len(ready) > 0 {
