@@ -92,6 +92,7 @@ func (r *recovery) page(seq uint64, page []byte) error {
 	s.pages.add(seq, len(page), 0)
 	s.accepted = head.accepted
 	r.next = seq + 1
+	reader.known = s.slots.known
 	for {
 		var it item
 		ok, err := reader.next(&it)
