@@ -78,3 +78,20 @@ func (e *Engine) Wound() error {
 	}
 	return nil
 }
+
+// LosePage deletes a page of the first shard's journal from the store.
+func (e *Engine) LosePage(ctx context.Context, seq uint64) error {
+	s := e.queue.shards[0]
+	s.queue.cache = newPageCache(0)
+	return s.journal.stream.DeleteMsg(ctx, seq)
+}
+
+// Witness has the marks reach as far as the journals do, as keepers have a moment
+// after each write.
+func (e *Engine) Witness() error {
+	var errs []error
+	for _, s := range e.queue.shards {
+		errs = append(errs, s.journal.witness(s.pages.end()-1, s.accepted))
+	}
+	return errors.Join(errs...)
+}

@@ -124,9 +124,9 @@ func (s *shard) tidy(ctx context.Context) error {
 		moved += n
 	}
 	s.mu.Lock()
-	last := s.pages.end() - 1
+	last, accepted := s.pages.end()-1, s.accepted
 	s.mu.Unlock()
-	return s.journal.mark.raise(last)
+	return s.journal.witness(last, accepted)
 }
 
 // advance moves the tail as far as it goes and reports whether the journal is too

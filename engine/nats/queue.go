@@ -126,7 +126,7 @@ func (q *queue) openShard(ctx context.Context, n, count int, o QueueOptions, whe
 		to *(*journal)
 		o  journalOptions
 	}{
-		{&s.journal, journalOptions{name: shardName(n), metadata: map[string]string{shardsKey: strconv.Itoa(count)}}},
+		{&s.journal, journalOptions{name: shardName(n), counts: true, metadata: map[string]string{shardsKey: strconv.Itoa(count)}}},
 		{&s.history.pages, journalOptions{name: fmt.Sprintf("EVENTS_%d", n), maxAge: age, maxBytes: cmp.Or(o.HistoryBytes, defaultHistoryBytes) / int64(count)}},
 		{&s.history.summaries, journalOptions{name: fmt.Sprintf("EVENTS_%d_INDEX", n), maxAge: age}},
 	} {
@@ -163,7 +163,7 @@ func (q *queue) close() error {
 			continue
 		}
 		if s.journal != nil && s.journal.mark != nil && len(s.pages.pages) > 0 {
-			errs = append(errs, s.journal.mark.raise(s.pages.end()-1))
+			errs = append(errs, s.journal.witness(s.pages.end()-1, s.accepted))
 		}
 		errs = append(errs, s.journal.close(), s.history.pages.close(), s.history.summaries.close())
 	}
