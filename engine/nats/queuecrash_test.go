@@ -89,37 +89,55 @@ func TestQueueKill(t *testing.T) {
 		lives = 100
 	}
 	path := t.TempDir()
-	accepted, settled, retried := make(map[string]bool), make(map[string]bool), make(map[string]string)
+	known := newAcknowledged()
 	for life := range lives {
-		var lines []string
 		if life%4 == 3 {
-			lines = liveQueue(t, path, life, time.Duration(rand.IntN(100))*time.Millisecond, -1)
+			known.take(liveQueue(t, path, life, time.Duration(rand.IntN(100))*time.Millisecond, -1))
 		} else {
-			lines = liveQueue(t, path, life, -1, 20+rand.IntN(600))
-		}
-		for _, line := range lines {
-			word := strings.Fields(line)
-			switch word[0] {
-			case "accepted":
-				accepted[word[1]] = true
-			case "settled":
-				settled[word[1]] = true
-			case "retried":
-				retried[word[1]] = word[2]
-			}
+			known.take(liveQueue(t, path, life, -1, 20+rand.IntN(600)))
 		}
 		e := start(t, path)
-		if losses := e.Queue().Losses(); len(losses) > 0 {
-			t.Fatalf("life %d: lost %+v", life, losses)
-		}
-		for id := range accepted {
-			if err := wantAccepted(t.Context(), e, id, settled[id], retried[id]); err != nil {
-				t.Fatalf("life %d: %s: %v", life, id, err)
-			}
-		}
+		known.want(t, e)
 		e.stop()
 	}
-	t.Logf("%d lives, %d accepted, %d settled, %d retried", lives, len(accepted), len(settled), len(retried))
+	t.Logf("%d lives, %d accepted, %d settled, %d retried", lives, len(known.accepted), len(known.settled), len(known.retried))
+}
+
+// acknowledged is what processes printed before they ended.
+type acknowledged struct {
+	accepted, settled map[string]bool
+	retried           map[string]string // the last header by id
+}
+
+func newAcknowledged() *acknowledged {
+	return &acknowledged{accepted: make(map[string]bool), settled: make(map[string]bool), retried: make(map[string]string)}
+}
+
+func (a *acknowledged) take(lines []string) {
+	for _, line := range lines {
+		word := strings.Fields(line)
+		switch word[0] {
+		case "accepted":
+			a.accepted[word[1]] = true
+		case "settled":
+			a.settled[word[1]] = true
+		case "retried":
+			a.retried[word[1]] = word[2]
+		}
+	}
+}
+
+// want fails the test where something acknowledged is not there.
+func (a *acknowledged) want(t *testing.T, e *opened) {
+	t.Helper()
+	if losses := e.Queue().Losses(); len(losses) > 0 {
+		t.Fatalf("lost %+v", losses)
+	}
+	for id := range a.accepted {
+		if err := wantAccepted(t.Context(), e, id, a.settled[id], a.retried[id]); err != nil {
+			t.Fatalf("%s: %v", id, err)
+		}
+	}
 }
 
 func liveQueue(t *testing.T, path string, life int, d time.Duration, lines int) []string {
