@@ -95,3 +95,10 @@ func (e *Engine) Witness() error {
 	}
 	return errors.Join(errs...)
 }
+
+// PublishPage puts bytes into the journal of a key's shard behind the engine's back.
+func (e *Engine) PublishPage(ctx context.Context, key string, page []byte) error {
+	j := e.queue.shardOf(key).journal
+	_, err := j.js.Publish(ctx, "page."+j.name, page)
+	return err
+}
