@@ -1,6 +1,10 @@
 package invoke
 
-import "hearth/faas"
+import (
+	"time"
+
+	"hearth/faas"
+)
 
 // Type is how an invocation is run.
 type Type string
@@ -27,6 +31,18 @@ type Request struct {
 	// bytes: a second one of the function with the same key, within the window of
 	// the queue, is dropped. "" is none.
 	IdempotencyKey string
+	// Attempt is the number of this try of an Event, from 1; 0 for other types, and
+	// when it is accepted.
+	Attempt int
+	// Limit bounds the invocation in place of the version's timeout; 0 leaves that.
+	Limit time.Duration
+}
+
+func (r *Request) limit(version *faas.Version) time.Duration {
+	if r.Limit > 0 {
+		return r.Limit
+	}
+	return version.Config.Timeout()
 }
 
 // MaxIdempotencyKey bounds Request.IdempotencyKey, in bytes.

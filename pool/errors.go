@@ -8,6 +8,10 @@ import (
 	"hearth/faas"
 )
 
+// ErrTerminated is the cause with which a context ends that terminates the
+// invocation under it.
+var ErrTerminated = errors.New("pool: terminated by the user")
+
 var (
 	// errGone: the pool was removed; the caller looks it up again.
 	errGone = errors.New("pool: removed")
@@ -55,6 +59,8 @@ func causeOf(kind FailureKind) Cause {
 		return CauseOOM
 	case FailedTimeout:
 		return CauseTimeout
+	case FailedTerminated:
+		return CauseTerminated
 	}
 	return CauseExit
 }

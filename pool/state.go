@@ -55,6 +55,8 @@ const (
 	CauseRoom     Cause = "room"     // another instance needed its room
 	CauseDeploy   Cause = "deploy"   // its revision was replaced or deleted
 	CauseShutdown Cause = "shutdown" // Hearth is stopping
+	// CauseTerminated: the user ended the invocation that it held.
+	CauseTerminated Cause = "terminated"
 )
 
 // legalLife lists every legal move of life; all else is refused.
