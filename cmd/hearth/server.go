@@ -230,7 +230,8 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	})
 	s.front = newFront(
 		lambda.New(lambda.Options{
-			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Account: v["account"], Region: v["region"],
+			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
+			Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
