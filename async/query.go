@@ -17,8 +17,6 @@ type Filter struct {
 	Reason faas.DropReason
 	// From and Until bound the time of acceptance: not before From, before Until.
 	From, Until time.Time
-	// Oldest first instead of newest first.
-	Oldest bool
 	// Marker is Page.Next of the page before.
 	Marker string
 	// Max bounds the events of the page; 0 is 50, at most 1,000.
@@ -51,8 +49,9 @@ type Redrive struct {
 	// Scope is whose events.
 	Scope faas.Scope
 	// RequestIDs are the events, at most 1,000. Where there are none, Filter says
-	// which; its page and statuses do not count: all that ended without success
-	// and were not redriven before, at most 10,000 of them, the oldest first.
+	// which; its page and statuses do not count: all that ended without success, at
+	// most 10,000 of them, the oldest first. Of these, those that were redriven
+	// before are refused with CodeConflict.
 	RequestIDs []string
 	Filter     Filter
 	// To is the function and qualifier that they are sent to; the zero value is

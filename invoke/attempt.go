@@ -59,6 +59,16 @@ func (s *Service) Begin(req *Request) (*Attempt, error) {
 // Version is what the attempt runs.
 func (a *Attempt) Version() *faas.Version { return a.version }
 
+// Instance is the instance that runs it now; "" where none does.
+func (a *Attempt) Instance() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.hold == nil {
+		return ""
+	}
+	return a.hold.Instance()
+}
+
 // Run waits for the instance, delivers the event and settles the invocation.
 // Results and errors are those of Service.Invoke; faas.CodeCanceled where it was
 // terminated before it had an instance.

@@ -29,7 +29,7 @@ const childVariable = "HEARTH_ENGINE_CHILD"
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(childVariable); job != "" {
-		if err := writeForEver(job); err != nil {
+		if err := child(job); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -38,16 +38,31 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeForEver writes entries and blobs from several goroutines and prints one
-// line for each write after it was acknowledged.
-func writeForEver(job string) error {
-	life, path, _ := strings.Cut(job, ":")
+// child is what this process does when it is the one that is killed.
+func child(job string) error {
+	kind, path, _ := strings.Cut(job, ":")
+	switch kind {
+	case "reopen":
+		return reopen(path)
+	}
+	return writeForEver(kind, path)
+}
+
+// openPlain opens an engine in a process without a test.
+func openPlain(path string) (*nats.Engine, *datadir.Dir, error) {
 	dir, err := datadir.Open(path)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	e, err := nats.Open(context.Background(), nats.Options{Dir: dir})
+	return e, dir, err
+}
+
+// writeForEver writes entries and blobs from several goroutines and prints one
+// line for each write after it was acknowledged.
+func writeForEver(life, path string) error {
 	ctx := context.Background()
-	e, err := nats.Open(ctx, nats.Options{Dir: dir})
+	e, _, err := openPlain(path)
 	if err != nil {
 		return err
 	}
