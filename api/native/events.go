@@ -114,7 +114,6 @@ func (a *API) accept(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id, qualifier, requestID := a.function(r), r.URL.Query().Get("qualifier"), uuid.NewString()
-	w.Header().Set(HeaderRequestID, requestID)
 	result, err := a.Invoker.Invoke(r.Context(), &invoke.Request{
 		RequestID: requestID, Function: id, Qualifier: qualifier, Type: invoke.Event, Payload: payload,
 		TraceID: r.Header.Get("X-Amzn-Trace-Id"), InvokedARN: faas.FunctionARN(id, qualifier),
