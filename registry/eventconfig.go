@@ -33,7 +33,8 @@ type EventConfigPatch struct {
 	Create bool
 }
 
-func (p EventConfigPatch) apply(c faas.AsyncConfig) faas.AsyncConfig {
+// Over returns what the patch makes of c.
+func (p EventConfigPatch) Over(c faas.AsyncConfig) faas.AsyncConfig {
 	if p.Retries != nil {
 		c.Retries = copyOf(p.Retries)
 	}
@@ -80,9 +81,9 @@ func (r *Registry) UpdateEventConfig(ctx context.Context, id faas.FunctionID, qu
 		at, found := rec.eventConfigAt(qualifier)
 		switch {
 		case found:
-			return patch.apply(rec.Events[at].Config), nil
+			return patch.Over(rec.Events[at].Config), nil
 		case patch.Create:
-			return patch.apply(faas.AsyncConfig{}), nil
+			return patch.Over(faas.AsyncConfig{}), nil
 		}
 		return faas.AsyncConfig{}, noEventConfig(id, qualifier)
 	})
