@@ -236,7 +236,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		Invocations: s.invoke, Metrics: s.metrics,
+		EventConfigs: s.registry, Events: s.async, Invocations: s.invoke, Metrics: s.metrics,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
