@@ -14,9 +14,11 @@ import (
 
 	"hearth/api/lambda"
 	"hearth/api/native"
+	"hearth/async"
 	"hearth/code"
 	"hearth/engine/datadir"
 	"hearth/engine/nats"
+	"hearth/faas"
 	"hearth/internal/cpuload"
 	"hearth/invoke"
 	"hearth/logs"
@@ -45,6 +47,7 @@ type server struct {
 	pools     *pool.Pools
 	registry  *registry.Registry
 	provision *provision.Reconciler
+	events    *async.Service
 	invoke    *invoke.Service
 	front     *front
 	listener  net.Listener
@@ -101,6 +104,7 @@ func (s *server) stop(ctx context.Context, drain time.Duration) error {
 	defer cancel()
 	s.log.Info("stopping", "drain", drain)
 	// New calls are refused first, so that what is in flight only gets less.
+	s.events.Stop()
 	if err := s.pools.Drain(ctx); err != nil {
 		s.log.Warn("invocations in flight were ended", "error", err)
 	}
@@ -220,11 +224,13 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	}
 	s.opened("the registry", s.registry.Close)
 	s.openProvisioning(&changes)
-	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Metrics: s.metrics, Logger: s.log})
+	if err := s.openInvocations(v); err != nil {
+		return err
+	}
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		Invocations: s.invoke, Metrics: s.metrics,
+		EventConfigs: s.registry, Events: s.events, Invocations: s.invoke, Metrics: s.metrics,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
@@ -238,6 +244,28 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
+	return nil
+}
+
+// openInvocations makes the data plane: what is invoked runs now, and what is
+// accepted, also by the server before, as soon as there is room.
+func (s *server) openInvocations(v values) error {
+	network, err := parseNetworks(v)
+	if err != nil {
+		return err
+	}
+	s.events = async.New(async.Options{
+		Queue: s.engine.Queue(), History: s.engine.History(), Functions: s.registry, Caps: backlogCaps(v),
+		Freed:       func(scope faas.Scope) <-chan struct{} { return s.quota.Freed(quota.AccountOf(scope)) },
+		Idle:        func(id faas.FunctionID) int { return s.pools.Function(id).Idle },
+		Destination: async.AllowDestinations(append(network.allow, ownNetworks(v)...)),
+		Metrics:     s.metrics, Logger: s.log,
+	})
+	s.opened("asynchronous invocations", s.events.Close)
+	s.invoke = invoke.New(invoke.Options{
+		Resolver: s.registry, Pools: s.pools, Quota: s.quota, Acceptor: s.events, Metrics: s.metrics, Logger: s.log,
+	})
+	s.events.Start(s.invoke)
 	return nil
 }
 

@@ -39,6 +39,7 @@ changes, and shows what they write.`,
 		if err != nil {
 			return err
 		}
+		v = v.with(thisMachine, "1")
 		return runServer(cmd.Context(), t, v, dir, func(ctx context.Context, s *server) error {
 			return develop(ctx, t, s, v, args)
 		})
