@@ -98,7 +98,9 @@ func (d *dispatcher) fly(f *flight) {
 	d.count(f.line.id, metric.EventsStarted)
 	d.markLater(f)
 	d.spawn(func() {
+		d.trap("begun")
 		res, err := f.attempt.Run()
+		d.trap("ran")
 		e := classify(res, err)
 		d.unmark(f)
 		f.mu.Lock()
@@ -204,6 +206,7 @@ func (d *dispatcher) finish(f *flight, e ending, res *invoke.Result, err error) 
 	default:
 		d.count(f.line.id, metric.EventsRetried)
 		encoded := f.header.encode()
+		d.trap("retry")
 		_ = d.insist(f.event.ID, func(ctx context.Context) error { return d.queue.Retry(ctx, f.event.ID, v.at, encoded) })
 	}
 }

@@ -211,6 +211,7 @@ func (d *dispatcher) startFetches() {
 // fetched takes what a fetch brought.
 func (d *dispatcher) fetched(f fetch, events []engine.Event, err error) {
 	d.fetches--
+	d.trap("fetched")
 	l := f.line
 	l.fetching = false
 	now := time.Now()

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -10,7 +9,6 @@ import (
 
 	"hearth/api/native"
 	"hearth/code"
-	"hearth/engine"
 	"hearth/faas"
 	"hearth/logs"
 	"hearth/metric"
@@ -155,25 +153,4 @@ func (d demand) of(v *faas.Version) int {
 		peak = max(peak, p.Maximum[metric.InFlight])
 	}
 	return peak
-}
-
-// backlogCaps bound what may wait of a function and of an account.
-func backlogCaps(v values) engine.Caps {
-	return engine.Caps{
-		KeyEvents: int64(v.number("async-function-events")), KeyBytes: int64(v.number("async-function-bytes")),
-		AccountEvents: int64(v.number("async-account-events")), AccountBytes: int64(v.number("async-account-bytes")),
-	}
-}
-
-// thisMachine is the value of a server all of whose callers are at home on this
-// machine: a developer's. It is no setting.
-const thisMachine = "this-machine"
-
-// ownNetworks are the networks, beside public ones and those that are allowed, where
-// HTTP destinations may be: on a developer's machine its own.
-func ownNetworks(v values) []netip.Prefix {
-	if v[thisMachine] == "" {
-		return nil
-	}
-	return []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 }

@@ -35,11 +35,13 @@ changes, and shows what they write.`,
 			}
 			manifests[i] = m
 		}
+		if v["destination-networks"] == "" {
+			v = v.with("destination-networks", "127.0.0.0/8,::1/128")
+		}
 		dir, err := dataDir(v, "up")
 		if err != nil {
 			return err
 		}
-		v = v.with(thisMachine, "1")
 		return runServer(cmd.Context(), t, v, dir, func(ctx context.Context, s *server) error {
 			return develop(ctx, t, s, v, args)
 		})
