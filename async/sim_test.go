@@ -16,10 +16,10 @@ import (
 	"hearth/invoke"
 )
 
-// TestSimulation does thousands of random things to a service, crashes included, and
+// TestSimulation does a thousand of random things to a service, crashes included, and
 // looks at the end whether each event that was accepted has one outcome and ran.
 func TestSimulation(t *testing.T) {
-	seeds.Run(t, 6, func(seed uint64) {
+	seeds.Run(t, 4, func(seed uint64) {
 		play(t, nil, func(s *scene) { simulate(s, rand.New(rand.NewPCG(seed, 0))) })
 	})
 }
@@ -56,7 +56,7 @@ func simulate(s *scene, random *rand.Rand) {
 	s.shelf.configure(function("quick"), faas.AsyncConfig{OnSuccess: to(function("slow"))})
 	s.shelf.configure(function("bad"), faas.AsyncConfig{OnFailure: to(function("quick"))})
 	m.limit("ordered", 1)
-	for range 1500 {
+	for range 1000 {
 		m.step()
 	}
 	for _, f := range m.functions {
