@@ -144,13 +144,19 @@ func (s *Service) Redrive(ctx context.Context, r Redrive) ([]Redriven, error) {
 			return nil, err
 		}
 	}
-	all := make([]Redriven, len(ids))
-	for i, id := range ids {
-		all[i].From = id
-		all[i].RequestID, all[i].Err = s.redrive(ctx, r, id, len(r.RequestIDs) == 0)
+	all := make([]Redriven, 0, len(ids))
+	for _, id := range ids {
+		requestID, err := s.redrive(ctx, r, id, len(r.RequestIDs) == 0)
+		if errors.Is(err, errRedriven) {
+			continue
+		}
+		all = append(all, Redriven{From: id, RequestID: requestID, Err: err})
 	}
 	return all, nil
 }
+
+// errRedriven: the event is none of those that were not redriven before.
+var errRedriven = errors.New("async: redriven before")
 
 // deadLetters are the events of a filter that ended without success, the oldest
 // first.
@@ -176,8 +182,8 @@ func (s *Service) deadLetters(ctx context.Context, r Redrive) ([]string, error) 
 }
 
 // redrive sends one dead letter again. The ids of the new events come from that of the
-// old one, so that it is known whether it was redriven before; once is the first time
-// only.
+// old one, so that it is known whether it was redriven before; with once it is errRedriven
+// then.
 func (s *Service) redrive(ctx context.Context, r Redrive, id string, once bool) (string, error) {
 	_, record, err := s.find(ctx, r.Scope, id)
 	if err != nil {
@@ -191,7 +197,7 @@ func (s *Service) redrive(ctx context.Context, r Redrive, id string, once bool) 
 		return "", err
 	}
 	if once && last != "" {
-		return "", faas.Errorf(faas.CodeConflict, id, "The event was redriven before, as %s.", last)
+		return "", errRedriven
 	}
 	return s.again(ctx, next, source{record.ID, record.Key, record.Header, record.Body, record.Kept}, r.To, r.Payload, faas.OriginRedrive)
 }

@@ -365,14 +365,14 @@ func TestExplainEvents(t *testing.T) {
 		}, "Attempt 2 has run for 3s."},
 		"retrying": {func(r *faas.EventRecord) {
 			r.Status, r.Attempts, r.Next = faas.EventRetrying, []faas.Attempt{failed}, noon.Add(40*time.Second)
-		}, "Attempt 1 ended with error (Error): No luck. The next attempt is due in 40s."},
+		}, "Attempt 1 ended with error (Error): no luck. The next attempt is due in 40s."},
 		"done": {func(r *faas.EventRecord) {
 			r.Status, r.Attempts, r.Ended = faas.EventDone, []faas.Attempt{{Number: 1, Status: faas.StatusSuccess}}, noon
 			r.Deliveries = []faas.Delivery{{Kind: faas.DeliverSuccess, Destination: rescue, Delivered: noon, RequestID: "next"}}
 		}, "It was done in attempt 1, 1m0s after it was accepted. The outcome went to its on-success destination " + string(rescue) + ", as event next."},
 		"failed": {func(r *faas.EventRecord) {
 			r.Status, r.Reason, r.Attempts, r.Ended, r.Dropped = faas.EventFailed, faas.DropRetries, []faas.Attempt{failed}, noon, true
-		}, "It failed: Attempt 1 ended with error (Error): No luck. No more attempts are allowed. Nobody was told: neither a dead-letter target nor an on-failure destination was set."},
+		}, "It failed: Attempt 1 ended with error (Error): no luck. No more attempts are allowed. Nobody was told: neither a dead-letter target nor an on-failure destination was set."},
 		"dead letter": {func(r *faas.EventRecord) {
 			r.Status, r.Reason, r.Ended, r.Redriven = faas.EventFailed, faas.DropFunction, noon, "later"
 			r.Deliveries = []faas.Delivery{{Kind: faas.DeliverDeadLetter, Destination: "http://x", Attempts: 2, Next: noon.Add(time.Minute), Error: "refused"},

@@ -137,7 +137,7 @@ func attemptWords(a *faas.Attempt) string {
 		text += " (" + a.ErrorType + ")"
 	}
 	if a.ErrorMessage != "" {
-		return text + ": " + sentence(a.ErrorMessage)
+		return text + ": " + strings.TrimSuffix(a.ErrorMessage, ".") + "."
 	}
 	return text + "."
 }

@@ -247,7 +247,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
-		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Version: buildVersion(), Logger: s.log}),
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil
