@@ -33,16 +33,31 @@ func (ps *Pools) Ask(version *faas.Version) (Claim, error) {
 	}
 }
 
-// Wait is the second half of Acquire.
+// Wait is the second half of Acquire. An instance that cannot be thawed is lost, and
+// the place in the order with it: the call asks again.
 func (c *Claim) Wait(ctx context.Context) (*Hold, error) {
-	g := c.grant
-	if w := c.waiter; w != nil {
-		var err error
-		if g, err = c.pool.wait(ctx, w); err != nil {
-			c.pool.habit.left()
+	for {
+		g, err := c.granted(ctx)
+		if err == nil && g.wake() {
+			return &Hold{grant: g}, nil
+		}
+		c.pool.habit.left()
+		if err != nil {
 			return nil, err
 		}
-		g.waited = time.Since(w.since)
+		again, err := c.pool.pools.Ask(c.pool.version) // each time there is one less that can fail
+		if err != nil {
+			return nil, err
+		}
+		*c = again
 	}
-	return &Hold{grant: g}, nil
+}
+
+func (c *Claim) granted(ctx context.Context) (grant, error) {
+	if c.waiter == nil {
+		return c.grant, nil
+	}
+	g, err := c.pool.wait(ctx, c.waiter)
+	g.waited = time.Since(c.waiter.since)
+	return g, err
 }

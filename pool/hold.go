@@ -16,7 +16,7 @@ type Hold struct {
 	under     context.Context // whose end terminates the invocation; nil is never
 	within    time.Duration   // the limit of the invocation; 0 is the version's timeout
 	handed    time.Time       // when Deliver began
-	delivered bool          // the event was handed over and no answer is here yet
+	delivered bool            // the event was handed over and no answer is here yet
 	released  bool
 }
 
@@ -40,11 +40,11 @@ func (h *Hold) InitDuration() time.Duration {
 	return h.inst.parts.Init
 }
 
-// Timeline returns where the time went until the instance was there: the parts
-// of its start, as far as this invocation waited for them, and the rest as
-// Queue. They sum to the wait.
+// Timeline returns where the time went until the instance was there and ran: the
+// parts of its start, as far as this invocation waited for them, what thawing it
+// took, and the rest as Queue. They sum to the wait.
 func (h *Hold) Timeline() faas.Timeline {
-	t := faas.Timeline{Queue: h.waited}
+	t := faas.Timeline{Queue: h.waited, Thaw: h.thawed}
 	if !h.first {
 		return t
 	}

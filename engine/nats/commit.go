@@ -146,7 +146,7 @@ func (s *shard) planLocked(full, stop error) (more bool) {
 	s.pending = nil
 	var later []*op
 	for i, o := range pending {
-		if len(w.page.buf) > pageTarget { // one more fits always: maxPayload is far
+		if len(w.page.buf) > s.queue.limits.page { // one more fits always: maxPayload is far
 			later = append(later, pending[i:]...)
 			break
 		}

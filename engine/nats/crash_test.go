@@ -45,6 +45,9 @@ func child(job string) error {
 	case "reopen":
 		return reopen(path)
 	}
+	if life, ok := strings.CutPrefix(kind, "queue-"); ok {
+		return queueForEver(life, path)
+	}
 	return writeForEver(kind, path)
 }
 
@@ -122,9 +125,9 @@ func TestKill(t *testing.T) {
 	var acknowledged []string
 	for life := range lives {
 		if life%4 == 0 {
-			acknowledged = append(acknowledged, liveFor(t, path, life, time.Duration(rand.IntN(60))*time.Millisecond)...)
+			acknowledged = append(acknowledged, liveFor(t, path, strconv.Itoa(life), time.Duration(rand.IntN(60))*time.Millisecond)...)
 		} else {
-			acknowledged = append(acknowledged, liveUntil(t, path, life, 5+rand.IntN(100))...)
+			acknowledged = append(acknowledged, liveUntil(t, path, strconv.Itoa(life), 5+rand.IntN(100))...)
 		}
 		e := start(t, path)
 		for _, line := range acknowledged {
@@ -168,8 +171,8 @@ func TestKilledWhileStreamsWereMade(t *testing.T) {
 
 // liveUntil kills the child after a number of lines and returns all that it
 // printed.
-func liveUntil(t *testing.T, path string, life, lines int) []string {
-	return live(t, path, life, func(cmd *exec.Cmd, count int) {
+func liveUntil(t *testing.T, path, job string, lines int) []string {
+	return live(t, path, job, func(cmd *exec.Cmd, count int) {
 		if count == lines {
 			cmd.Process.Kill()
 		}
@@ -177,17 +180,17 @@ func liveUntil(t *testing.T, path string, life, lines int) []string {
 }
 
 // liveFor kills the child after a time, mostly before it has opened the store.
-func liveFor(t *testing.T, path string, life int, d time.Duration) []string {
+func liveFor(t *testing.T, path, job string, d time.Duration) []string {
 	var once sync.Once
-	return live(t, path, life, func(cmd *exec.Cmd, _ int) {
+	return live(t, path, job, func(cmd *exec.Cmd, _ int) {
 		once.Do(func() { time.AfterFunc(d, func() { cmd.Process.Kill() }) })
 	})
 }
 
-func live(t *testing.T, path string, life int, step func(cmd *exec.Cmd, lines int)) []string {
+func live(t *testing.T, path, job string, step func(cmd *exec.Cmd, lines int)) []string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+strconv.Itoa(life)+":"+path)
+	cmd.Env = append(os.Environ(), childVariable+"="+job+":"+path)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

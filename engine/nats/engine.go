@@ -127,14 +127,14 @@ func (e *Engine) History() engine.History { return queueHistory{e.queue} }
 
 // Check reads everything that is stored and returns engine.ErrDamaged, with what
 // to do, where something is lost or changed. It takes as long as reading all
-// blobs; writes go on meanwhile.
+// blobs and all that waits; writes go on meanwhile.
 func (e *Engine) Check(ctx context.Context) error {
 	done, err := e.gate.enter("check")
 	if err != nil {
 		return err
 	}
 	defer done()
-	return errors.Join(e.meta.check(ctx), e.blobs.check(ctx))
+	return errors.Join(e.meta.check(ctx), e.blobs.check(ctx), e.queue.check(ctx))
 }
 
 // Close refuses new operations, lets those under way end until ctx does, and

@@ -37,11 +37,6 @@ type recent struct {
 	page uint64
 }
 
-const (
-	flushBytes   = 256 << 10 // of outcomes that wait before they are flushed
-	flushRecords = 2000
-)
-
 // add takes in an outcome that is durable in a page of the shard's journal. It
 // reports whether it is time to flush.
 func (h *historyShard) add(it *item, page uint64) (due bool) {
@@ -59,7 +54,8 @@ func (h *historyShard) add(it *item, page uint64) (due bool) {
 }
 
 func (h *historyShard) dueLocked() bool {
-	return h.bytes >= flushBytes || len(h.recent) >= flushRecords
+	l := h.queue.limits
+	return h.bytes >= l.flush || len(h.recent) >= l.flushRecords
 }
 
 func (h *historyShard) due() bool {
@@ -102,7 +98,7 @@ func (h *historyShard) batch() []recent {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	size, n := 0, 0
-	for n < len(h.recent) && (n == 0 || size < flushBytes || h.recent[n].page == h.recent[n-1].page) {
+	for n < len(h.recent) && (n == 0 || size < h.queue.limits.flush || h.recent[n].page == h.recent[n-1].page) {
 		size += h.recent[n].item.bytes()
 		n++
 	}
@@ -128,11 +124,11 @@ func (h *historyShard) writeBatch(ctx context.Context, batch []recent) error {
 		return err
 	}
 	brief := summarize(seq, items)
-	if _, err := h.summaries.append(brief.encode()); err != nil {
+	if _, err := h.summaries.append(brief.encode()); err != nil && h.queue.life.Err() == nil {
 		h.queue.log.Warn("a page of the history has no summary until the next start", "page", seq, "error", err)
 	}
 	first, err := h.pages.first(ctx)
-	if err := errors.Join(err, h.pages.mark.raise(seq)); err != nil {
+	if err := errors.Join(err, h.pages.mark.raise(seq)); err != nil && h.queue.life.Err() == nil {
 		h.queue.log.Warn("after a page of the history", "page", seq, "error", err)
 	}
 	h.mu.Lock()

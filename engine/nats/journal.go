@@ -29,7 +29,12 @@ type journal struct {
 	aside  string // the directory for pages that cannot be read
 	log    *slog.Logger
 
+	// counted is a second mark, for a number that belongs to the page that mark
+	// names: how many messages had been accepted. nil where nothing is counted.
+	counted *mark
+
 	cut  uint64          // pages that the mark knows and the stream had lost when it was opened
+	were uint64          // what counted said then
 	last uint64          // the newest page; the writer's
 	life context.Context // ends before the server does
 }
@@ -43,6 +48,7 @@ type journalOptions struct {
 	maxAge   time.Duration // 0: for ever
 	maxBytes int64         // 0: unbounded
 	log      *slog.Logger
+	counts   bool
 	life     context.Context // ends before the server does
 }
 
@@ -55,10 +61,45 @@ func openJournal(ctx context.Context, a access, o journalOptions) (*journal, err
 	if j.mark, err = openMark(path); err != nil {
 		j.log.Error("the witness of a queue's last page cannot be read; it is made anew", "stream", o.name, "error", err)
 	}
-	if err := j.attach(ctx, o, path); err != nil {
+	err = j.attach(ctx, o, path)
+	if err == nil && o.counts {
+		err = j.openCount(path + "_COUNT")
+	}
+	if err != nil {
 		return nil, errors.Join(err, j.close())
 	}
 	return j, nil
+}
+
+// openCount opens the second mark, or makes it where there is none of use.
+func (j *journal) openCount(path string) (err error) {
+	j.counted, err = openMark(path)
+	if err != nil {
+		j.log.Error("the count of a queue's messages cannot be read; it is made anew", "stream", j.name, "error", err)
+	}
+	if j.counted != nil {
+		j.were = j.counted.value()
+	}
+	if j.counted != nil && j.cut == 0 {
+		return nil
+	}
+	if j.counted != nil {
+		if err := j.counted.close(); err != nil {
+			return err
+		}
+	}
+	j.counted, err = createMark(path)
+	return err
+}
+
+// witness makes durable, outside of the stream, that it reaches as far as a page, and
+// how many messages had been accepted by then.
+func (j *journal) witness(page, accepted uint64) error {
+	err := j.mark.raise(page)
+	if err == nil && j.counted != nil {
+		err = j.counted.raise(accepted)
+	}
+	return err
 }
 
 func (j *journal) attach(ctx context.Context, o journalOptions, markPath string) error {
@@ -252,8 +293,14 @@ func (j *journal) setAside(seq uint64, page []byte) string {
 }
 
 func (j *journal) close() error {
-	if j == nil || j.mark == nil {
+	if j == nil {
 		return nil
 	}
-	return j.mark.close()
+	var errs []error
+	for _, m := range []*mark{j.mark, j.counted} {
+		if m != nil {
+			errs = append(errs, m.close())
+		}
+	}
+	return errors.Join(errs...)
 }

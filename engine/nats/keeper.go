@@ -9,16 +9,36 @@ import (
 const (
 	keeperTick = time.Second
 	tidyPause  = keeperTick / 4 // between two looks at what is to be tidied
-	// What may lie in a journal before the tail's pages are emptied on purpose:
-	// this much, and twice what is live.
-	slackBytes = 64 << 20
-	// And so many pages where they are as small as this, from single callers.
-	slackPages = 4096
-	smallPage  = 16 << 10
-	// Pages are taken off the disk when so many bytes of them are of no use.
-	purgeBytes = 8 << 20
-	moveBytes  = 4 << 20 // that one look of the keeper moves
 )
+
+// limits are the sizes at which a queue begins to write, move and remove. Tests
+// have smaller ones.
+type limits struct {
+	// page is the bytes after which a page takes no further record.
+	page int
+	// flush and flushRecords are how many bytes and number of outcomes wait for
+	// a page of the history.
+	flush, flushRecords int
+	// cache is the bytes of the pages kept in memory.
+	cache int
+	// slack is what may lie in a journal, beside twice what is live, before the
+	// tail's pages are emptied on purpose; slackPages is how many pages may where they
+	// are smaller than smallPage on average, as those of single callers are.
+	slack      int64
+	slackPages int64
+	smallPage  int64
+	// purge is the bytes of useless pages that are taken off the disk at once.
+	purge int64
+	// move is the bytes that one look of the keeper moves.
+	move int
+	// byHand has the keeper leave tidying to the test.
+	byHand bool
+}
+
+var usualLimits = limits{
+	page: 256 << 10, flush: 256 << 10, flushRecords: 2000, cache: 32 << 20,
+	slack: 64 << 20, slackPages: 4096, smallPage: 16 << 10, purge: 8 << 20, move: 4 << 20,
+}
 
 // keep is the keeper: it makes ready what was delayed, flushes the history and
 // keeps the journal short, until the queue ends.
@@ -34,7 +54,7 @@ func (s *shard) keep() {
 			return
 		}
 		s.wake()
-		if time.Since(tidied) >= tidyPause || s.history.due() {
+		if !s.queue.limits.byHand && (time.Since(tidied) >= tidyPause || s.history.due()) {
 			if err := s.tidy(s.queue.life); err != nil && s.queue.life.Err() == nil {
 				s.queue.log.Warn("a queue's journal could not be tidied; it grows meanwhile", "stream", s.journal.name, "error", err)
 			}
@@ -91,7 +111,7 @@ func (s *shard) tidy(ctx context.Context) error {
 		if err := s.purge(ctx); err != nil {
 			return err
 		}
-		if !crowded || moved >= moveBytes {
+		if !crowded || moved >= s.queue.limits.move {
 			break
 		}
 		n, err := s.relieve(ctx)
@@ -104,9 +124,9 @@ func (s *shard) tidy(ctx context.Context) error {
 		moved += n
 	}
 	s.mu.Lock()
-	last := s.pages.end() - 1
+	last, accepted := s.pages.end()-1, s.accepted
 	s.mu.Unlock()
-	return s.journal.mark.raise(last)
+	return s.journal.witness(last, accepted)
 }
 
 // advance moves the tail as far as it goes and reports whether the journal is too
@@ -120,8 +140,8 @@ func (s *shard) advance() (crowded bool) {
 	for _, k := range s.slots.keys {
 		live += k.use.Bytes
 	}
-	pages := int64(len(s.pages.pages))
-	return s.pages.bytes > slackBytes+2*live || pages > slackPages && s.pages.bytes < pages*smallPage
+	pages, l := int64(len(s.pages.pages)), s.queue.limits
+	return s.pages.bytes > l.slack+2*live || pages > l.slackPages && s.pages.bytes < pages*l.smallPage
 }
 
 // purge takes pages before the tail off the disk where there are enough of them,
@@ -130,7 +150,7 @@ func (s *shard) advance() (crowded bool) {
 func (s *shard) purge(ctx context.Context) error {
 	s.mu.Lock()
 	tail, written, freed := s.pages.tail, s.written, s.pages.freed
-	due := freed >= purgeBytes || freed > 0 && freed >= purgeBytes/8 && len(s.pages.pages) == 0
+	due := freed >= s.queue.limits.purge || freed > 0 && freed >= s.queue.limits.purge/8 && len(s.pages.pages) == 0
 	s.mu.Unlock()
 	if !due {
 		return nil
@@ -173,7 +193,7 @@ func (s *shard) relieve(ctx context.Context) (int, error) {
 	}
 	var ops []*op
 	bytes := 0
-	for seq := tail; seq < end && bytes < pageTarget; seq++ {
+	for seq := tail; seq < end && bytes < s.queue.limits.page; seq++ {
 		more, err := s.moves(ctx, seq)
 		if err != nil {
 			return 0, err

@@ -15,10 +15,7 @@ import (
 // the format, the tail (the first page that is still of use), how many messages
 // the shard had accepted before the tail and before this page, and the records.
 
-const (
-	pageFormat = 1
-	pageTarget = 256 << 10 // bytes after which a page takes no further record
-)
+const pageFormat = 1
 
 // kind says what a record does. The values are on disk.
 type kind byte
@@ -170,6 +167,9 @@ type pageReader struct {
 	at   int
 	keys []string
 	bad  bool
+	// known, where it is not nil, returns a string that is there already for a
+	// key, or "".
+	known func(key []byte) string
 }
 
 // readPage checks a page and returns its head and a reader of its records.
@@ -304,7 +304,14 @@ func (r *pageReader) key() string {
 	n := r.uvarint()
 	switch {
 	case n == 0:
-		key := string(r.bytes())
+		b := r.bytes()
+		key := ""
+		if r.known != nil {
+			key = r.known(b)
+		}
+		if key == "" {
+			key = string(b)
+		}
 		r.keys = append(r.keys, key)
 		return key
 	case n <= uint64(len(r.keys)):

@@ -29,6 +29,8 @@ type QueueOptions struct {
 	// OnLoss is called with everything that is found damaged, also while the engine
 	// opens; it must return soon. Losses are logged in any case.
 	OnLoss func(engine.Loss)
+
+	limits limits // tests; zero is usualLimits
 }
 
 const (
@@ -36,7 +38,6 @@ const (
 	maxShards           = stampStep
 	defaultHistoryAge   = 72 * time.Hour
 	defaultHistoryBytes = 1 << 30
-	cacheBytes          = 32 << 20
 	keptLosses          = 100
 	shardsKey           = "hearth-shards" // in the metadata of the first journal
 )
@@ -50,6 +51,7 @@ type queue struct {
 	accounts accounts
 	cache    *pageCache
 	ready    atomic.Pointer[func(key string)]
+	limits   limits
 	onLoss   func(engine.Loss)
 
 	life context.Context // ends when the queue is stopped
@@ -64,7 +66,8 @@ type queue struct {
 type queuePlaces struct{ marks, aside string }
 
 func openQueue(ctx context.Context, a access, o QueueOptions, where queuePlaces, now func() time.Time, log *slog.Logger) (*queue, error) {
-	q := &queue{access: a, log: log, clock: newClock(now), cache: newPageCache(cacheBytes), onLoss: o.OnLoss}
+	q := &queue{access: a, log: log, clock: newClock(now), limits: cmp.Or(o.limits, usualLimits), onLoss: o.OnLoss}
+	q.cache = newPageCache(q.limits.cache)
 	q.life, q.end = context.WithCancel(context.Background())
 	count, err := q.shardCount(ctx, cmp.Or(o.Shards, defaultShards))
 	if err != nil {
@@ -123,7 +126,7 @@ func (q *queue) openShard(ctx context.Context, n, count int, o QueueOptions, whe
 		to *(*journal)
 		o  journalOptions
 	}{
-		{&s.journal, journalOptions{name: shardName(n), metadata: map[string]string{shardsKey: strconv.Itoa(count)}}},
+		{&s.journal, journalOptions{name: shardName(n), counts: true, metadata: map[string]string{shardsKey: strconv.Itoa(count)}}},
 		{&s.history.pages, journalOptions{name: fmt.Sprintf("EVENTS_%d", n), maxAge: age, maxBytes: cmp.Or(o.HistoryBytes, defaultHistoryBytes) / int64(count)}},
 		{&s.history.summaries, journalOptions{name: fmt.Sprintf("EVENTS_%d_INDEX", n), maxAge: age}},
 	} {
@@ -160,7 +163,7 @@ func (q *queue) close() error {
 			continue
 		}
 		if s.journal != nil && s.journal.mark != nil && len(s.pages.pages) > 0 {
-			errs = append(errs, s.journal.mark.raise(s.pages.end()-1))
+			errs = append(errs, s.journal.witness(s.pages.end()-1, s.accepted))
 		}
 		errs = append(errs, s.journal.close(), s.history.pages.close(), s.history.summaries.close())
 	}

@@ -44,9 +44,16 @@ func (s *shard) recover(ctx context.Context) error {
 	}
 	if last := s.journal.last; r.next <= last {
 		r.gap(last + 1)
+		if s.journal.were > 0 {
+			r.gaps[len(r.gaps)-1].events = int64(s.journal.were - min(s.accepted, s.journal.were))
+		}
 	}
 	if cut := s.journal.cut; cut > 0 {
-		r.gaps = append(r.gaps, gap{from: s.journal.last + 1, to: s.journal.last + cut, until: math.MaxInt64, events: -1})
+		end := gap{from: s.journal.last + 1, to: s.journal.last + cut, until: math.MaxInt64, events: -1}
+		if s.journal.were > 0 {
+			end.events = int64(s.journal.were - min(s.accepted, s.journal.were))
+		}
+		r.gaps = append(r.gaps, end)
 	}
 	r.order()
 	for _, g := range r.gaps {
@@ -92,6 +99,7 @@ func (r *recovery) page(seq uint64, page []byte) error {
 	s.pages.add(seq, len(page), 0)
 	s.accepted = head.accepted
 	r.next = seq + 1
+	reader.known = s.slots.known
 	for {
 		var it item
 		ok, err := reader.next(&it)

@@ -107,6 +107,14 @@ func (s *slots) keyOf(key string, accounts *accounts) *keyed {
 	return k
 }
 
+// known returns the string of a key that has a queue, or "".
+func (s *slots) known(key []byte) string {
+	if k := s.keys[string(key)]; k != nil {
+		return k.key
+	}
+	return ""
+}
+
 // forget drops a key's queue where it holds nothing.
 func (s *slots) forget(k *keyed) {
 	if !k.empty() || s.keys[k.key] != k {
