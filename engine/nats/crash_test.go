@@ -52,12 +52,16 @@ func child(job string) error {
 }
 
 // openPlain opens an engine in a process without a test.
-func openPlain(path string) (*nats.Engine, *datadir.Dir, error) {
+func openPlain(path string, change ...func(nats.Options) nats.Options) (*nats.Engine, *datadir.Dir, error) {
 	dir, err := datadir.Open(path)
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := nats.Open(context.Background(), nats.Options{Dir: dir})
+	o := nats.Options{Dir: dir}
+	for _, c := range change {
+		o = c(o)
+	}
+	e, err := nats.Open(context.Background(), o)
 	return e, dir, err
 }
 

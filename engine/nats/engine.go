@@ -3,7 +3,8 @@
 //
 // It owns the layout of buckets and streams, the embedded server, and the checks
 // that tell a healthy store from a damaged one. It knows keys and bytes; it must
-// not know what a function is. Locks: mark.mu, room.mu and gate.mu are leaves.
+// not know what a function is. Locks: mark.mu and gate.mu are leaves; shard.mu is taken
+// before historyShard.mu and account.mu, and neither of these before another.
 package nats
 
 import (

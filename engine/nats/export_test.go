@@ -13,6 +13,14 @@ func (o Options) WithTinyQueues() Options {
 	return o
 }
 
+// WithBusyQueues returns options with tiny queues whose keepers work as usual, and so
+// all the time.
+func (o Options) WithBusyQueues() Options {
+	o = o.WithTinyQueues()
+	o.Queue.limits.byHand = false
+	return o
+}
+
 // WithClock returns options with another wall clock.
 func (o Options) WithClock(now func() time.Time) Options {
 	o.now = now

@@ -273,7 +273,7 @@ func (q *queue) Update(ctx context.Context, id string, header []byte) error {
 // Retry implements engine.Queue.
 func (q *queue) Retry(ctx context.Context, id string, at time.Time, header []byte) error {
 	return q.change(ctx, id, engine.CheckHeader(id, header), kindRetry, func(o *op) {
-		o.item.header, o.item.due, o.wait = header, at.UnixNano(), q.clock.until(at)
+		o.item.header, o.item.due, o.wait = header, max(at.UnixNano(), q.clock.wall()), q.clock.until(at)
 	})
 }
 

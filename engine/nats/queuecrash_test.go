@@ -12,6 +12,7 @@ import (
 
 	"hearth/engine"
 	"hearth/engine/enginetest"
+	"hearth/engine/nats"
 )
 
 // queueForEver appends, schedules, fetches, retries and settles from several
@@ -21,7 +22,7 @@ func queueForEver(life, path string) error {
 	if err != nil {
 		return err
 	}
-	e, _, err := openPlain(path)
+	e, _, err := openPlain(path, nats.Options.WithBusyQueues)
 	if err != nil {
 		return err
 	}

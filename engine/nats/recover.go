@@ -34,7 +34,8 @@ type gap struct {
 // loss and keeps nothing else from being there.
 func (s *shard) recover(ctx context.Context) error {
 	head, err := s.lastHead(ctx)
-	if err != nil {
+	counted := err == nil
+	if err != nil && !errors.Is(err, errNoHead) {
 		return err
 	}
 	s.pages.tail, s.pages.before, s.accepted, s.written = max(1, head.tail), head.before, head.before, head.tail
@@ -44,13 +45,13 @@ func (s *shard) recover(ctx context.Context) error {
 	}
 	if last := s.journal.last; r.next <= last {
 		r.gap(last + 1)
-		if s.journal.were > 0 {
+		if counted && s.journal.were > 0 {
 			r.gaps[len(r.gaps)-1].events = int64(s.journal.were - min(s.accepted, s.journal.were))
 		}
 	}
 	if cut := s.journal.cut; cut > 0 {
 		end := gap{from: s.journal.last + 1, to: s.journal.last + cut, until: math.MaxInt64, events: -1}
-		if s.journal.were > 0 {
+		if s.journal.were > 0 && (counted || s.journal.last == 0) {
 			end.events = int64(s.journal.were - min(s.accepted, s.journal.were))
 		}
 		r.gaps = append(r.gaps, end)
@@ -62,7 +63,8 @@ func (s *shard) recover(ctx context.Context) error {
 	return nil
 }
 
-// lastHead returns the head of the newest page that can be read.
+// lastHead returns the head of the newest page that can be read, or errNoHead and
+// that of a journal of which nothing can.
 func (s *shard) lastHead(ctx context.Context) (pageHead, error) {
 	first, err := s.journal.first(ctx)
 	if err != nil {
@@ -77,8 +79,10 @@ func (s *shard) lastHead(ctx context.Context) (pageHead, error) {
 			return head, nil
 		}
 	}
-	return pageHead{tail: s.journal.last + 1}, nil
+	return pageHead{tail: first}, errNoHead
 }
+
+var errNoHead = errors.New("no page can be read")
 
 // page takes in one page.
 func (r *recovery) page(seq uint64, page []byte) error {

@@ -201,7 +201,7 @@ func (s *slots) set(n uint32, to slotState) {
 	p := s.at(n)
 	k := s.table[p.key]
 	if p.state == slotReady {
-		s.unlink(n, p, k)
+		s.unlink(p, k)
 	}
 	k.counts[p.state]--
 	k.counts[to]++
@@ -237,7 +237,7 @@ func (s *slots) link(n uint32, p *slot, k *keyed) {
 	}
 }
 
-func (s *slots) unlink(_ uint32, p *slot, k *keyed) {
+func (s *slots) unlink(p *slot, k *keyed) {
 	if p.ready.prev != 0 {
 		s.at(p.ready.prev).ready.next = p.ready.next
 	} else {
