@@ -129,6 +129,8 @@ func (d *dispatcher) hear() {
 	d.inbox = nil
 	if len(ready) > 0 {
 		d.ready = make(map[string]struct{})
+	} else {
+		ready = nil // it stays the one that others add to
 	}
 	d.mu.Unlock()
 	for _, f := range inbox {

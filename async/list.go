@@ -231,10 +231,11 @@ func (l *lister) keys(from string) []string {
 
 // queueOf adds the events of one queue.
 func (l *lister) queueOf(ctx context.Context, at position) (more bool, err error) {
+	var shown time.Time // what was accepted before has been shown
 	for {
 		events, err := l.queue.List(ctx, at.Key, at.After, maxPage)
-		if isNotFound(err) { // the last one left the queue: begin again, without those that were shown
-			at.After = ""
+		if isNotFound(err) { // the last one left the queue: begin again
+			shown = at.Time
 			events, err = l.queue.List(ctx, at.Key, "", maxPage)
 		}
 		if err != nil {
@@ -243,7 +244,7 @@ func (l *lister) queueOf(ctx context.Context, at position) (more bool, err error
 		for i := range events {
 			e := &events[i]
 			at.After = e.ID
-			if !at.Time.IsZero() && !e.Accepted.After(at.Time) {
+			if e.Accepted.Before(shown) {
 				continue
 			}
 			l.budget--

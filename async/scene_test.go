@@ -265,3 +265,5 @@ func refusalOf(err error) *faas.Refusal {
 }
 
 var errFull = engine.Failure(engine.ErrFull, "disk", "no room")
+
+func settings(l faas.AccountLimits) quota.Settings { return quota.Settings{Limits: l} }

@@ -107,6 +107,9 @@ func (s *Service) Start(runner Runner) {
 	}
 	s.queue.Notify(notify)
 	for _, b := range s.queue.Backlogs() {
+		if id, _, ok := functionOf(b.Key); ok {
+			s.metrics.Function(id).Release() // so that its backlog is shown
+		}
 		if b.Ready > 0 {
 			notify(b.Key)
 		}

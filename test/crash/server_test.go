@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,20 +175,23 @@ func deploy(t *testing.T, binary, data, endpoint string) {
 			t.Fatal(err)
 		}
 	}
-	for name, to := range map[string]*types.DestinationConfig{
-		"ok":  {OnSuccess: &types.OnSuccess{Destination: aws.String(faas.FunctionARN(function("sink"), ""))}},
-		"bad": {OnFailure: &types.OnFailure{Destination: &endpoint}},
+	for name, config := range map[string]string{
+		"ok":  `{"onSuccess":"sink"}`,
+		"bad": `{"retries":0,"onFailure":"` + endpoint + `"}`,
 	} {
-		_, err := client.PutFunctionEventInvokeConfig(ctx, &lambda.PutFunctionEventInvokeConfigInput{FunctionName: &name,
-			MaximumRetryAttempts: aws.Int32(0), DestinationConfig: to})
+		req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.URL+"/hearth/v1/functions/"+name+"/async/$LATEST", strings.NewReader(config))
 		if err != nil {
 			t.Fatal(err)
 		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, _ := io.ReadAll(res.Body)
+		if err := res.Body.Close(); err != nil || res.StatusCode != http.StatusOK {
+			t.Fatalf("configure %s: %d %s %v", name, res.StatusCode, answer, err)
+		}
 	}
-}
-
-func function(name string) faas.FunctionID {
-	return faas.FunctionID{Name: name, Scope: faas.Scope{Account: faas.DefaultAccount, Region: faas.DefaultRegion, Namespace: faas.DefaultNamespace}}
 }
 
 func firstOf(errs ...error) error {
