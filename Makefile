@@ -2,7 +2,7 @@
 #   make demo    builds, deploys the examples to a throw-away server, runs each
 #   make test    everything that CI runs
 #   make build   bin/hearth
-#   make bench   the benchmark suite; writes bench/RESULTS.md
+#   make bench   the benchmarks, 20 minutes; writes bench/RESULTS.md. ROWS=warm,cold BENCHFLAGS=-short
 #   make sim     keep-alive policies, simulated; writes docs/keep-alive
 
 SHELL := /bin/bash
@@ -11,7 +11,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test deps-bench clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,6 +32,9 @@ examples/markdown/build/bootstrap: examples/markdown/main.go examples/markdown/g
 
 deps-demo:
 	@.ci/deps demo
+
+deps-bench:
+	@.ci/deps bench
 
 deps-test:
 	@.ci/deps test
@@ -73,8 +76,11 @@ fuzz:
 long: deps-test bin/hearth examples
 	CGO_ENABLED=1 HEARTH_LONG=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 3h ./...
 
-bench: deps-demo bin/hearth
-	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench
+# ROWS picks rows, comma-separated; the results of the others stay what they were.
+ROWS ?=
+BENCHFLAGS ?=
+bench: deps-bench bin/hearth
+	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench -rows '$(ROWS)' $(BENCHFLAGS)
 
 # Half an hour on two cores; SIMTIME bounds it, and another run goes on where one
 # stopped. To begin anew, remove docs/keep-alive/results.json.

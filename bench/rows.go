@@ -1,0 +1,26 @@
+package bench
+
+import (
+	"context"
+	"time"
+
+	"hearth/bench/record"
+	"hearth/bench/report"
+)
+
+// row is one thing that is measured.
+type row struct {
+	name  string
+	limit time.Duration // deadline of its measurement
+	needs []string      // settings of Hearth without which there is nothing to measure
+	// measure puts up what is measured and keeps its samples.
+	measure func(context.Context, *measurement) error
+	// section concludes from the samples. It also has to do with a record that is
+	// empty or ends early.
+	section func(*record.Record) report.Section
+}
+
+// rows are all that are measured, in the order of the report.
+var rows = []row{
+	{name: "warm", limit: 6 * time.Minute, measure: measureWarm, section: warmSection},
+}
