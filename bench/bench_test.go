@@ -166,10 +166,10 @@ func TestRows(t *testing.T) {
 }
 
 func TestAccount(t *testing.T) {
-	warm := func(handler, settle time.Duration) faas.Report {
-		return faas.Report{Start: faas.StartWarm, Timeline: faas.Timeline{Handler: handler, Settle: settle}}
+	warm := func(handler, settle time.Duration) stage.Report {
+		return stage.Report{Start: "warm", Timeline: stage.Timeline{Handler: handler, Settle: settle}}
 	}
-	handler, settle := account([]faas.Report{warm(3*time.Second, 1), warm(time.Second, 1), warm(2*time.Second, 1), {Start: faas.StartCold}})
+	handler, settle := account([]stage.Report{warm(3*time.Second, 1), warm(time.Second, 1), warm(2*time.Second, 1), {Start: "cold"}})
 	if handler != 2 || math.Abs(settle-1e-9) > 1e-15 {
 		t.Errorf("handler %v, settle %v", handler, settle)
 	}

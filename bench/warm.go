@@ -10,7 +10,6 @@ import (
 	"hearth/bench/record"
 	"hearth/bench/report"
 	"hearth/bench/stage"
-	"hearth/faas"
 )
 
 // The sides of most rows.
@@ -140,10 +139,10 @@ func (m *measurement) warmCell(ctx context.Context, of string, shape Shape, c co
 }
 
 // account is the medians of what the reports of warm calls say, in seconds.
-func account(reports []faas.Report) (handler, settle float64) {
+func account(reports []stage.Report) (handler, settle float64) {
 	var handlers, settles []time.Duration
 	for _, r := range reports {
-		if r.Start == faas.StartWarm {
+		if !r.IsCold() {
 			handlers, settles = append(handlers, r.Timeline.Handler), append(settles, r.Timeline.Settle)
 		}
 	}

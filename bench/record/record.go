@@ -19,7 +19,6 @@ import (
 
 	"hearth/bench/load"
 	"hearth/bench/stage"
-	"hearth/faas"
 )
 
 // Record is one row as it was measured.
@@ -56,7 +55,7 @@ type Series struct {
 	// Samples are the requests, or whatever was done again and again.
 	Samples []Sample `json:"samples,omitempty"`
 	// Timelines are Hearth's own account of the samples, by index; none elsewhere.
-	Timelines []faas.Timeline `json:"timelines,omitempty"`
+	Timelines []stage.Timeline `json:"timelines,omitempty"`
 	// Values are numbers that were read beside the samples, in base units:
 	// seconds, bytes, counts.
 	Values map[string]float64 `json:"values,omitempty"`

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"hearth/bench/load"
-	"hearth/faas"
+	"hearth/bench/stage"
 )
 
 func cell(side string, round int, latencies ...time.Duration) Series {
@@ -62,7 +62,7 @@ func TestWriteRead(t *testing.T) {
 	}
 	r := &Record{Row: "warm", Started: time.Now().UTC().Round(0), Software: map[string]string{"node": "20"}, Rests: []Rest{{0.5, "1.0"}},
 		Failure: "why", Series: []Series{cell("a", 1, 5, 6)}}
-	r.Series[0].Timelines = []faas.Timeline{{Init: 5}}
+	r.Series[0].Timelines = []stage.Timeline{{Init: 5}}
 	for range 2 { // in place of the last one
 		if err := Write(dir, r); err != nil {
 			t.Fatal(err)

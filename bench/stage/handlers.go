@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"hearth/api/native"
 	"hearth/bench/load"
 	"hearth/code"
 )
@@ -58,6 +57,7 @@ type Function struct {
 	Runtime, Handler string
 	Zip              []byte
 	InitSeconds      int // limit of init; 0 is the default
+	Environment      map[string]string
 }
 
 // Language is one runtime with the measured function and its bare server.
@@ -70,7 +70,7 @@ type Language struct {
 
 // Languages builds the functions and bare servers below source, the directory of
 // package bench, into work. The interpreters are those of Hearth's catalogue.
-func Languages(ctx context.Context, list []native.Runtime, source, work string) ([]*Language, error) {
+func Languages(ctx context.Context, list []Runtime, source, work string) ([]*Language, error) {
 	node, err := managed(list, "nodejs", "index.handler", source, "node", "server.mjs")
 	if err != nil {
 		return nil, err
@@ -84,7 +84,7 @@ func Languages(ctx context.Context, list []native.Runtime, source, work string) 
 }
 
 // managed is a language that Hearth has a runtime for.
-func managed(list []native.Runtime, family, handler, source, dir, script string) (*Language, error) {
+func managed(list []Runtime, family, handler, source, dir, script string) (*Language, error) {
 	for _, r := range list {
 		if !r.Installed || !strings.HasPrefix(r.Name, family) || r.Path == "" {
 			continue

@@ -14,9 +14,7 @@ import (
 	"strings"
 	"time"
 
-	"hearth/api/native"
 	"hearth/bench/load"
-	"hearth/faas"
 )
 
 const (
@@ -113,13 +111,9 @@ func InvokePath(function string) string { return "/2015-03-31/functions/" + func
 
 // Deploy creates a function and waits until it takes calls.
 func (h *Hearth) Deploy(ctx context.Context, name string, f Function, memoryMB int) error {
-	timeout, egress := 30, faas.EgressNone
-	request := &native.DeployRequest{Runtime: &f.Runtime, Handler: &f.Handler, MemoryMB: &memoryMB,
-		TimeoutSeconds: &timeout, Egress: &egress, Zip: f.Zip}
-	if f.InitSeconds > 0 {
-		request.InitTimeoutSeconds = &f.InitSeconds
-	}
-	return h.Control(ctx, http.MethodPut, "functions/"+name, request, nil)
+	return h.Control(ctx, http.MethodPut, "functions/"+name, &deployRequest{
+		Runtime: f.Runtime, Handler: f.Handler, MemoryMB: memoryMB, TimeoutSeconds: 30, InitTimeoutSeconds: f.InitSeconds,
+		Egress: "none", Environment: f.Environment, Zip: f.Zip}, nil)
 }
 
 // Remove deletes a function.
@@ -128,13 +122,13 @@ func (h *Hearth) Remove(ctx context.Context, name string) error {
 }
 
 // Describe returns all that the server tells of a function.
-func (h *Hearth) Describe(ctx context.Context, name string) (*native.Description, error) {
-	d := new(native.Description)
+func (h *Hearth) Describe(ctx context.Context, name string) (*Description, error) {
+	d := new(Description)
 	return d, h.Control(ctx, http.MethodGet, "functions/"+name, nil, d)
 }
 
 // Rest waits until all instances of a function are idle, and describes it.
-func (h *Hearth) Rest(ctx context.Context, name string) (d *native.Description, err error) {
+func (h *Hearth) Rest(ctx context.Context, name string) (d *Description, err error) {
 	err = Until(ctx, "the instances of "+name+" idle", func() (bool, error) {
 		d, err = h.Describe(ctx, name)
 		return err == nil && d.Instances.Starting == 0 && d.Instances.Busy == 0, err
@@ -142,11 +136,30 @@ func (h *Hearth) Rest(ctx context.Context, name string) (d *native.Description, 
 	return d, err
 }
 
+// Cells returns the stock of stem cells; none where this Hearth has none.
+func (h *Hearth) Cells(ctx context.Context) ([]Cells, error) {
+	var top struct {
+		Cells []Cells `json:"cells"`
+	}
+	return top.Cells, h.Control(ctx, http.MethodGet, "top", nil, &top)
+}
+
+// Stocked waits until all stem cells that are wanted stand by.
+func (h *Hearth) Stocked(ctx context.Context) error {
+	return Until(ctx, "all stem cells that are wanted", func() (bool, error) {
+		cells, err := h.Cells(ctx)
+		for _, c := range cells {
+			if !c.Full() {
+				return false, err
+			}
+		}
+		return true, err
+	})
+}
+
 // Unlimit raises the limits of the account, so that none is measured.
 func (h *Hearth) Unlimit(ctx context.Context) error {
-	memory, executions, none := 40_000_000, 20_000, 0
-	return h.Control(ctx, http.MethodPatch, "quotas", &native.LimitsRequest{
-		MemoryMB: &memory, Executions: &executions, FunctionMaximum: &none, Expansion: &none}, nil)
+	return h.Control(ctx, http.MethodPatch, "quotas", &limitsRequest{MemoryMB: 40_000_000, Executions: 20_000}, nil)
 }
 
 // Control sends one request to the native API. in and out may be nil.
@@ -180,7 +193,7 @@ func (h *Hearth) Control(ctx context.Context, method, path string, in, out any) 
 // Binary is what a binary of Hearth says of itself.
 type Binary struct {
 	Version  string
-	Runtimes []native.Runtime
+	Runtimes []Runtime
 	settings string // the help of serve
 }
 
