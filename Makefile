@@ -11,7 +11,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test deps-bench clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test deps-bench bench-peers clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,6 +32,15 @@ examples/markdown/build/bootstrap: examples/markdown/main.go examples/markdown/g
 
 deps-demo:
 	@.ci/deps demo
+
+# A peer that cannot be installed is missing in the results, which say so.
+PEERS := workerd functions-framework serverless-offline
+bench-peers:
+	@for peer in $(PEERS); do \
+	  [ bench/peers/$$peer/node_modules/.package-lock.json -nt bench/peers/$$peer/package-lock.json ] && continue; \
+	  echo "installing $$peer for the benchmark"; \
+	  (cd bench/peers/$$peer && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.package-lock.json) || echo "$$peer is not installed" >&2; \
+	done
 
 deps-bench:
 	@.ci/deps bench
@@ -79,7 +88,7 @@ long: deps-test bin/hearth examples
 # ROWS picks rows, comma-separated; the results of the others stay what they were.
 ROWS ?=
 BENCHFLAGS ?=
-bench: deps-bench bin/hearth
+bench: deps-bench bin/hearth bench-peers
 	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench -rows '$(ROWS)' $(BENCHFLAGS)
 
 # Half an hour on two cores; SIMTIME bounds it, and another run goes on where one
@@ -89,4 +98,4 @@ sim:
 	$(GO) run ./test/keepalive/cmd -out docs/keep-alive -budget $(SIMTIME)
 
 clean:
-	rm -rf bin dist examples/thumbnail/node_modules examples/markdown/build
+	rm -rf bin dist examples/thumbnail/node_modules examples/markdown/build bench/peers/*/node_modules

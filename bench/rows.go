@@ -23,4 +23,7 @@ type row struct {
 // rows are all that are measured, in the order of the report.
 var rows = []row{
 	{name: "warm", limit: 6 * time.Minute, measure: measureWarm, section: warmSection},
+	{name: "peers", limit: 4 * time.Minute, measure: measurePeers, section: peersSection},
+	{name: "cold", limit: 8 * time.Minute, measure: measureCold, section: coldSection},
+	{name: "cold-peers", limit: 5 * time.Minute, measure: measureColdPeers, section: coldPeersSection},
 }

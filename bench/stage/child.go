@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"os/exec"
 	"runtime"
 	"sync"
@@ -123,14 +122,21 @@ func (c *Child) Stop() error {
 	}
 }
 
+// killTimeout bounds the wait for a killed process and its output, which what it
+// started may still hold.
+const killTimeout = 10 * time.Second
+
 // Kill ends the process with SIGKILL and waits for it.
 func (c *Child) Kill() error {
-	err := c.cmd.Process.Kill()
-	<-c.exited
-	if errors.Is(err, os.ErrProcessDone) {
+	_ = c.cmd.Process.Kill() // it may have ended
+	timer := time.NewTimer(killTimeout)
+	defer timer.Stop()
+	select {
+	case <-c.exited:
 		return nil
+	case <-timer.C:
+		return fmt.Errorf("%s was killed, but something that it started holds its output", c.cmd.Path)
 	}
-	return err
 }
 
 // KillAll ends the process and those that it started and that are still in its

@@ -54,7 +54,10 @@ func (s *Stage) HearthFrom(ctx context.Context, binary string, settings ...strin
 		"--auth", "off", "--listen", "127.0.0.1:0", "--data", data, "--isolation", s.Isolation,
 		"--max-instances", "2000", "--keep-alive", "1h", "--log-level", "warn"}, settings...)}
 	s.onClose(h.Stop)
-	return h, h.Start(ctx)
+	if err := h.Start(ctx); err != nil {
+		return nil, err
+	}
+	return h, h.unlimit(ctx)
 }
 
 // At is a server that something else started and stops.
@@ -157,8 +160,8 @@ func (h *Hearth) Stocked(ctx context.Context) error {
 	})
 }
 
-// Unlimit raises the limits of the account, so that none is measured.
-func (h *Hearth) Unlimit(ctx context.Context) error {
+// unlimit raises the limits of the account, so that none is measured.
+func (h *Hearth) unlimit(ctx context.Context) error {
 	return h.Control(ctx, http.MethodPatch, "quotas", &limitsRequest{MemoryMB: 40_000_000, Executions: 20_000}, nil)
 }
 

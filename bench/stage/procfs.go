@@ -139,7 +139,12 @@ func firstLine(path string) string {
 	if err != nil {
 		return unknown
 	}
-	line, _, _ := strings.Cut(string(raw), "\n")
+	return firstOf(string(raw))
+}
+
+// firstOf is the first line of a text.
+func firstOf(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
 	return strings.TrimSpace(line)
 }
 
