@@ -71,7 +71,10 @@ func (c *starter) first(ctx context.Context, name string) (time.Duration, error)
 	return r.Samples[0].Latency(), nil
 }
 
-var errWarm = errors.New("a call that had to be cold was not")
+var (
+	errWarm = errors.New("a call that had to be cold was not")
+	errCold = errors.New("a call that had to be warm was not")
+)
 
 // timeline fetches Hearth's own account of the only call of a function, which has
 // to have been a cold one.

@@ -23,7 +23,11 @@ type row struct {
 // rows are all that are measured, in the order of the report.
 var rows = []row{
 	{name: "warm", limit: 6 * time.Minute, measure: measureWarm, section: warmSection},
+	{name: "small", limit: 4 * time.Minute, measure: measureSmall, section: smallSection},
+	{name: "frozen", limit: 4 * time.Minute, needs: []string{"freeze-after"}, measure: measureFrozen, section: frozenSection},
 	{name: "peers", limit: 4 * time.Minute, measure: measurePeers, section: peersSection},
 	{name: "cold", limit: 8 * time.Minute, measure: measureCold, section: coldSection},
 	{name: "cold-peers", limit: 5 * time.Minute, measure: measureColdPeers, section: coldPeersSection},
+	{name: "rate", limit: 3 * time.Minute, measure: measureRate, section: rateSection},
+	{name: "idle", limit: 4 * time.Minute, measure: measureIdle, section: idleSection},
 }

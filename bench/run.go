@@ -201,14 +201,20 @@ func (m *measurement) measure(ctx context.Context, row row) (err error) {
 
 // rounds calls one for each round, after a look at what else the machine does.
 func (m *measurement) rounds(ctx context.Context, one func(round int) error) error {
-	for round := 1; round <= m.Plan.Rounds; round++ {
+	return m.roundsOf(ctx, m.Plan.Rounds, one)
+}
+
+// roundsOf is rounds with a number of the row's own.
+func (m *measurement) roundsOf(ctx context.Context, n int, one func(round int) error) error {
+	m.record.Rounds = n
+	for round := 1; round <= n; round++ {
 		rest := record.Rest{Load: stage.LoadAverage()}
 		var err error
 		if rest.Busy, err = stage.BusyShare(ctx, m.Plan.Probe); err != nil {
 			return err
 		}
 		m.record.Rests = append(m.record.Rests, rest)
-		m.say("  round %d of %d: load average %s, processors busy at rest %.0f %%", round, m.Plan.Rounds, rest.Load, 100*rest.Busy)
+		m.say("  round %d of %d: load average %s, processors busy at rest %.0f %%", round, n, rest.Load, 100*rest.Busy)
 		if err := one(round); err != nil {
 			return fmt.Errorf("round %d: %w", round, err)
 		}

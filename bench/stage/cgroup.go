@@ -1,6 +1,7 @@
 package stage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -8,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"syscall"
 )
 
 // Quota is how much CPU a control group may use, in microseconds.
@@ -30,9 +32,9 @@ const cgroupRoot = "/sys/fs/cgroup"
 
 var groups atomic.Int64 // numbers the names
 
-// GroupLike makes a group with the CPU quota of another process, beside that
+// groupLike makes a group with the CPU quota of another process, beside that
 // process's own: the same limits at the same depth of the same hierarchy.
-func GroupLike(pid int) (*Group, error) {
+func groupLike(pid int) (*Group, error) {
 	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
 	if err != nil {
 		return nil, err
@@ -49,13 +51,21 @@ func GroupLike(pid int) (*Group, error) {
 		return nil, err
 	}
 	if err := g.set(); err != nil {
-		return nil, errors.Join(err, g.Remove())
+		return nil, errors.Join(err, g.remove())
 	}
 	return g, nil
 }
 
-// Remove removes the group, in which no process may be any more.
-func (g *Group) Remove() error { return os.Remove(g.dir) }
+// remove removes the group. Its processes have been killed, and leave it at once.
+func (g *Group) remove() error {
+	return Until(context.Background(), "the control group "+g.dir+" empty", func() (bool, error) {
+		err := os.Remove(g.dir)
+		if errors.Is(err, syscall.EBUSY) {
+			return false, nil
+		}
+		return true, err
+	})
+}
 
 func (g *Group) set() error {
 	put := func(name string, value string) error {
@@ -120,4 +130,18 @@ func readQuota(dir string, v2 bool) (q Quota, err error) {
 	q.Period, _ = strconv.ParseInt(firstLine(filepath.Join(dir, "cpu.cfs_period_us")), 10, 64)
 	q.Burst, _ = strconv.ParseInt(firstLine(filepath.Join(dir, "cpu.cfs_burst_us")), 10, 64)
 	return q, err
+}
+
+// GroupLike makes a group with the CPU quota of a server's instances, of which one
+// has to run, and removes it with the stage.
+func (s *Stage) GroupLike(h *Hearth) (*Group, error) {
+	err := errors.New("the server has no instance")
+	for _, pid := range TreeOf(h.Child.PID()).PIDs[1:] {
+		var g *Group
+		if g, err = groupLike(pid); err == nil {
+			s.onClose(g.remove)
+			return g, nil
+		}
+	}
+	return nil, err
 }

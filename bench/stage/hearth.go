@@ -147,6 +147,24 @@ func (h *Hearth) Cells(ctx context.Context) ([]Cells, error) {
 	return top.Cells, h.Control(ctx, http.MethodGet, "top", nil, &top)
 }
 
+// Counts returns how many cold starts and how many invocations there were in the
+// last minute, of all functions.
+func (h *Hearth) Counts(ctx context.Context) (cold, calls int, err error) {
+	var top struct {
+		Functions []struct {
+			Minute struct {
+				Invocations int `json:"invocations"`
+				Cold        int `json:"cold"`
+			} `json:"minute"`
+		} `json:"functions"`
+	}
+	err = h.Control(ctx, http.MethodGet, "top", nil, &top)
+	for _, f := range top.Functions {
+		cold, calls = cold+f.Minute.Cold, calls+f.Minute.Invocations
+	}
+	return cold, calls, err
+}
+
 // Stocked waits until all stem cells that are wanted stand by.
 func (h *Hearth) Stocked(ctx context.Context) error {
 	return Until(ctx, "all stem cells that are wanted", func() (bool, error) {
