@@ -28,6 +28,8 @@ var rows = []row{
 	{name: "peers", limit: 4 * time.Minute, measure: measurePeers, section: peersSection},
 	{name: "cold", limit: 8 * time.Minute, measure: measureCold, section: coldSection},
 	{name: "cold-peers", limit: 5 * time.Minute, measure: measureColdPeers, section: coldPeersSection},
+	{name: "compiled", limit: 6 * time.Minute, needs: []string{"compile"}, measure: measureCompiled, section: compiledSection},
 	{name: "rate", limit: 3 * time.Minute, measure: measureRate, section: rateSection},
 	{name: "idle", limit: 4 * time.Minute, measure: measureIdle, section: idleSection},
+	{name: "scale", limit: 6 * time.Minute, measure: measureScale, section: scaleSection},
 }
