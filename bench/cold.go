@@ -20,50 +20,37 @@ const (
 	poolEmpty = "Hearth, pool empty"
 	atOnce    = "Hearth, 8 at once"
 	burst     = 8
-	// drained is how many first calls at once empty the stock of sandboxes' parts.
+	// drained is how many cold starts at once empty the stock of sandboxes' parts.
 	drained = 12
 )
 
-// starter makes first calls of functions that were never called.
+// soon is how long a server of these rows keeps an idle instance: the next call of
+// its function is a cold start again.
+var soon = []string{"--keep-alive", "50ms"}
+
+// starter makes cold starts of functions whose instances do not last.
 type starter struct {
 	m      *measurement
 	server *stage.Hearth
-	f      stage.Function
-	memory int
-	prefix string
-	n      int
-	left   []string // were started by the way, and go with the next that are removed
+	names  []string          // of the functions; the first is the one that is measured
+	last   map[string]string // request id of the last call, by function
 }
 
-// next deploys functions that no other start had.
-func (c *starter) next(ctx context.Context, n int) (names []string, err error) {
-	for range n {
-		c.n++
-		name := fmt.Sprintf("%s-%d", c.prefix, c.n)
-		if err := c.server.Deploy(ctx, name, c.f, c.memory); err != nil {
+// starter deploys n functions with the same package.
+func (m *measurement) starter(ctx context.Context, h *stage.Hearth, prefix string, f stage.Function, n int) (*starter, error) {
+	c := &starter{m: m, server: h, last: map[string]string{}}
+	for i := range n {
+		name := fmt.Sprintf("%s-%d", prefix, i)
+		if err := h.Deploy(ctx, name, f, memoryMB); err != nil {
 			return nil, err
 		}
-		names = append(names, name)
+		c.names = append(c.names, name)
 	}
-	return names, nil
+	return c, nil
 }
 
-// remove deletes functions and waits until their processes are gone.
-func (c *starter) remove(ctx context.Context, names []string) error {
-	names, c.left = append(names, c.left...), nil
-	before := len(stage.TreeOf(c.server.Child.PID()).PIDs)
-	for _, name := range names {
-		if err := c.server.Remove(ctx, name); err != nil {
-			return err
-		}
-	}
-	return stage.Until(ctx, "the instances of deleted functions gone", func() (bool, error) {
-		return len(stage.TreeOf(c.server.Child.PID()).PIDs) <= max(before-len(names), 1), nil
-	})
-}
-
-// first calls a function for the first time.
-func (c *starter) first(ctx context.Context, name string) (time.Duration, error) {
+// call invokes a function once.
+func (c *starter) call(ctx context.Context, name string) (time.Duration, error) {
 	r, err := load.Count(ctx, c.server.Target(name), 1, 1)
 	if err != nil {
 		return 0, err
@@ -71,50 +58,96 @@ func (c *starter) first(ctx context.Context, name string) (time.Duration, error)
 	return r.Samples[0].Latency(), nil
 }
 
+// together calls all the functions at once.
+func (c *starter) together(ctx context.Context, names []string) (latencies []time.Duration, elapsed time.Duration, err error) {
+	latencies = make([]time.Duration, len(names))
+	failures := make([]error, len(names))
+	var calls sync.WaitGroup
+	began := time.Now()
+	for i, name := range names {
+		calls.Go(func() { latencies[i], failures[i] = c.call(ctx, name) })
+	}
+	calls.Wait()
+	return latencies, time.Since(began), errors.Join(failures...)
+}
+
 var (
 	errWarm = errors.New("a call that had to be cold was not")
 	errCold = errors.New("a call that had to be warm was not")
 )
 
-// timeline fetches Hearth's own account of the only call of a function, which has
+// timeline fetches Hearth's own account of the last call of a function, which has
 // to have been a cold one.
 func (c *starter) timeline(ctx context.Context, name string) (t stage.Timeline, err error) {
-	d, err := c.server.Describe(ctx, name)
-	if err != nil {
-		return t, err
+	err = stage.Until(ctx, "the report of a call of "+name, func() (bool, error) {
+		d, err := c.server.Describe(ctx, name)
+		if err != nil || len(d.Recent) == 0 || d.Recent[0].RequestID == c.last[name] {
+			return false, err
+		}
+		c.last[name], t = d.Recent[0].RequestID, d.Recent[0].Timeline
+		if !d.Recent[0].IsCold() {
+			return false, fmt.Errorf("%s: %w", name, errWarm)
+		}
+		return true, nil
+	})
+	return t, err
+}
+
+// atLevel is back, and a moment more.
+func (c *starter) atLevel(ctx context.Context) error {
+	if err := c.back(ctx); err != nil {
+		return err
 	}
-	if len(d.Recent) != 1 || !d.Recent[0].IsCold() {
-		return t, fmt.Errorf("%s: %w", name, errWarm)
+	return stage.Pause(ctx, c.m.Plan.Pace)
+}
+
+// back waits until no instance is left and the server has all the stem cells that
+// it wants.
+func (c *starter) back(ctx context.Context) error {
+	for _, name := range c.names {
+		err := stage.Until(ctx, "the instances of "+name+" gone", func() (bool, error) {
+			d, err := c.server.Describe(ctx, name)
+			return err == nil && d.Instances.Starting+d.Instances.Idle+d.Instances.Busy == 0, err
+		})
+		if err != nil {
+			return err
+		}
 	}
-	return d.Recent[0].Timeline, nil
+	return c.server.Stocked(ctx)
+}
+
+// emptied has the server's stock used up by other cold starts, right before.
+func (c *starter) emptied(ctx context.Context) error {
+	if err := c.atLevel(ctx); err != nil {
+		return err
+	}
+	_, _, err := c.together(ctx, c.names[1:])
+	return err
 }
 
 // ways are the ways that the starts of a side may go; empty is that of a Hearth
 // that does not tell.
-var ways = map[string][]string{
-	poolHit:   {stage.WayCell},
-	poolEmpty: {stage.WayEmpty, stage.WayDirect, ""},
-}
+var (
+	hitWays   = []string{stage.WayCell}
+	emptyWays = []string{stage.WayEmpty, stage.WayDirect, ""}
+	anyWay    = []string{stage.WayCell, stage.WayEmpty, stage.WayDirect, ""}
+)
 
-// coldCell makes n first calls one after the other, each when the server is back at
-// its level. A start that went another way than its side is about does not count: it
-// is kept as a side of its own.
+// coldCell makes n cold starts one after the other, each after what is to come
+// before. One that went another way than its side is about does not count: it is
+// kept as a side of its own.
 func (c *starter) coldCell(ctx context.Context, of, side string, round, n int, allowed []string, before func(context.Context) error) error {
-	names, err := c.next(ctx, n)
-	if err != nil {
-		return err
-	}
 	counted := record.Series{Case: of, Side: side, Round: round}
 	others := map[string]*record.Series{}
-	for _, name := range names {
+	for range n {
 		if err := before(ctx); err != nil {
 			return err
 		}
-		latency, err := c.first(ctx, name)
+		latency, err := c.call(ctx, c.names[0])
 		if err != nil {
 			return err
 		}
-		t, err := c.timeline(ctx, name)
+		t, err := c.timeline(ctx, c.names[0])
 		if err != nil {
 			return err
 		}
@@ -134,50 +167,12 @@ func (c *starter) coldCell(ctx context.Context, of, side string, round, n int, a
 	for _, s := range others {
 		c.m.keep(*s)
 	}
-	return c.remove(ctx, names)
+	return nil
 }
 
-// atLevel waits until the server has all that it keeps in stock, and a moment more.
-func (c *starter) atLevel(ctx context.Context) error {
-	if err := c.server.Stocked(ctx); err != nil {
-		return err
-	}
-	return stage.Pause(ctx, c.m.Plan.Pace)
-}
-
-// emptied has the server's stock of sandboxes' parts used up by other first calls.
-func (c *starter) emptied(ctx context.Context) error {
-	names, err := c.next(ctx, drained)
-	if err != nil {
-		return err
-	}
-	if err := c.atLevel(ctx); err != nil {
-		return err
-	}
-	_, _, err = c.together(ctx, names)
-	c.left = append(c.left, names...)
-	return err
-}
-
-// together makes the first calls of all the functions at once.
-func (c *starter) together(ctx context.Context, names []string) (latencies []time.Duration, elapsed time.Duration, err error) {
-	latencies = make([]time.Duration, len(names))
-	failures := make([]error, len(names))
-	var calls sync.WaitGroup
-	began := time.Now()
-	for i, name := range names {
-		calls.Go(func() { latencies[i], failures[i] = c.first(ctx, name) })
-	}
-	calls.Wait()
-	return latencies, time.Since(began), errors.Join(failures...)
-}
-
-// burstCell makes first calls of several functions at once.
+// burstCell makes cold starts of several functions at once.
 func (c *starter) burstCell(ctx context.Context, of string, round int) error {
-	names, err := c.next(ctx, burst)
-	if err != nil {
-		return err
-	}
+	names := c.names[:burst]
 	if err := c.atLevel(ctx); err != nil {
 		return err
 	}
@@ -194,31 +189,45 @@ func (c *starter) burstCell(ctx context.Context, of string, round int) error {
 		s.Samples, s.Timelines = append(s.Samples, record.Lasting(latencies[i])), append(s.Timelines, t)
 	}
 	c.m.keep(s)
-	return c.remove(ctx, names)
+	return nil
 }
 
 // coldServers starts one Hearth with stem cells, where it has some, and one without.
 func (m *measurement) coldServers(ctx context.Context) (hit, empty *stage.Hearth, err error) {
 	if m.binary.Has("cells") {
-		if hit, err = m.stage.Hearth(ctx); err != nil {
+		if hit, err = m.stage.Hearth(ctx, soon...); err != nil {
 			return nil, nil, err
 		}
-		empty, err = m.stage.Hearth(ctx, "--cells", "off")
+		empty, err = m.stage.Hearth(ctx, append([]string{"--cells", "off"}, soon...)...)
 		return hit, empty, err
 	}
 	m.note("this Hearth has no stem cells: managed runtimes have no pool to hit")
-	empty, err = m.stage.Hearth(ctx)
+	empty, err = m.stage.Hearth(ctx, soon...)
 	return empty, empty, err
 }
+
+// coldSides are the two servers of a language's cold starts.
+type coldSides struct{ hit, empty *starter }
 
 func measureCold(ctx context.Context, m *measurement) error {
 	hit, empty, err := m.coldServers(ctx)
 	if err != nil {
 		return err
 	}
+	sides := map[string]coldSides{}
+	for _, l := range m.languages {
+		var c coldSides
+		if c.hit, err = m.starter(ctx, hit, "hit-"+l.Name, l.Function, burst); err != nil {
+			return err
+		}
+		if c.empty, err = m.starter(ctx, empty, "empty-"+l.Name, l.Function, 1+drained); err != nil {
+			return err
+		}
+		sides[l.Name] = c
+	}
 	return m.rounds(ctx, func(round int) error {
 		for _, l := range m.languages {
-			if err := m.coldRound(ctx, l, hit, empty, round); err != nil {
+			if err := m.coldRound(ctx, l, sides[l.Name], round); err != nil {
 				return fmt.Errorf("%s: %w", l.Name, err)
 			}
 		}
@@ -228,30 +237,24 @@ func measureCold(ctx context.Context, m *measurement) error {
 
 // coldRound measures the cold starts of a language: with everything in stock, with
 // nothing in stock, several at once, and the bare server's.
-func (m *measurement) coldRound(ctx context.Context, l *stage.Language, hit, empty *stage.Hearth, round int) error {
-	start := func(h *stage.Hearth, side string) *starter {
-		return &starter{m: m, server: h, f: l.Function, memory: memoryMB, prefix: fmt.Sprintf("%s-%s-%d", side, l.Name, round)}
+func (m *measurement) coldRound(ctx context.Context, l *stage.Language, c coldSides, round int) error {
+	// Of a static binary the stock may be sandboxes or only their parts, and it is
+	// empty when others have just used it up. Of the others it is stem cells.
+	hits, before := hitWays, c.empty.atLevel
+	if l.Name == "go" {
+		hits, before = anyWay, c.empty.emptied
 	}
-	full, none := start(hit, "hit"), start(empty, "empty")
-	static := l.Name == "go"
 	cells := []func() error{
 		func() error {
-			switch {
-			case static: // its stock is sandboxes, or their parts
-				return full.coldCell(ctx, l.Name, poolHit, round, m.Plan.Colds, []string{stage.WayCell, stage.WayDirect, ""}, full.atLevel)
-			case hit == empty: // there are no cells
-				return nil
+			if c.hit.server == c.empty.server && l.Name != "go" {
+				return nil // there are no cells
 			}
-			return full.coldCell(ctx, l.Name, poolHit, round, m.Plan.Colds, ways[poolHit], full.atLevel)
+			return c.hit.coldCell(ctx, l.Name, poolHit, round, m.Plan.Colds, hits, c.hit.atLevel)
 		},
 		func() error {
-			before := none.atLevel
-			if static {
-				before = none.emptied
-			}
-			return none.coldCell(ctx, l.Name, poolEmpty, round, m.Plan.Slow, ways[poolEmpty], before)
+			return c.empty.coldCell(ctx, l.Name, poolEmpty, round, m.Plan.Slow, emptyWays, before)
 		},
-		func() error { return full.burstCell(ctx, l.Name, round) },
+		func() error { return c.hit.burstCell(ctx, l.Name, round) },
 		func() error { return m.coldBare(ctx, l, round) },
 	}
 	for _, i := range inTurn(len(cells), round) {
@@ -294,10 +297,10 @@ var coldGoals = map[string][3]*report.Goal{
 }
 
 func coldSection(r *record.Record) report.Section {
-	s := report.Section{Title: "Cold starts", Text: `The first call ever of a function, from the request to the whole answer at the client, one at
-a time. *Pool hit*: what Hearth keeps in stock (stem cells for Node and Python; networks, control groups and /tmp images for all) is at
+	s := report.Section{Title: "Cold starts", Text: `A call of a function of which no instance runs, from the request to the whole answer at the client, one at a time; the
+servers keep an idle instance for 50 ms, and the next call waits until it is gone. *Pool hit*: what Hearth keeps in stock (stem cells for Node and Python; networks, control groups and /tmp images for all) is at
 its level, and Hearth's own report of the call says that a stem cell became the instance. *Pool empty*: no stem cells (` + "`--cells off`" + `); for a
-static binary, which never uses one, the stock of sandboxes' parts was used up by 12 first calls at once right before. A start that went
+static binary, which never uses one, the stock of sandboxes' parts was used up by 12 cold starts at once right before. A start that went
 another way than its row says does not count, and is shown in a row of its own. What a hit saves is paid when the pool is filled up
 again: see the starts per second. *Bare* is from the fork of the bare server to its first answer.`}
 	where := under(r, "bare: none")

@@ -25,6 +25,14 @@ func measureColdPeers(ctx context.Context, m *measurement) error {
 	if err != nil {
 		return err
 	}
+	ours, err := m.starter(ctx, empty, "empty", node.Function, 1)
+	if err != nil {
+		return err
+	}
+	full, err := m.starter(ctx, hit, "hit", node.Function, 1)
+	if err != nil {
+		return err
+	}
 	functions := make([]string, m.Plan.Rounds*m.Plan.Slow)
 	for i := range functions {
 		functions[i] = fmt.Sprintf("cold%d", i)
@@ -50,14 +58,12 @@ func measureColdPeers(ctx context.Context, m *measurement) error {
 		cells := []func() error{
 			func() error { return m.coldBare(ctx, node, round) },
 			func() error {
-				c := &starter{m: m, server: empty, f: node.Function, memory: memoryMB, prefix: fmt.Sprintf("empty-%d", round)}
-				return c.coldCell(ctx, coldPeersCase, poolEmpty, round, m.Plan.Slow, ways[poolEmpty], c.atLevel)
+				return ours.coldCell(ctx, coldPeersCase, poolEmpty, round, m.Plan.Slow, emptyWays, ours.atLevel)
 			},
 		}
 		if hit != empty {
-			c := &starter{m: m, server: hit, f: node.Function, memory: memoryMB, prefix: fmt.Sprintf("hit-%d", round)}
 			cells = append(cells, func() error {
-				return c.coldCell(ctx, coldPeersCase, poolHit, round, m.Plan.Slow, ways[poolHit], c.atLevel)
+				return full.coldCell(ctx, coldPeersCase, poolHit, round, m.Plan.Slow, hitWays, full.atLevel)
 			})
 		}
 		if emulator != nil {
@@ -132,7 +138,7 @@ func processStart(ctx context.Context, launch stage.Launcher) (time.Duration, er
 }
 
 func coldPeersSection(r *record.Record) report.Section {
-	s := report.Section{Title: "Cold starts beside other platforms", Text: `The same Node handler. *Hearth*: the first call of a function, in a sandbox, with a stem cell
+	s := report.Section{Title: "Cold starts beside other platforms", Text: `The same Node handler. *Hearth*: a call of a function of which no instance runs, in a sandbox, with a stem cell
 or without. *serverless-offline*: the first call of a function in the running emulator, which starts a worker thread. *runc + Node*: a new
 container for the request, from the fork of ` + "`runc run`" + ` to the whole answer; its root is the host's trees, bound read-only, in the host's network: no image, no layers, no
 network, no daemon, so less than any platform on containers needs. *workerd*, *functions framework* and *bare*: from the fork of the process to its first answer.`}

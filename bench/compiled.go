@@ -50,25 +50,30 @@ func measureCompiled(ctx context.Context, m *measurement) error {
 	}
 	servers := map[string]*stage.Hearth{}
 	for side, value := range map[string]string{with: "on", without: "off"} {
-		h, err := m.stage.Hearth(ctx, "--compile", value)
+		h, err := m.stage.Hearth(ctx, append([]string{"--compile", value}, soon...)...)
 		if err != nil {
 			return err
 		}
 		servers[side] = h
 	}
-	functions := map[string]stage.Function{}
-	for _, one := range largeOnes {
+	starters := map[string]map[string]*starter{}
+	for i, one := range largeOnes {
 		f, err := one.f(m)
 		if err != nil {
 			return err
 		}
-		functions[one.name] = f
+		starters[one.name] = map[string]*starter{}
+		for side, h := range servers {
+			if starters[one.name][side], err = m.starter(ctx, h, fmt.Sprintf("large-%d", i), f, 1); err != nil {
+				return fmt.Errorf("%s: %w", one.name, err)
+			}
+		}
 	}
 	return m.rounds(ctx, func(round int) error {
 		for _, one := range largeOnes {
 			sides := []string{with, without}
 			for _, i := range inTurn(len(sides), round) {
-				c := &starter{m: m, server: servers[sides[i]], f: functions[one.name], memory: memoryMB, prefix: fmt.Sprintf("large-%d-%d", round, len(functions[one.name].Zip))}
+				c := starters[one.name][sides[i]]
 				if err := c.coldCell(ctx, one.name, sides[i], round, min(one.n, m.Plan.Slow), anyWay, c.atLevel); err != nil {
 					return fmt.Errorf("%s, %s: %w", one.name, sides[i], err)
 				}
@@ -78,11 +83,8 @@ func measureCompiled(ctx context.Context, m *measurement) error {
 	})
 }
 
-// anyWay counts a cold start whichever way it took: its init is what is measured.
-var anyWay = []string{stage.WayCell, stage.WayEmpty, stage.WayDirect, ""}
-
 func compiledSection(r *record.Record) report.Section {
-	s := report.Section{Title: "Cold starts of large packages", Text: `The first call of functions with generated packages (` + "`stage/large.go`" + `), on a server that compiles them when they are
+	s := report.Section{Title: "Cold starts of large packages", Text: `Cold starts of functions with generated packages (` + "`stage/large.go`" + `), on a server that compiles them when they are
 deployed (V8's code cache, Python's byte code) and on one that does not (` + "`--compile off`" + `). The source counts, not the zip. Hearth has no zygotes: what a fork would need is in docs/design.`}
 	where := under(r, "")
 	for _, one := range largeOnes {

@@ -32,8 +32,15 @@ func (m *measurement) idleCell(ctx context.Context, l *stage.Language, round int
 	if err != nil {
 		return err
 	}
-	c := &starter{m: m, server: h, f: l.Function, memory: memoryMB, prefix: "idle-" + l.Name}
-	if err := c.callEach(ctx, m.Plan.Frozen); err != nil {
+	n := m.Plan.Frozen
+	if l.Name == "node" {
+		n = m.Plan.Idle
+	}
+	c, err := m.starter(ctx, h, "idle", l.Function, n)
+	if err != nil {
+		return err
+	}
+	if err := c.callEach(ctx, c.names[:m.Plan.Frozen]); err != nil {
 		return err
 	}
 	s := record.Series{Case: l.Name, Side: hearth, Round: round, Values: map[string]float64{}}
@@ -49,7 +56,7 @@ func (m *measurement) idleCell(ctx context.Context, l *stage.Language, round int
 	s.Values["instances"], s.Values["processes"] = float64(m.Plan.Frozen), float64(len(tree.PIDs)-1)
 	s.Values["pss"], s.Values["rss"], s.Values["server"] = float64(memory.PSS), float64(memory.RSS), float64(own.PSS)
 	if l.Name == "node" {
-		if err := c.callEach(ctx, m.Plan.Idle-m.Plan.Frozen); err != nil {
+		if err := c.callEach(ctx, c.names[m.Plan.Frozen:]); err != nil {
 			return err
 		}
 		if err := c.atRest(ctx, map[string]float64{}); err != nil {
@@ -70,12 +77,8 @@ func (m *measurement) idleCell(ctx context.Context, l *stage.Language, round int
 	return h.Stop()
 }
 
-// callEach deploys functions and calls each once, four at a time.
-func (c *starter) callEach(ctx context.Context, n int) error {
-	names, err := c.next(ctx, n)
-	if err != nil {
-		return err
-	}
+// callEach calls functions once, four at a time.
+func (c *starter) callEach(ctx context.Context, names []string) error {
 	for len(names) > 0 {
 		some := min(4, len(names))
 		if _, _, err := c.together(ctx, names[:some]); err != nil {

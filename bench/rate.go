@@ -37,28 +37,26 @@ func (m *measurement) rateCell(ctx context.Context, l *stage.Language, round int
 	if err != nil {
 		return err
 	}
-	c := &starter{m: m, server: h, f: l.Function, memory: memoryMB, prefix: "rate"}
-	names, err := c.next(ctx, rateCallers)
+	c, err := m.starter(ctx, h, "rate", l.Function, rateCallers)
 	if err != nil {
 		return err
 	}
-	if _, _, err := c.together(ctx, names); err != nil { // the first of all find nothing in stock
+	if _, _, err := c.together(ctx, c.names); err != nil { // the first of all find nothing in stock
 		return err
 	}
-	if err := c.level(ctx, 0); err != nil {
+	if err := c.atLevel(ctx); err != nil {
 		return err
 	}
-	level := len(stage.TreeOf(h.Child.PID()).PIDs)
 	before, _, err := h.Counts(ctx)
 	if err != nil {
 		return err
 	}
 	tree, began := stage.TreeOf(h.Child.PID()), time.Now()
-	results, err := m.startAgain(ctx, h, names)
+	results, err := m.startAgain(ctx, h, c.names)
 	if err != nil {
 		return err
 	}
-	if err := c.level(ctx, level); err != nil {
+	if err := c.back(ctx); err != nil {
 		return err
 	}
 	elapsed := time.Since(began)
@@ -106,20 +104,6 @@ func (m *measurement) startAgain(ctx context.Context, h *stage.Hearth, names []s
 	return results, err
 }
 
-// level waits until the stem cells are complete and no more processes run than did;
-// 0 is any number.
-func (c *starter) level(ctx context.Context, processes int) error {
-	if err := c.server.Stocked(ctx); err != nil {
-		return err
-	}
-	if processes == 0 {
-		return stage.Pause(ctx, idleRest)
-	}
-	return stage.Until(ctx, "the instances gone", func() (bool, error) {
-		return len(stage.TreeOf(c.server.Child.PID()).PIDs) <= processes, nil
-	})
-}
-
 // bootCost starts the bare server as often at once, for as long: what the runtime
 // alone costs on this machine.
 func (m *measurement) bootCost(ctx context.Context, l *stage.Language, round int) error {
@@ -163,7 +147,7 @@ func startsPerSecond(s *record.Series) float64 {
 
 func rateSection(r *record.Record) report.Section {
 	s := report.Section{Title: "Starts per second", Text: `4 functions whose instances are not kept (` + "`--keep-alive 0s`" + `), each called again and again for nine seconds: every call is a cold start
-and every instance ends, with its sandbox. The time counts until all stem cells stand by again and no process is left, so what a pool hit saves is
+and every instance ends, with its sandbox. The time counts until all stem cells stand by again and no instance is left, so what a pool hit saves is
 paid for. *Bare* is the bare server started and killed by 4 callers, with no sandbox: what the machine can do.`}
 	where := under(r, "bare: none")
 	s.Figures = append(s.Figures,

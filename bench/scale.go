@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,7 @@ func measureScale(ctx context.Context, m *measurement) error {
 			return err
 		}
 		began := time.Now()
-		if err := deployMany(ctx, h, m.languages[0].Function, side.n-len(m.languages)); err != nil {
+		if err := deployMany(ctx, h, smallest(m.languages).Function, side.n-len(m.languages)); err != nil {
 			return err
 		}
 		m.say("    %d functions deployed in %v", side.n, time.Since(began).Round(time.Millisecond))
@@ -64,6 +65,11 @@ func measureScale(ctx context.Context, m *measurement) error {
 		return err
 	}
 	return m.restarts(ctx, last)
+}
+
+// smallest is the language with the smallest package.
+func smallest(languages []*stage.Language) *stage.Language {
+	return slices.MinFunc(languages, func(a, b *stage.Language) int { return len(a.Function.Zip) - len(b.Function.Zip) })
 }
 
 // deployMany creates functions, several at a time.
@@ -97,7 +103,11 @@ func deployMany(ctx context.Context, h *stage.Hearth, f stage.Function, n int) e
 // function: it has to be there.
 func (m *measurement) restarts(ctx context.Context, h *stage.Hearth) error {
 	for round := 1; round <= m.Plan.Rounds; round++ {
-		for of, end := range map[string]func() error{afterStop: h.Stop, afterKill: h.Kill} {
+		for _, of := range []string{afterStop, afterKill} {
+			end := h.Stop
+			if of == afterKill {
+				end = h.Kill
+			}
 			if err := end(); err != nil {
 				return err
 			}
