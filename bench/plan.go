@@ -37,7 +37,7 @@ type Plan struct {
 
 // Full is the plan of make bench.
 func Full() Plan {
-	return Plan{Rounds: 5, Cell: 1500 * time.Millisecond, WarmUp: 200, Probe: 500 * time.Millisecond,
+	return Plan{Rounds: 5, Cell: time.Second, WarmUp: 200, Probe: 500 * time.Millisecond,
 		Colds: 60, Slow: 8, Pace: 100 * time.Millisecond, Many: 10_000, Idle: 200, Frozen: 100, Span: 10 * time.Second,
 		Backlog: 100_000, Queue: 1_000_000}
 }

@@ -32,4 +32,6 @@ var rows = []row{
 	{name: "rate", limit: 3 * time.Minute, measure: measureRate, section: rateSection},
 	{name: "idle", limit: 4 * time.Minute, measure: measureIdle, section: idleSection},
 	{name: "scale", limit: 6 * time.Minute, measure: measureScale, section: scaleSection},
+	{name: "events", limit: 5 * time.Minute, needs: []string{"async-function-events"}, measure: measureEvents, section: eventsSection},
+	{name: "backlog", limit: 6 * time.Minute, needs: []string{"async-function-events"}, measure: measureBacklog, section: backlogSection},
 }

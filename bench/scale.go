@@ -74,6 +74,13 @@ func smallest(languages []*stage.Language) *stage.Language {
 
 // deployMany creates functions, several at a time.
 func deployMany(ctx context.Context, h *stage.Hearth, f stage.Function, n int) error {
+	return atATime(n, func(i int) error { return h.Deploy(ctx, manyName(i), f, memoryMB) })
+}
+
+func manyName(i int) string { return fmt.Sprintf("one-of-many-%d", i) }
+
+// atATime does something for each of 1..n, several at a time, until one fails.
+func atATime(n int, do func(i int) error) error {
 	var next atomic.Int64
 	failures := make(chan error, deployers)
 	for range deployers {
@@ -84,7 +91,7 @@ func deployMany(ctx context.Context, h *stage.Hearth, f stage.Function, n int) e
 					failures <- nil
 					return
 				}
-				if err := h.Deploy(ctx, fmt.Sprintf("one-of-many-%d", i), f, memoryMB); err != nil {
+				if err := do(i); err != nil {
 					next.Store(int64(n)) // the others need not go on
 					failures <- err
 					return
@@ -102,7 +109,7 @@ func deployMany(ctx context.Context, h *stage.Hearth, f stage.Function, n int) e
 // restarts ends the server in both ways and starts it again, each time calling a
 // function: it has to be there.
 func (m *measurement) restarts(ctx context.Context, h *stage.Hearth) error {
-	for round := 1; round <= m.Plan.Rounds; round++ {
+	for round := 1; round <= min(3, m.Plan.Rounds); round++ {
 		for _, of := range []string{afterStop, afterKill} {
 			end := h.Stop
 			if of == afterKill {

@@ -17,6 +17,7 @@ type Target struct {
 	// Check says what is wrong with the body of an answer; nil accepts all. It is
 	// called from one goroutine per connection, with bytes that it must not keep.
 	Check func(body []byte) error
+	Status int // of an answer as it should be; 0 is 200
 	// Timeout bounds one request; 0 is 30 s.
 	Timeout time.Duration
 }

@@ -2,6 +2,7 @@ package stage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"os"
 	"strings"
@@ -120,5 +121,23 @@ func TestCheckAnswer(t *testing.T) {
 		if err := CheckAnswer([]byte(body)); (err == nil) != good {
 			t.Errorf("%s: %v", body, err)
 		}
+	}
+}
+
+func TestBenchLine(t *testing.T) {
+	got, err := benchLine("goos: linux\npkg: x\nBenchmarkAppend/256-2   \t   31234\t     32.02 µs/op\t     31200 msg/s\t       810 p50-µs\nPASS\n")
+	if err != nil || got["msg/s"] != 31200 || got["p50-µs"] != 810 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, text := range []string{"", "PASS\nok x 1s\n", "BenchmarkAppend-2 100 many ns/op\n"} {
+		if got, err := benchLine(text); err == nil {
+			t.Errorf("%q: %v", text, got)
+		}
+	}
+}
+
+func TestSmallEvent(t *testing.T) {
+	if len(SmallEvent) != 256 || !json.Valid(SmallEvent) {
+		t.Errorf("%d bytes: %s", len(SmallEvent), SmallEvent)
 	}
 }
