@@ -13,14 +13,14 @@ import (
 
 // The sides and cases of the rows about asynchronous invocations.
 const (
-	echo       = "bare HTTP echo"
-	engine     = "the queue's own interface, 256 callers"
-	toStart    = "accept to start"
-	drain      = "drain of a backlog"
-	held       = "held" // a function whose events wait
-	warmEvents = "warm" // one that runs them
-	fillers    = 256    // callers that fill a backlog
-	startPause = 10 * time.Millisecond
+	echo         = "bare HTTP echo"
+	ownInterface = "the queue's own interface, 256 callers"
+	toStart      = "accept to start"
+	drain        = "drain of a backlog"
+	held         = "held" // a function whose events wait
+	warmEvents   = "warm" // one that runs them
+	fillers      = 256    // callers that fill a backlog
+	startPause   = 10 * time.Millisecond
 )
 
 var acceptShapes = []Shape{{Connections: 1}, {Connections: 256}}
