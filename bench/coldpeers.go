@@ -48,11 +48,11 @@ func measureColdPeers(ctx context.Context, m *measurement) error {
 			emulator = nil
 		}
 	}
-	runc, err := m.stage.Runc(node)
+	runc, err := m.stage.Runc(ctx, node)
 	if err != nil {
 		m.note("%s is not measured: %v", runcNode, err)
 	} else {
-		m.record.Software["runc"] = runc.Version(ctx)
+		m.record.Software["runc"] = runc.Version(ctx) + ", " + runc.Way
 	}
 	return m.rounds(ctx, func(round int) error {
 		cells := []func() error{

@@ -57,8 +57,8 @@ func measureWarm(ctx context.Context, m *measurement) error {
 			return err
 		}
 		sides[l.Name] = []contender{c}
-		for side, h := range servers {
-			c, err := deploy(ctx, h, side, "warm-"+l.Name, l.Function, memoryMB)
+		for _, h := range servers {
+			c, err := deploy(ctx, h.Hearth, h.side, "warm-"+l.Name, l.Function, memoryMB)
 			if err != nil {
 				return err
 			}
@@ -79,19 +79,20 @@ func measureWarm(ctx context.Context, m *measurement) error {
 
 func warmCase(language string, shape Shape) string { return language + ", " + shape.String() }
 
-// servers starts Hearth and, where there is one, the other Hearth, by side.
-func (m *measurement) servers(ctx context.Context, settings ...string) (map[string]*stage.Hearth, error) {
+// sided is a Hearth and its side.
+type sided struct {
+	side string
+	*stage.Hearth
+}
+
+// servers starts Hearth and, where there is one, the other Hearth.
+func (m *measurement) servers(ctx context.Context, settings ...string) ([]sided, error) {
 	h, err := m.stage.Hearth(ctx, settings...)
-	if err != nil {
-		return nil, err
+	if err != nil || m.Against == "" {
+		return []sided{{hearth, h}}, err
 	}
-	servers := map[string]*stage.Hearth{hearth: h}
-	if m.Against != "" {
-		if servers[against], err = m.stage.HearthFrom(ctx, m.Against, settings...); err != nil {
-			return nil, err
-		}
-	}
-	return servers, nil
+	other, err := m.stage.HearthFrom(ctx, m.Against, settings...)
+	return []sided{{hearth, h}, {against, other}}, err
 }
 
 // beside measures all sides of a case one right after the other.

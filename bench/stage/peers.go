@@ -96,7 +96,11 @@ func (s *Stage) Workerd() (Launcher, error) {
 	if err != nil {
 		return nil, err
 	}
-	binary := filepath.Join(modules, "@cloudflare", "workerd-linux-64", "bin", "workerd")
+	binaries, _ := filepath.Glob(filepath.Join(modules, "@cloudflare", "workerd-*", "bin", "workerd")) // the pattern is well formed
+	binary := filepath.Join(modules, "workerd", "bin", "workerd")                                      // starts the platform's, a process later
+	if len(binaries) > 0 {
+		binary = binaries[0]
+	}
 	return func(ctx context.Context) (*Peer, error) {
 		return s.launch(ctx, Command{Path: binary, Args: []string{"serve", filepath.Join(dir, "config.capnp"), "--control-fd=1"}, Dir: dir},
 			func(line string) (func(string) load.Target, error) {

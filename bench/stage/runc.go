@@ -18,10 +18,23 @@ import (
 // the host's trees, bound read-only; there is no image, no layer and no network to
 // make, which such platforms have on top.
 type Runc struct {
+	Way    string // how containers are made here, of those that were tried
 	binary string
 	bundle string
 	state  string
+	flags  []string
 	n      int
+}
+
+// runcWays are tried in turn, the one with most of a platform's container first.
+var runcWays = []struct {
+	name   string
+	limits bool // a control group with limits
+	flags  []string
+}{
+	{"with memory and CPU limits", true, nil},
+	{"without limits", false, nil},
+	{"without limits and pivot_root", false, []string{"--no-pivot"}},
 }
 
 // A part of the OCI runtime specification.
@@ -37,17 +50,40 @@ type (
 	}
 )
 
-// Runc prepares a bundle.
-func (s *Stage) Runc(l *Language) (*Runc, error) {
+// Runc prepares a bundle and tries it.
+func (s *Stage) Runc(ctx context.Context, l *Language) (*Runc, error) {
+	r, err := s.bundle()
+	if err != nil {
+		return nil, err
+	}
+	source, err := filepath.Abs(s.Source)
+	if err != nil {
+		return nil, err
+	}
+	for _, way := range runcWays {
+		config, e := json.Marshal(ociConfig([]string{l.Bare[0], "/bench/peers/node/server.mjs"}, source, way.limits))
+		if e == nil {
+			e = os.WriteFile(filepath.Join(r.bundle, "config.json"), config, 0o644)
+		}
+		if e != nil {
+			return nil, e
+		}
+		r.Way, r.flags = way.name, way.flags
+		if _, e = r.Once(ctx); e == nil {
+			return r, nil
+		}
+		err = errors.Join(err, fmt.Errorf("%s: %w", way.name, e))
+	}
+	return nil, err
+}
+
+// bundle makes the directory of a container: its root is a skeleton.
+func (s *Stage) bundle() (*Runc, error) {
 	binary, err := exec.LookPath("runc")
 	if err != nil {
 		if binary = "/usr/sbin/runc"; !exists(binary) {
 			return nil, errors.New("runc is not installed: 'apt-get install runc'")
 		}
-	}
-	source, err := filepath.Abs(s.Source)
-	if err != nil {
-		return nil, err
 	}
 	r := &Runc{binary: binary, bundle: filepath.Join(s.Dir, "bundle"), state: filepath.Join(s.Dir, "runc")}
 	for _, dir := range []string{"usr", "proc", "dev", "etc", "tmp", "bench"} {
@@ -62,19 +98,21 @@ func (s *Stage) Runc(l *Language) (*Runc, error) {
 			}
 		}
 	}
-	args := []string{l.Bare[0], "/bench/peers/node/server.mjs"}
-	config, err := json.Marshal(ociConfig(args, source))
-	if err != nil {
-		return nil, err
-	}
-	return r, os.WriteFile(filepath.Join(r.bundle, "config.json"), config, 0o644)
+	return r, nil
 }
 
 // ociConfig is a container of its own pid, mount, ipc and uts namespaces, with the
 // memory and the CPU of the measured functions, in the host's network.
-func ociConfig(args []string, source string) map[string]any {
+func ociConfig(args []string, source string, limits bool) map[string]any {
 	readOnly := []string{"rbind", "ro", "nosuid", "nodev"}
 	const memory, period = 1769 << 20, 100_000
+	linux := map[string]any{
+		"cgroupsPath": fmt.Sprintf("/hearth-bench-%d", os.Getpid()),
+		"namespaces":  []ociNamespace{{"pid"}, {"ipc"}, {"uts"}, {"mount"}},
+	}
+	if limits {
+		linux["resources"] = map[string]any{"memory": map[string]int{"limit": memory}, "cpu": map[string]int{"quota": period, "period": period}}
+	}
 	return map[string]any{
 		"ociVersion": "1.0.2",
 		"process": map[string]any{
@@ -89,11 +127,7 @@ func ociConfig(args []string, source string) map[string]any {
 			{"/tmp", "tmpfs", "tmpfs", []string{"nosuid", "nodev", "size=65536k"}},
 			{"/usr", "none", "/usr", readOnly}, {"/etc", "none", "/etc", readOnly}, {"/bench", "none", source, readOnly},
 		},
-		"linux": map[string]any{
-			"cgroupsPath": fmt.Sprintf("/hearth-bench-%d", os.Getpid()),
-			"resources":   map[string]any{"memory": map[string]int{"limit": memory}, "cpu": map[string]int{"quota": period, "period": period}},
-			"namespaces":  []ociNamespace{{"pid"}, {"ipc"}, {"uts"}, {"mount"}},
-		},
+		"linux": linux,
 	}
 }
 
@@ -109,7 +143,7 @@ func (r *Runc) Once(ctx context.Context) (took time.Duration, err error) {
 			err = fmt.Errorf("runc delete: %w: %s", e, out)
 		}
 	}()
-	c, err := Spawn(ctx, Command{Path: r.binary, Args: []string{"--root", r.state, "run", "--bundle", r.bundle, id}})
+	c, err := Spawn(ctx, Command{Path: r.binary, Args: append([]string{"--root", r.state, "run", "--bundle", r.bundle}, append(r.flags, id)...)})
 	if err != nil {
 		return 0, err
 	}
