@@ -17,7 +17,7 @@ import (
 )
 
 // SmallEvent is an event of 256 bytes, which the measured function takes too.
-var SmallEvent = fmt.Appendf(nil, `{"name":"Ada","items":[3,1,4,1,5,9,2,6,5,3,5,8,9,7,9,3],"note":"%s"}`, strings.Repeat("x", 256-69))
+var SmallEvent = fmt.Appendf(nil, `{"name":"Ada","items":[3,1,4,1,5,9,2,6,5,3,5,8,9,7,9,3],"note":"%s"}`, strings.Repeat("x", 256-66))
 
 // EventTarget is the Lambda API's Invoke of a function with an event, which is
 // answered when the event is on disk.
