@@ -32,6 +32,11 @@ type conn struct {
 
 	writing sync.Mutex // held for the length of an answer; taken without Server.mu
 	out     []byte     // what is being written, while writing is held
+	// writeOnce writes out to the descriptor and leaves in wrote and failed what came
+	// of it. Made once: a closure for each event would be an allocation.
+	writeOnce func(fd uintptr) bool
+	wrote     int
+	failed    error
 }
 
 func (s *Server) newConn(c net.Conn) *conn {
@@ -41,6 +46,10 @@ func (s *Server) newConn(c net.Conn) *conn {
 	}
 	if descriptor, ok := c.(syscall.Conn); ok {
 		conn.raw, _ = descriptor.SyscallConn() // without, it is written to as usual
+	}
+	conn.writeOnce = func(fd uintptr) bool {
+		conn.wrote, conn.failed = syscall.Write(int(fd), conn.out)
+		return conn.failed != syscall.EINTR
 	}
 	return conn
 }
@@ -160,7 +169,7 @@ func (c *conn) deliver(call *served) error {
 	rest := net.Buffers{c.out, payload}
 	if len(payload) <= smallEvent {
 		c.out = append(c.out, payload...)
-		n, err := c.tryWrite(c.out)
+		n, err := c.tryWrite()
 		if n == len(c.out) || err != nil {
 			c.writing.Unlock()
 			return err
@@ -182,24 +191,19 @@ func (c *conn) deliver(call *served) error {
 	return nil
 }
 
-// tryWrite writes as much as the connection takes at once.
-func (c *conn) tryWrite(b []byte) (n int, err error) {
+// tryWrite writes as much of out as the connection takes at once.
+func (c *conn) tryWrite() (n int, err error) {
 	if c.raw == nil {
 		return 0, nil
 	}
-	controlErr := c.raw.Write(func(fd uintptr) bool {
-		for {
-			n, err = syscall.Write(int(fd), b)
-			if err != syscall.EINTR {
-				return true
-			}
-		}
-	})
-	n = max(n, 0)
-	if err == syscall.EAGAIN {
-		err = nil
+	c.wrote, c.failed = 0, nil
+	if err := c.raw.Write(c.writeOnce); err != nil {
+		return 0, err
 	}
-	return n, errors.Join(controlErr, err)
+	if c.failed != nil && c.failed != syscall.EAGAIN {
+		return 0, c.failed
+	}
+	return max(c.wrote, 0), nil
 }
 
 // appendEventHead appends the head of the answer to a poll.

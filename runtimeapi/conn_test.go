@@ -94,7 +94,7 @@ func TestServerRefusesMalformedRequests(t *testing.T) {
 		conn := c.raw()
 		go func() { _, _ = io.WriteString(conn, test.request) }() // it may be closed in the middle
 		resp, err := http.ReadResponse(conn.r, nil)
-		if errors.Is(err, net.ErrClosed) || err != nil && test.status == 431 {
+		if err != nil && len(test.request) > readBuffer {
 			continue // what was left unread reset the connection
 		}
 		if err != nil || resp.StatusCode != test.status || !resp.Close {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strconv"
@@ -138,7 +139,14 @@ func parseRequestLine(line []byte) (q query, err error) {
 	default:
 		return q, &badRequest{505, "only HTTP/1.1 is spoken here"}
 	}
-	q.method = string(method)
+	switch string(method) { // those in use cost no memory
+	case http.MethodGet:
+		q.method = http.MethodGet
+	case http.MethodPost:
+		q.method = http.MethodPost
+	default:
+		q.method = string(method)
+	}
 	q.path, err = pathOf(string(target))
 	return q, err
 }
