@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/deadline"
 	"hearth/metric"
 )
 
@@ -82,11 +83,11 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 		return faas.Outcome{}, h.failed
 	}
 	event.Deadline = h.handed.Add(h.inst.pool.version.Config.Timeout())
-	ctx, cancel := context.WithDeadlineCause(context.Background(), event.Deadline, errInvokeLimit)
+	ctx := deadline.New(event.Deadline)
 	h.delivered = true
 	out, err := h.inst.runtime.Invoke(ctx, event)
 	h.delivered = false
-	cancel()
+	ctx.Stop()
 	if err == nil {
 		return out, nil
 	}
@@ -123,7 +124,7 @@ func (p *pool) recycle(inst *instance, err error) error {
 	var failure *Failure
 	switch {
 	case errors.As(err, &failure):
-	case errors.Is(err, errInvokeLimit) || errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		failure = &Failure{Kind: FailedTimeout}
 		err = failure
 	default:
