@@ -10,7 +10,9 @@ import (
 
 var (
 	// errGone: the pool was removed; the caller looks it up again.
-	errGone      = errors.New("pool: removed")
+	errGone = errors.New("pool: removed")
+	// errAsleep: the instance could not be thawed; the caller takes another.
+	errAsleep    = errors.New("pool: not thawed")
 	errInitLimit = errors.New("pool: init took too long") // the cause of a context whose time is up
 	errUnwound   = errors.New("pool: the invocation was unwound")
 	errKilled    = errors.New("pool: the pools were closed")

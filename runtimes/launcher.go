@@ -23,11 +23,16 @@ import (
 type CodeDirs interface {
 	// Acquire returns the package unpacked on this machine; it stays until released.
 	Acquire(ctx context.Context, code faas.Code) (CodeDir, error)
+	// Derive has make fill a directory that stands beside the package under a name
+	// as long as the package is unpacked. Nothing is left where make fails.
+	Derive(ctx context.Context, dir CodeDir, name string, make func(ctx context.Context, content, out string) error) error
 }
 
 // CodeDir is an unpacked package in use.
 type CodeDir interface {
 	Path() string
+	// Derived returns the directory that Derive made under a name, if it did.
+	Derived(name string) (path string, ok bool)
 	Release() // exactly once
 }
 
@@ -40,8 +45,10 @@ type Options struct {
 	Catalogue        *Catalogue
 	// Dir is where the bootstraps are written; instances must be able to read it
 	// where the driver does not mount.
-	Dir    string
-	Logger *slog.Logger // nil = discard
+	Dir string
+	// Compile has packages compiled ahead of their starts; see Launcher.Compile.
+	Compile bool
+	Logger  *slog.Logger // nil = discard
 }
 
 // Launcher starts runtimes in sandboxes. It implements pool.Starter and is safe
@@ -53,6 +60,7 @@ type Launcher struct {
 	logs       LogStore
 	catalogue  *Catalogue
 	bootstraps bootstraps
+	compiler   *compiler // nil where nothing is compiled ahead
 	log        *slog.Logger
 }
 
@@ -75,7 +83,19 @@ func NewLauncher(opts Options) (*Launcher, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Compile {
+		l.compiler = newCompiler(l)
+	}
 	return l, nil
+}
+
+// Close ends the launcher's own work and waits for it. Runtimes that were started
+// are not its.
+func (l *Launcher) Close() error {
+	if l.compiler != nil {
+		l.compiler.close()
+	}
+	return nil
 }
 
 // runtimeAPIAddress is where the Runtime API is inside a sandbox.
@@ -88,6 +108,7 @@ type plan struct {
 	known       known
 	interpreter interpreter
 	driver      sandbox.Driver
+	compiled    string // the host's directory of what was compiled of the package; "" for none
 }
 
 func (l *Launcher) plan(version *faas.Version, instance string) (plan, error) {
@@ -127,6 +148,7 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		defer dir.Release()
 		return l.stillborn(p, reason)
 	}
+	p.compiled = l.compiled(p, dir)
 	box, err := p.driver.Create(ctx, l.spec(p, dir.Path()))
 	if err != nil {
 		dir.Release()
@@ -184,6 +206,9 @@ func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
 		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: l.bootstraps.folder(p.known.language), Target: runtimeDir})
 		spec.Mounts = append(spec.Mounts, mounts...)
 	}
+	if p.compiled != "" {
+		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
+	}
 	return spec
 }
 
@@ -220,10 +245,14 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
 	}
 	r.execed = time.Now()
 	if command.Socket {
-		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: runtimeapi.Go{
+		start := runtimeapi.Go{
 			Handler: p.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
 			Concurrency: p.known.concurrency(p.version.Config),
-		}})
+		}
+		if p.compiled != "" {
+			start.Compiled = s.path(compiledDir)
+		}
+		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: start})
 	}
 	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
 	r.watch()

@@ -197,21 +197,22 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		return err
 	}
 	s.opened("the sandboxes", func(context.Context) error { return s.isolation.Close() })
-	launcher, err := newLauncher(s, catalogue)
+	launcher, err := newLauncher(s, v, catalogue)
 	if err != nil {
 		return err
 	}
+	s.opened("the launcher", func(context.Context) error { return launcher.Close() })
 	s.metrics = metric.New()
 	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
+		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), FreezeAfter: v.freezeAfter(), Pressure: memoryPressure(),
 		Saturated: new(cpuload.Meter).Saturated, MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
 	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
-		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
+		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Compiler: launcher, Deployer: s.pools, Quota: s.quota,
 		Changed: changes.tell, CheckCron: func(expression string) error { return provision.CheckCron(expression, time.Now()) }, Logger: s.log,
 	})
 	if err != nil {

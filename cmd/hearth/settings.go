@@ -33,6 +33,7 @@ const (
 	number
 	duration
 	keepAlive
+	freezeAfter
 )
 
 var settings = []setting{
@@ -45,6 +46,8 @@ var settings = []setting{
 	{"auth", "on", text, "verification of requests: on, or off (loopback only)", "serve"},
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},
 	{"keep-alive", "auto", keepAlive, "how long an idle instance is kept: auto (by each function's habits) or a duration", "up serve"},
+	{"freeze-after", "10ms", freezeAfter, "how long an instance is idle until it is frozen: a duration, 0s for at once, or off", "up serve"},
+	{"compile", "on", text, "compiling of packages when they are deployed, so that they start faster: on or off", "up serve"},
 	{"max-instances", "1000", number, "instances on this machine, all functions together", "up serve"},
 	{"drain", "30s", duration, "how long SIGTERM waits for invocations in flight", "up serve"},
 	{"log-retention", "168h", duration, "how long functions' logs are kept", "up serve"},
@@ -92,6 +95,14 @@ func (v values) keepAlive() keepalive.Policy {
 		return keepalive.Auto
 	}
 	return keepalive.Fixed(v.duration("keep-alive"))
+}
+
+// freezeAfter is negative where instances are not to be frozen.
+func (v values) freezeAfter() time.Duration {
+	if v["freeze-after"] == "off" {
+		return -1
+	}
+	return v.duration("freeze-after")
 }
 
 // addSettings gives a command the flags of its verb. A remote command talks to
@@ -150,6 +161,10 @@ func (s setting) check(value string) error {
 	case keepAlive:
 		if d, err := time.ParseDuration(value); value != "auto" && (err != nil || d < 0) {
 			return fmt.Errorf("%q is neither auto nor a duration such as 30s or 10m", value)
+		}
+	case freezeAfter:
+		if d, err := time.ParseDuration(value); value != "off" && (err != nil || d < 0) {
+			return fmt.Errorf("%q is neither off nor a duration such as 10ms or 1s", value)
 		}
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,9 @@ type group struct {
 	// core/init, which is never frozen, so that its death ends a frozen sandbox.
 	core      string
 	run, init *os.File
+	// peak is the memory peak's control file, which is read at the end of every
+	// invocation; nil where the kernel has none.
+	peak *os.File
 
 	freezer string // version 1, only where core is ""
 	acct    string // version 1 cpuacct, only where core is ""
@@ -92,6 +96,13 @@ func (g *group) make() (err error) {
 		}
 		g.tasks = append(g.tasks, f)
 	}
+	name := "memory.max_usage_in_bytes"
+	if g.memory.v2 {
+		name = "memory.peak"
+	}
+	if g.peak, err = os.Open(g.memory.dir + "/" + name); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
 	if g.core == "" {
 		return nil
 	}
@@ -115,27 +126,31 @@ func (g *group) enter() error {
 
 // limit sets the hard limits. The group is empty.
 func (g *group) limit(memoryMB, pids int) error {
-	bytes := strconv.FormatInt(int64(memoryMB)<<20, 10)
-	var err error
-	if g.memory.v2 {
-		err = errors.Join(put(g.memory.dir, "memory.max", bytes),
-			optional(put(g.memory.dir, "memory.swap.max", "0")),
-			put(g.memory.dir, "memory.oom.group", "1"))
-	} else {
-		// The limit with swap may not be below the one without.
-		err = errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
-			put(g.memory.dir, "memory.limit_in_bytes", bytes),
-			optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
-			// Version 1 counts the buffers of TCP sockets only from the first time
-			// that they have a limit; without, one sandbox can use up the whole
-			// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
-			// may be above this limit: theirs stays in force then.
-			optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
-	}
-	if err = errors.Join(err, put(g.pids.dir, "pids.max", strconv.Itoa(pids))); err != nil {
+	err := errors.Join(g.limitMemory(memoryMB), put(g.pids.dir, "pids.max", strconv.Itoa(pids)))
+	if err != nil {
 		return fmt.Errorf("process: set limits: %w", err)
 	}
 	return nil
+}
+
+// limitMemory sets the hard limit of memory. Below what is in use it makes the
+// kernel reclaim; where that is not enough, version 1 refuses and version 2 kills.
+func (g *group) limitMemory(mb int) error {
+	bytes := strconv.FormatInt(int64(mb)<<20, 10)
+	if g.memory.v2 {
+		return errors.Join(put(g.memory.dir, "memory.max", bytes),
+			optional(put(g.memory.dir, "memory.swap.max", "0")),
+			put(g.memory.dir, "memory.oom.group", "1"))
+	}
+	// The limit with swap may not be below the one without.
+	return errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
+		put(g.memory.dir, "memory.limit_in_bytes", bytes),
+		optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
+		// Version 1 counts the buffers of TCP sockets only from the first time
+		// that they have a limit; without, one sandbox can use up the whole
+		// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
+		// may be above this limit: theirs stays in force then.
+		optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
 }
 
 // optional drops the error of a file that this kernel does not have.
@@ -252,14 +267,15 @@ func (g *group) memoryNow() (int64, error) {
 }
 
 func (g *group) memoryPeak() (int64, error) {
-	if !g.memory.v2 {
-		return number(g.memory.dir, "memory.max_usage_in_bytes")
-	}
-	peak, err := number(g.memory.dir, "memory.peak")
-	if errors.Is(err, os.ErrNotExist) { // it came with Linux 5.19
+	if g.peak == nil { // it came with Linux 5.19
 		return g.memoryNow()
 	}
-	return peak, err
+	var digits [24]byte
+	n, err := g.peak.ReadAt(digits[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }
 
 // populated reports whether a process is left in the group.
@@ -351,7 +367,7 @@ func busy(err error) error {
 
 // close removes the groups. They must be empty.
 func (g *group) close() error {
-	for _, f := range append(g.tasks, g.run, g.init) {
+	for _, f := range append(g.tasks, g.run, g.init, g.peak) {
 		if f != nil {
 			f.Close()
 		}
