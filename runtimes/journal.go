@@ -188,8 +188,13 @@ func textReport(r *faas.Report) string {
 		b = appendMillis(append(b, "Runtime: "...), t.Runtime)
 		b = appendMillis(append(b, "Code: "...), t.Code)
 		b = append(append(append(b, "Cold: "...), r.Cold...), '\t')
-	} else if t.Queue >= notable {
-		b = appendMillis(append(b, "Queue: "...), t.Queue)
+	} else {
+		if t.Queue >= notable {
+			b = appendMillis(append(b, "Queue: "...), t.Queue)
+		}
+		if t.Thaw > 0 { // however short: it says that the instance was frozen
+			b = appendMillis(append(b, "Thaw: "...), max(t.Thaw, notable))
+		}
 	}
 	if t.Settle >= notable {
 		b = appendMillis(append(b, "Settle: "...), t.Settle)
