@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -271,9 +270,9 @@ func (g *group) memoryPeak() (int64, error) {
 		return g.memoryNow()
 	}
 	var digits [24]byte
-	n, err := g.peak.ReadAt(digits[:], 0)
-	if err != nil && err != io.EOF {
-		return 0, err
+	n, err := unix.Pread(int(g.peak.Fd()), digits[:], 0) // ReadAt would read on to the end
+	if err != nil {
+		return 0, &os.PathError{Op: "read", Path: g.peak.Name(), Err: err}
 	}
 	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }
