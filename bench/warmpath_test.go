@@ -196,6 +196,37 @@ func settled(t *testing.T, calls *atomic.Int64) (n int64) {
 	return n
 }
 
+// warmAllocations is what a warm call may allocate on its way from the handler of the
+// Lambda API to the runtime and back: the payload, the request and its ids, the
+// leases, the event with its result, the headers of the answer.
+const warmAllocations = 20
+
+// TestWarmPathAllocations counts without the client and the socket, whose own
+// allocations package http1 bounds, and without the runtime's (package runtimeapi).
+func TestWarmPathAllocations(t *testing.T) {
+	h, calls := countedServer(t)
+	invokeOnce(t, h)
+	settled(t, calls)
+	body := bytes.NewReader(stage.Event)
+	answer := &discarded{header: http.Header{}}
+	request := httptest.NewRequest(http.MethodPost, "/2015-03-31/functions/warm/invocations", body)
+	allocs := testing.AllocsPerRun(warmCalls, func() {
+		body.Reset(stage.Event)
+		clear(answer.header)
+		h.ServeHTTP(answer, request)
+	})
+	if allocs > warmAllocations {
+		t.Errorf("a warm call makes %v allocations, want at most %d", allocs, warmAllocations)
+	}
+}
+
+// discarded is an answer that nobody reads.
+type discarded struct{ header http.Header }
+
+func (d *discarded) Header() http.Header         { return d.header }
+func (d *discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (d *discarded) WriteHeader(int)             {}
+
 // BenchmarkWarmPath is all that Hearth does for a warm call but the socket of its
 // client and the runtime.
 func BenchmarkWarmPath(b *testing.B) {

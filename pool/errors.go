@@ -14,14 +14,12 @@ var ErrTerminated = errors.New("pool: terminated by the user")
 
 var (
 	// errGone: the pool was removed; the caller looks it up again.
-	errGone = errors.New("pool: removed")
-	// errInitLimit and errInvokeLimit are the causes of contexts whose time is up.
-	errInitLimit   = errors.New("pool: init took too long")
-	errInvokeLimit = errors.New("pool: the invocation took too long")
-	errUnwound     = errors.New("pool: the invocation was unwound")
-	errKilled      = errors.New("pool: the pools were closed")
-	errNeedless    = errors.New("pool: no call needs the start any more")
-	errNotAgain    = errors.New("pool: the start is not made again")
+	errGone      = errors.New("pool: removed")
+	errInitLimit = errors.New("pool: init took too long") // the cause of a context whose time is up
+	errUnwound   = errors.New("pool: the invocation was unwound")
+	errKilled    = errors.New("pool: the pools were closed")
+	errNeedless  = errors.New("pool: no call needs the start any more")
+	errNotAgain  = errors.New("pool: the start is not made again")
 )
 
 func shuttingDown() error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/deadline"
 	"hearth/metric"
 )
 
@@ -89,19 +90,25 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 		return faas.Outcome{}, h.failed
 	}
 	event.Deadline = h.handed.Add(h.limit())
-	ctx := h.under
-	if ctx == nil {
-		ctx = context.Background()
-	}
-	ctx, cancel := context.WithDeadlineCause(ctx, event.Deadline, errInvokeLimit)
 	h.delivered = true
-	out, err := h.inst.runtime.Invoke(ctx, event)
+	out, err := h.invoke(event)
 	h.delivered = false
-	cancel()
 	if err == nil {
 		return out, nil
 	}
 	return faas.Outcome{}, h.inst.pool.recycle(h.inst, err)
+}
+
+// invoke bounds the invocation by its deadline, and by the context that it is under.
+func (h *Hold) invoke(event *faas.Event) (faas.Outcome, error) {
+	if h.under == nil {
+		ctx := deadline.New(event.Deadline)
+		defer ctx.Stop()
+		return h.inst.runtime.Invoke(ctx, event)
+	}
+	ctx, cancel := context.WithDeadline(h.under, event.Deadline)
+	defer cancel()
+	return h.inst.runtime.Invoke(ctx, event)
 }
 
 func (h *Hold) limit() time.Duration {
@@ -162,7 +169,7 @@ func (p *pool) recycle(inst *instance, err error) error {
 	case errors.Is(err, ErrTerminated):
 		failure = &Failure{Kind: FailedTerminated}
 		err = failure
-	case errors.Is(err, errInvokeLimit) || errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded):
 		failure = &Failure{Kind: FailedTimeout}
 		err = failure
 	default:

@@ -117,7 +117,7 @@ func TestServerUnderstands(t *testing.T) {
 		"POST %sX/response HTTP/1.1\r\nLambda-Runtime-Function-XRay-Error-Cause: " + strings.Repeat("x", 1<<20) + "\r\nContent-Length: 2\r\n\r\n{}",
 	} {
 		id := fmt.Sprint("id-", i)
-		done := invoke(deadline(t), s, id, "{}")
+		done := invoke(soon(t), s, id, "{}")
 		conn.send(nextRequest)
 		if resp, _ := conn.answer(); resp.Header.Get(headerRequestID) != id {
 			t.Fatalf("%q: %+v", request, resp)
@@ -142,7 +142,7 @@ func TestServerUnderstands(t *testing.T) {
 // is wanted.
 func TestServerExpectations(t *testing.T) {
 	s, c := newServer(t, ServerOptions{})
-	done := invoke(deadline(t), s, "one", "{}")
+	done := invoke(soon(t), s, "one", "{}")
 	c.next()
 	conn := c.raw()
 	conn.send("POST %sother/response HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 1000\r\n\r\n", invocationPrefix)
@@ -171,7 +171,7 @@ func TestServerPipelinedPoll(t *testing.T) {
 	conn := c.raw()
 	conn.send(nextRequest + nextRequest)
 	conn.ends()
-	done := invoke(deadline(t), s, "one", "{}")
+	done := invoke(soon(t), s, "one", "{}")
 	c.next()
 	c.post(invocationPrefix+"one/response", "1", 202)
 	<-done
@@ -182,7 +182,7 @@ func TestServerHeadersOfCallers(t *testing.T) {
 	s, c := newServer(t, ServerOptions{})
 	e := event("one", "{}")
 	e.TraceID, e.InvokedARN, e.ClientContext = "a\r\nX-Forged: 1\r\n\r\n", "b\nX-Forged: 1", []byte("\r\r")
-	go func() { _, _ = s.Invoke(deadline(t), e) }()
+	go func() { _, _ = s.Invoke(soon(t), e) }()
 	resp, body := c.do("GET", invocationPrefix+"next", nil, nil)
 	if resp.Header.Get("X-Forged") != "" || body != "{}" || resp.Header.Get(headerTrace) != "a  X-Forged: 1" {
 		t.Errorf("%q %q", resp.Header, body)
@@ -228,7 +228,7 @@ func TestServerVanishesInTheMiddleOfAnEvent(t *testing.T) {
 	e.Payload = bytes.Repeat([]byte("x"), 64<<20)
 	done := make(chan result, 1)
 	go func() {
-		out, err := s.Invoke(deadline(t), e)
+		out, err := s.Invoke(soon(t), e)
 		done <- result{out, err}
 	}()
 	if _, err := conn.r.ReadByte(); err != nil { // it has begun

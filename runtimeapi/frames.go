@@ -41,9 +41,12 @@ type FramesOptions struct {
 }
 
 // Frames is the Session with a managed runtime over the frame protocol. It owns
-// the connection and one goroutine that reads from it. Safe for concurrent use.
+// the connection and one goroutine that reads from it, until the runtime is ready
+// or, where it takes several invocations at once, until the session ends. With one
+// at a time the caller of Invoke reads itself (exchange.go). Safe for concurrent use.
 type Frames struct {
 	conn        net.Conn
+	in          *bufio.Reader // the reading goroutine's, and after it the write token's
 	limit       int
 	concurrency int // invocations that may be in flight
 
@@ -58,10 +61,12 @@ type Frames struct {
 
 	writer []byte // frame under construction; guarded by the write token
 	unsent []byte // the rest of a frame that was cut; guarded by the write token
+	spent  bool   // an exchange was given up; guarded by the write token
 
-	mu    sync.Mutex
-	cause error // why it is gone
-	calls callTable
+	mu       sync.Mutex
+	cause    error     // why it is gone
+	finishBy time.Time // set by Finish; zero before
+	calls    callTable
 }
 
 // NewFrames begins the conversation: it sends the go frame and returns without
@@ -69,6 +74,7 @@ type Frames struct {
 func NewFrames(conn net.Conn, opts FramesOptions) *Frames {
 	s := &Frames{
 		conn:        conn,
+		in:          bufio.NewReaderSize(conn, 4096),
 		limit:       opts.MaxResponse,
 		concurrency: max(1, opts.Go.Concurrency),
 		created:     time.Now(),
@@ -126,18 +132,6 @@ func (s *Frames) Init(ctx context.Context) error {
 	return nil
 }
 
-// invokeHeader is the header of an invoke frame. Remaining is milliseconds from
-// now, so that clocks need not agree.
-type invokeHeader struct {
-	ID        string          `json:"id"`
-	Remaining int64           `json:"ms"`
-	ARN       string          `json:"arn"`
-	Trace     string          `json:"trace,omitempty"`
-	Client    json.RawMessage `json:"client,omitempty"`
-	Cognito   json.RawMessage `json:"cognito,omitempty"`
-	Attempt   int             `json:"attempt,omitempty"` // of an asynchronous invocation
-}
-
 // Slots implements Session: a managed runtime takes all its calls from the first
 // moment.
 func (s *Frames) Slots() (int, <-chan struct{}) { return s.concurrency, nil }
@@ -145,19 +139,14 @@ func (s *Frames) Slots() (int, <-chan struct{}) { return s.concurrency, nil }
 // Invoke implements Session. A runtime that does not read its events is given up at
 // the deadline of ctx, not before.
 func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
-	header, err := json.Marshal(invokeHeader{
-		ID: event.RequestID, Remaining: time.Until(event.Deadline).Milliseconds(), ARN: event.InvokedARN,
-		Trace: event.TraceID, Client: rawJSON(event.ClientContext), Cognito: rawJSON(event.Cognito),
-		Attempt: event.Attempt,
-	})
-	if err != nil {
-		return faas.Outcome{}, err
+	if s.alone() {
+		return s.exchange(ctx, event)
 	}
 	c := &call{id: event.RequestID, answered: make(chan answer, 1)}
 	if err := s.begin(c); err != nil {
 		return faas.Outcome{}, err
 	}
-	if err := s.send(ctx, frameInvoke, header, event.Payload); err != nil {
+	if err := s.send(ctx, frameInvoke, appendInvokeHeader(nil, event), event.Payload); err != nil {
 		late := errors.Is(err, errNotBegun)
 		s.withdraw(c, late)
 		if late || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -167,15 +156,6 @@ func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 		return faas.Outcome{}, ErrGone
 	}
 	return c.await(ctx, s.gone, func() { s.forget(c) })
-}
-
-// rawJSON is b where it is JSON, else nothing: a header is never broken by what
-// a caller sent as client context.
-func rawJSON(b []byte) json.RawMessage {
-	if len(b) == 0 || !json.Valid(b) {
-		return nil
-	}
-	return b
 }
 
 func (s *Frames) begin(c *call) error {
@@ -277,15 +257,14 @@ func (s *Frames) writeFrame(kind byte, header, payload []byte) error {
 // read is the goroutine that owns the reading side, until the session is gone.
 func (s *Frames) read() {
 	defer close(s.readerDone)
-	r := bufio.NewReaderSize(s.conn, 4096)
-	if _, err := r.Peek(1); err != nil {
+	if _, err := s.in.Peek(1); err != nil {
 		s.fail(err)
 		return
 	}
 	s.firstByte.Store(max(1, int64(time.Since(s.created))))
 	state := awaitHello
-	for {
-		f, err := readFrame(r, s.limit)
+	for state != serving || !s.alone() {
+		f, err := readFrame(s.in, s.limit, "")
 		if err == nil {
 			state, err = s.accept(state, f)
 		}
@@ -321,13 +300,26 @@ func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
 		}
 		close(s.ready)
 		return failed, nil
-	case state == serving && f.kind == frameResponse:
-		return state, s.answer(f.header, answer{outcome: s.response(f)})
-	case state == serving && (f.kind == frameError || f.kind == frameCrash):
-		id, errorType, _ := strings.Cut(f.header, " ")
-		return state, s.answer(id, answer{outcome: s.functionError(errorType, f), crashed: f.kind == frameCrash})
+	case state == serving:
+		id, a, err := s.answerOf(f)
+		if err != nil {
+			return state, err
+		}
+		return state, s.answer(id, a)
 	}
 	return state, fmt.Errorf("%w: frame %q in state %d", errProtocol, f.kind, state)
+}
+
+// answerOf is what a frame says of which invocation.
+func (s *Frames) answerOf(f frame) (id string, a answer, err error) {
+	switch f.kind {
+	case frameResponse:
+		return f.header, answer{outcome: s.response(f)}, nil
+	case frameError, frameCrash:
+		id, errorType, _ := strings.Cut(f.header, " ")
+		return id, answer{outcome: s.functionError(errorType, f), crashed: f.kind == frameCrash}, nil
+	}
+	return "", answer{}, fmt.Errorf("%w: frame %q in state %d", errProtocol, f.kind, serving)
 }
 
 func (s *Frames) response(f frame) faas.Outcome {
@@ -372,16 +364,27 @@ func (s *Frames) Broken() bool { return errors.Is(s.Cause(), errProtocol) }
 // Finish is called when the runtime's process has ended: what it sent before is
 // still read, for at most the time given, then the session is gone.
 func (s *Frames) Finish(within time.Duration) {
-	// An error means that the connection is closed, and the session gone, already.
-	if s.conn.SetReadDeadline(time.Now().Add(within)) == nil {
-		<-s.readerDone
+	s.mu.Lock()
+	s.finishBy = time.Now().Add(within)
+	err := s.conn.SetReadDeadline(s.finishBy)
+	s.mu.Unlock()
+	if err != nil { // the connection is closed, and the session gone, already
+		return
+	}
+	<-s.readerDone
+	if s.alone() {
+		s.awaitExchange()
+		s.fail(io.EOF)
 	}
 }
 
-// Close implements Session. It returns when the reading goroutine has ended.
+// Close implements Session. It returns when nobody reads any more.
 func (s *Frames) Close() error {
 	s.fail(net.ErrClosed)
 	<-s.readerDone
+	if s.alone() {
+		s.awaitExchange()
+	}
 	return nil
 }
 

@@ -80,12 +80,12 @@ func (p *peer) start() {
 
 func initialized(t testing.TB, s *Frames) {
 	t.Helper()
-	if err := s.Init(deadline(t)); err != nil {
+	if err := s.Init(soon(t)); err != nil {
 		t.Fatal("init:", err)
 	}
 }
 
-func deadline(t testing.TB) context.Context {
+func soon(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	t.Cleanup(cancel)
 	return ctx
@@ -112,18 +112,18 @@ func TestFramesInvoke(t *testing.T) {
 		p.receive()
 		p.send(frameError, "two Some.Type", `{"errorMessage":"m"}`)
 	}()
-	out, err := s.Invoke(deadline(t), event("one", "payload"))
+	out, err := s.Invoke(soon(t), event("one", "payload"))
 	if err != nil || string(out.Payload) != "got payload" || out.FunctionError != "" {
 		t.Errorf("one: %+v, %v", out, err)
 	}
-	out, err = s.Invoke(deadline(t), event("two", ""))
+	out, err = s.Invoke(soon(t), event("two", ""))
 	if err != nil || out.ErrorType != "Some.Type" || out.FunctionError != Unhandled {
 		t.Errorf("two: %+v, %v", out, err)
 	}
 }
 
 func TestFramesSeveralInFlight(t *testing.T) {
-	s, p := newPeer(t, FramesOptions{})
+	s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 50}})
 	p.start()
 	initialized(t, s)
 	const n = 50
@@ -145,7 +145,7 @@ func TestFramesSeveralInFlight(t *testing.T) {
 	for i := range n {
 		go func() {
 			id := fmt.Sprint("call-", i)
-			out, err := s.Invoke(deadline(t), event(id, "x"))
+			out, err := s.Invoke(soon(t), event(id, "x"))
 			if err == nil && string(out.Payload) != id {
 				err = fmt.Errorf("%s got %s", id, out.Payload)
 			}
@@ -176,7 +176,7 @@ func TestFramesBroken(t *testing.T) {
 	}
 	for name, misbehave := range tests {
 		t.Run(name, func(t *testing.T) {
-			s, p := newPeer(t, FramesOptions{})
+			s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 2}})
 			s.mu.Lock()
 			held := &call{id: "held", answered: make(chan answer, 1)}
 			if err := s.calls.add(held); err != nil {
@@ -186,13 +186,13 @@ func TestFramesBroken(t *testing.T) {
 			misbehave(p)
 			select {
 			case <-s.gone:
-			case <-deadline(t).Done():
+			case <-soon(t).Done():
 				t.Fatal("the session lives")
 			}
 			if !s.Broken() {
 				t.Errorf("cause %v, want a broken protocol", s.Cause())
 			}
-			if _, err := s.Invoke(deadline(t), event("after", "")); !errors.Is(err, ErrGone) {
+			if _, err := s.Invoke(soon(t), event("after", "")); !errors.Is(err, ErrGone) {
 				t.Errorf("invoke after: %v, want ErrGone", err)
 			}
 		})
@@ -205,7 +205,7 @@ func TestFramesInitError(t *testing.T) {
 	p.send(frameInitError, "Runtime.ImportModuleError", `{"errorMessage":"m"}`)
 	p.conn.Close() // it ends right after; what it said counts
 	var reported *InitError
-	if err := s.Init(deadline(t)); !errors.As(err, &reported) || reported.Type != "Runtime.ImportModuleError" {
+	if err := s.Init(soon(t)); !errors.As(err, &reported) || reported.Type != "Runtime.ImportModuleError" {
 		t.Errorf("init: %v", err)
 	}
 }
@@ -219,18 +219,18 @@ func TestFramesOversizeResponse(t *testing.T) {
 		p.receive()
 		p.send(frameResponse, "b", "0123456789")
 	}()
-	out, err := s.Invoke(deadline(t), event("a", ""))
+	out, err := s.Invoke(soon(t), event("a", ""))
 	if err != nil || out.ErrorType != TypeResponseTooLarge {
 		t.Errorf("over: %+v, %v", out, err)
 	}
-	out, err = s.Invoke(deadline(t), event("b", ""))
+	out, err = s.Invoke(soon(t), event("b", ""))
 	if err != nil || string(out.Payload) != "0123456789" {
 		t.Errorf("at the limit: %+v, %v", out, err)
 	}
 }
 
 func TestFramesLateAnswer(t *testing.T) {
-	s, p := newPeer(t, FramesOptions{})
+	s, p := newPeer(t, FramesOptions{Go: Go{Concurrency: 2}})
 	p.start()
 	ctx, cancel := context.WithCancelCause(context.Background())
 	given := errors.New("given up")
@@ -244,7 +244,7 @@ func TestFramesLateAnswer(t *testing.T) {
 	if _, err := s.Invoke(ctx, event("late", "")); !errors.Is(err, given) {
 		t.Errorf("late: %v", err)
 	}
-	out, err := s.Invoke(deadline(t), event("next", ""))
+	out, err := s.Invoke(soon(t), event("next", ""))
 	if err != nil || string(out.Payload) != "2" {
 		t.Errorf("next: %+v, %v", out, err)
 	}
@@ -261,12 +261,12 @@ func TestFramesBlockedWrite(t *testing.T) {
 	p.receive() // go
 	results := make(chan result, 2)
 	call := func(id string) {
-		out, err := s.Invoke(deadline(t), event(id, id))
+		out, err := s.Invoke(soon(t), event(id, id))
 		results <- result{out, err}
 	}
 	go call("first")
 	p.receive()
-	ctx, cancel := context.WithCancel(deadline(t))
+	ctx, cancel := context.WithCancel(soon(t))
 	go func() { // its deadline comes when half of the frame is there
 		if _, err := p.r.Peek(100); err != nil {
 			t.Error(err)
@@ -315,7 +315,7 @@ func TestFramesGivenUpBeforeWrite(t *testing.T) {
 	if _, known := s.calls.calls["never"]; known {
 		t.Error("an answer is expected to an event that was not sent")
 	}
-	go s.Invoke(deadline(t), event("next", "n"))
+	go s.Invoke(soon(t), event("next", "n"))
 	if _, _, payload := p.receive(); string(payload) != "n" {
 		t.Errorf("got %q, want the next invocation", payload)
 	}
@@ -328,7 +328,7 @@ func TestFramesFinish(t *testing.T) {
 	initialized(t, s)
 	answered := make(chan faas.Outcome, 1)
 	go func() {
-		out, err := s.Invoke(deadline(t), event("a", ""))
+		out, err := s.Invoke(soon(t), event("a", ""))
 		if err != nil {
 			t.Error(err)
 		}
@@ -381,7 +381,7 @@ func FuzzReadFrame(f *testing.F) {
 		const limit = 64
 		r := bufio.NewReader(bytes.NewReader(data))
 		for {
-			got, err := readFrame(r, limit)
+			got, err := readFrame(r, limit, "")
 			if err != nil {
 				return
 			}
@@ -403,11 +403,12 @@ func FuzzFramesSession(f *testing.F) {
 	hello, _ := appendFrame(nil, frameHello, nil, 0)
 	ready, _ := appendFrame(hello, frameReady, nil, 0)
 	answer, _ := appendFrame(ready, frameResponse, []byte("id"), 2)
-	f.Add(append(answer, "{}"...))
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Add(append(answer, "{}"...), 1)
+	f.Add(append(answer, "{}"...), 2)
+	f.Fuzz(func(t *testing.T, data []byte, concurrency int) {
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs)
-		s := NewFrames(ours, FramesOptions{MaxResponse: 64})
+		s := NewFrames(ours, FramesOptions{MaxResponse: 64, Go: Go{Concurrency: concurrency}})
 		go func() {
 			theirs.Write(data)
 			theirs.Close()
@@ -461,7 +462,7 @@ func TestFramesCrash(t *testing.T) {
 	errs := map[string]chan error{"culprit": make(chan error, 1), "beside": make(chan error, 1)}
 	for id, done := range errs {
 		go func() {
-			_, err := s.Invoke(deadline(t), event(id, ""))
+			_, err := s.Invoke(soon(t), event(id, ""))
 			done <- err
 		}()
 		p.receive()

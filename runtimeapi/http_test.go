@@ -264,7 +264,7 @@ func TestHTTPEndlessBody(t *testing.T) {
 				_, err = conn.Write(part)
 			}
 		}), 1)
-		ctx := deadline(t)
+		ctx := soon(t)
 		out, err := s.Invoke(ctx, webEvent("{}"))
 		if err != nil || out.ErrorType != TypeResponseTooLarge || ctx.Err() != nil {
 			t.Errorf("%.200s, %v, %v", out.Payload, err, ctx.Err())

@@ -48,7 +48,7 @@ func newServer(t testing.TB, opts ServerOptions) (*Server, *client) {
 
 func (c *client) do(method, path string, header http.Header, body io.Reader) (*http.Response, string) {
 	c.t.Helper()
-	r, err := http.NewRequestWithContext(deadline(c.t), method, c.base+path, body)
+	r, err := http.NewRequestWithContext(soon(c.t), method, c.base+path, body)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestServerInvoke(t *testing.T) {
 	e.TraceID, e.ClientContext = "Root=1", []byte("{\n\"k\":1}")
 	done := make(chan result, 1)
 	go func() {
-		out, err := s.Invoke(deadline(t), e)
+		out, err := s.Invoke(soon(t), e)
 		done <- result{out, err}
 	}()
 	resp, body := c.do("GET", invocationPrefix+"next", nil, nil)
@@ -148,7 +148,7 @@ func TestServerInvoke(t *testing.T) {
 	if r := <-done; r.err != nil || string(r.out.Payload) != `"done"` || r.out.FunctionError != "" {
 		t.Errorf("%+v", r)
 	}
-	if err := s.Init(deadline(t)); err != nil {
+	if err := s.Init(soon(t)); err != nil {
 		t.Error("init after the first poll:", err)
 	}
 }
@@ -163,7 +163,7 @@ func TestServerErrors(t *testing.T) {
 		{"", `no json`, TypeUnknown, `no json`},
 		{"T", "", "T", `{"errorMessage":"","errorType":"T"}`},
 	} {
-		done := invoke(deadline(t), s, "id"+test.header+test.body, "{}")
+		done := invoke(soon(t), s, "id"+test.header+test.body, "{}")
 		id, _ := c.next()
 		_ = id
 		header := http.Header{}
@@ -194,7 +194,7 @@ func TestServerIllegal(t *testing.T) {
 		}
 	}
 	wantError(c.post(invocationPrefix+"x/response", "{}", 403), "InvalidStateTransition") // before any next
-	done := invoke(deadline(t), s, "one", "{}")
+	done := invoke(soon(t), s, "one", "{}")
 	c.next()
 	wantError(c.post(invocationPrefix+"other/response", "{}", 400), "InvalidRequestID")
 	wantError(c.post(runtimePrefix+"init/error", "{}", 403), "InvalidStateTransition")
@@ -216,7 +216,7 @@ func TestServerIllegal(t *testing.T) {
 
 // waitFor polls a condition that no channel tells of, for at most some seconds.
 func waitFor(t testing.TB, condition func() bool) error {
-	ctx := deadline(t)
+	ctx := soon(t)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
@@ -232,7 +232,7 @@ func waitFor(t testing.TB, condition func() bool) error {
 func TestServerOversize(t *testing.T) {
 	s, c := newServer(t, ServerOptions{MaxResponse: 1000})
 	for _, chunked := range []bool{false, true} {
-		done := invoke(deadline(t), s, fmt.Sprint(chunked), "{}")
+		done := invoke(soon(t), s, fmt.Sprint(chunked), "{}")
 		id, _ := c.next()
 		var body io.Reader = bytes.NewReader(make([]byte, 5<<20))
 		if chunked {
@@ -246,7 +246,7 @@ func TestServerOversize(t *testing.T) {
 			t.Errorf("%+v %s", r, r.out.Payload)
 		}
 	}
-	done := invoke(deadline(t), s, "fits", "{}")
+	done := invoke(soon(t), s, "fits", "{}")
 	c.next()
 	c.post(invocationPrefix+"fits/response", strings.Repeat("x", 1000), 202)
 	if r := <-done; len(r.out.Payload) != 1000 {
@@ -266,7 +266,7 @@ func TestServerLateAnswer(t *testing.T) {
 	}
 	c.post(invocationPrefix+"late/response", "1", 202)
 	c.post(invocationPrefix+"late/response", "1", 403)
-	next := invoke(deadline(t), s, "next", "{}")
+	next := invoke(soon(t), s, "next", "{}")
 	c.next()
 	c.post(invocationPrefix+"next/response", "2", 202)
 	if r := <-next; string(r.out.Payload) != "2" {
@@ -283,7 +283,7 @@ func TestServerGivenUpBeforeDelivery(t *testing.T) {
 	}
 	cancel()
 	<-first
-	second := invoke(deadline(t), s, "second", "{}")
+	second := invoke(soon(t), s, "second", "{}")
 	if id, _ := c.next(); id != "second" {
 		t.Errorf("got %q", id)
 	}
@@ -293,7 +293,7 @@ func TestServerGivenUpBeforeDelivery(t *testing.T) {
 
 func TestServerStreamedErrorTrailer(t *testing.T) {
 	s, c := newServer(t, ServerOptions{})
-	done := invoke(deadline(t), s, "one", "{}")
+	done := invoke(soon(t), s, "one", "{}")
 	c.next()
 	r, err := http.NewRequest("POST", c.base+invocationPrefix+"one/response", io.MultiReader(strings.NewReader("partial")))
 	if err != nil {
@@ -319,7 +319,7 @@ func TestServerInitError(t *testing.T) {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 	var reported *InitError
-	if err := s.Init(deadline(t)); !errors.As(err, &reported) || reported.Type != "Runtime.Bad" || string(reported.Payload) != `{"errorMessage":"m"}` {
+	if err := s.Init(soon(t)); !errors.As(err, &reported) || reported.Type != "Runtime.Bad" || string(reported.Payload) != `{"errorMessage":"m"}` {
 		t.Errorf("init: %v", err)
 	}
 	c.post(runtimePrefix+"init/error", "{}", 403)
@@ -345,7 +345,7 @@ func TestServerVanishedPoll(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := fmt.Sprint("call-", i)
-		done := invoke(deadline(t), s, id, "{}")
+		done := invoke(soon(t), s, id, "{}")
 		if got, _ := c.next(); got != id {
 			t.Errorf("got %q, want %q", got, id)
 		}
@@ -417,7 +417,7 @@ func TestServerParallelPolls(t *testing.T) {
 	for i := range calls {
 		callers.Go(func() {
 			want := fmt.Sprint(i)
-			r := <-invoke(deadline(t), s, "call-"+want, want)
+			r := <-invoke(soon(t), s, "call-"+want, want)
 			if r.err != nil || string(r.out.Payload) != want {
 				t.Errorf("call %s: %+v", want, r)
 			}
@@ -430,7 +430,7 @@ func TestServerParallelPolls(t *testing.T) {
 
 func TestServerFinishReadsWhatWasSent(t *testing.T) {
 	s, c := newServer(t, ServerOptions{})
-	done := invoke(deadline(t), s, "one", "{}")
+	done := invoke(soon(t), s, "one", "{}")
 	c.next()
 	conn, err := net.Dial("tcp", strings.TrimPrefix(c.base, "http://"))
 	if err != nil {
@@ -466,7 +466,7 @@ func TestServerConnectionLimit(t *testing.T) {
 	for _, conn := range conns {
 		conn.Close()
 	}
-	done := invoke(deadline(t), s, "one", "{}")
+	done := invoke(soon(t), s, "one", "{}")
 	c.next()
 	c.post(invocationPrefix+"one/response", "1", 202)
 	<-done

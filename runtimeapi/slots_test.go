@@ -62,7 +62,7 @@ func TestServerSlotsOfOneLoop(t *testing.T) {
 	s, c := newServer(t, ServerOptions{Concurrency: 10})
 	for i := range 50 {
 		id := fmt.Sprint("call-", i)
-		done := invoke(deadline(t), s, id, "{}")
+		done := invoke(soon(t), s, id, "{}")
 		if got, _ := c.next(); got != id {
 			t.Fatalf("got %q, want %q", got, id)
 		}
@@ -80,7 +80,7 @@ func TestServerSlotsOfOneLoop(t *testing.T) {
 // vanished poll takes none away and adds none.
 func TestServerSlotsCountHeldInvocations(t *testing.T) {
 	s, c := newServer(t, ServerOptions{Concurrency: 4})
-	done := invoke(deadline(t), s, "held", "{}")
+	done := invoke(soon(t), s, "held", "{}")
 	if id, _ := c.next(); id != "held" {
 		t.Fatalf("got %q", id)
 	}

@@ -3,9 +3,14 @@ package runtimeapi
 import (
 	"bufio"
 	"encoding/binary"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
+	"time"
+
+	"hearth/faas"
 )
 
 // The frame protocol. Hearth and a managed runtime's bootstrap exchange frames
@@ -53,10 +58,14 @@ type frame struct {
 
 // readFrame reads one frame from a runtime, which is hostile: the memory that it
 // takes is bounded by maxRuntimeHeader and limit, whatever the lengths say.
-// io.EOF means that the stream ended between two frames.
-func readFrame(r *bufio.Reader, limit int) (frame, error) {
-	var prefix [framePrefix]byte
-	if _, err := io.ReadFull(r, prefix[:]); err != nil {
+// io.EOF means that the stream ended between two frames. A header that is the
+// expected one costs no memory.
+func readFrame(r *bufio.Reader, limit int, expected string) (frame, error) {
+	prefix, err := r.Peek(framePrefix)
+	if err != nil {
+		if err == io.EOF && len(prefix) > 0 {
+			err = io.ErrUnexpectedEOF
+		}
 		return frame{}, err
 	}
 	length := int64(binary.BigEndian.Uint32(prefix[:4]))
@@ -67,19 +76,24 @@ func readFrame(r *bufio.Reader, limit int) (frame, error) {
 	if payload < 0 || header > maxRuntimeHeader {
 		return frame{}, fmt.Errorf("%w: lengths %d and %d", errProtocol, length, header)
 	}
+	_, _ = r.Discard(framePrefix) // it is in the buffer
 	if header > 0 {
-		buf := make([]byte, header)
-		if _, err := io.ReadFull(r, buf); err != nil {
+		text, err := r.Peek(int(header)) // less than the buffer holds
+		if err != nil {
 			return frame{}, unexpected(err)
 		}
-		f.header = string(buf)
+		if string(text) == expected {
+			f.header = expected
+		} else {
+			f.header = string(text)
+		}
+		_, _ = r.Discard(int(header))
 	}
 	if payload > int64(limit) {
 		f.oversize = payload
 		_, err := io.CopyN(io.Discard, r, payload)
 		return f, unexpected(err)
 	}
-	var err error
 	f.payload, err = readPayload(r, int(payload))
 	return f, unexpected(err)
 }
@@ -113,6 +127,54 @@ func unexpected(err error) error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// invokeHeader is the header of an invoke frame. Remaining is milliseconds from
+// now, so that clocks need not agree.
+type invokeHeader struct {
+	ID        string          `json:"id"`
+	Remaining int64           `json:"ms"`
+	ARN       string          `json:"arn"`
+	Trace     string          `json:"trace,omitempty"`
+	Client    json.RawMessage `json:"client,omitempty"`
+	Cognito   json.RawMessage `json:"cognito,omitempty"`
+}
+
+// appendInvokeHeader appends the invokeHeader of an event, which package json needs
+// three allocations for.
+func appendInvokeHeader(b []byte, event *faas.Event) []byte {
+	b = appendString(append(b, `{"id":`...), event.RequestID)
+	b = strconv.AppendInt(append(b, `,"ms":`...), time.Until(event.Deadline).Milliseconds(), 10)
+	b = appendString(append(b, `,"arn":`...), event.InvokedARN)
+	if event.TraceID != "" {
+		b = appendString(append(b, `,"trace":`...), event.TraceID)
+	}
+	b = appendDocument(b, `,"client":`, event.ClientContext)
+	b = appendDocument(b, `,"cognito":`, event.Cognito)
+	if event.Attempt > 0 { // of an asynchronous invocation
+		b = strconv.AppendInt(append(b, `,"attempt":`...), int64(event.Attempt), 10)
+	}
+	return append(b, '}')
+}
+
+// appendDocument appends a member that is JSON already: a header is never broken by
+// what a caller sent as client context.
+func appendDocument(b []byte, name string, text []byte) []byte {
+	if len(text) == 0 || !json.Valid(text) {
+		return b
+	}
+	return append(append(b, name...), text...)
+}
+
+// appendString appends a JSON string.
+func appendString(b []byte, s string) []byte {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c >= 0x7f || c == '"' || c == '\\' {
+			quoted, _ := json.Marshal(s) // strings always marshal
+			return append(b, quoted...)
+		}
+	}
+	return append(append(append(b, '"'), s...), '"')
 }
 
 // appendFrame appends everything of a frame but its payload.

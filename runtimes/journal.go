@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -172,32 +173,39 @@ func (j *journal) lastLines(r *faas.Report) []string {
 // was cold and the parts of its start, what it waited and what ended it took.
 // Package logs reads it again.
 func textReport(r *faas.Report) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "REPORT RequestId: %s\tDuration: %s\tBilled Duration: %d ms\tMemory Size: %d MB\tMax Memory Used: %d MB\t",
-		r.RequestID, millis(r.Duration), billedMillis(r.Billed), r.MemoryMB, megabytes(r.MaxMemory))
+	b := make([]byte, 0, 256)
+	b = append(append(b, "REPORT RequestId: "...), r.RequestID...)
+	b = appendMillis(append(b, "\tDuration: "...), r.Duration)
+	b = strconv.AppendInt(append(b, "Billed Duration: "...), billedMillis(r.Billed), 10)
+	b = strconv.AppendInt(append(b, " ms\tMemory Size: "...), int64(r.MemoryMB), 10)
+	b = strconv.AppendInt(append(b, " MB\tMax Memory Used: "...), megabytes(r.MaxMemory), 10)
+	b = append(b, " MB\t"...)
+	t := r.Timeline
 	if r.Start == faas.StartCold {
-		fmt.Fprintf(&b, "Init Duration: %s\t", millis(r.Init))
-		t := r.Timeline
-		fmt.Fprintf(&b, "Queue: %s\tSandbox: %s\tRuntime: %s\tCode: %s\tCold: %s\t",
-			millis(t.Queue), millis(t.Sandbox), millis(t.Runtime), millis(t.Code), r.Cold)
+		b = appendMillis(append(b, "Init Duration: "...), r.Init)
+		b = appendMillis(append(b, "Queue: "...), t.Queue)
+		b = appendMillis(append(b, "Sandbox: "...), t.Sandbox)
+		b = appendMillis(append(b, "Runtime: "...), t.Runtime)
+		b = appendMillis(append(b, "Code: "...), t.Code)
+		b = append(append(append(b, "Cold: "...), r.Cold...), '\t')
 	} else {
-		if r.Timeline.Queue >= notable {
-			fmt.Fprintf(&b, "Queue: %s\t", millis(r.Timeline.Queue))
+		if t.Queue >= notable {
+			b = appendMillis(append(b, "Queue: "...), t.Queue)
 		}
-		if r.Timeline.Thaw > 0 { // however short: it says that the instance was frozen
-			fmt.Fprintf(&b, "Thaw: %s\t", millis(max(r.Timeline.Thaw, notable)))
+		if t.Thaw > 0 { // however short: it says that the instance was frozen
+			b = appendMillis(append(b, "Thaw: "...), max(t.Thaw, notable))
 		}
 	}
-	if r.Timeline.Settle >= notable {
-		fmt.Fprintf(&b, "Settle: %s\t", millis(r.Timeline.Settle))
+	if t.Settle >= notable {
+		b = appendMillis(append(b, "Settle: "...), t.Settle)
 	}
 	if r.Status != "success" {
-		fmt.Fprintf(&b, "Status: %s\t", reportStatus(r.Status))
+		b = append(append(append(b, "Status: "...), reportStatus(r.Status)...), '\t')
 		if r.ErrorType != "" && r.Status != "timeout" {
-			fmt.Fprintf(&b, "Error Type: %s\t", oneLine(r.ErrorType))
+			b = append(append(append(b, "Error Type: "...), oneLine(r.ErrorType)...), '\t')
 		}
 	}
-	return b.String()
+	return string(b)
 }
 
 // notable is the shortest part of a warm call that its REPORT line tells.
@@ -221,8 +229,10 @@ func oneLine(s string) string {
 	}, s)
 }
 
-func millis(d time.Duration) string {
-	return fmt.Sprintf("%.2f ms", float64(d)/float64(time.Millisecond))
+// appendMillis appends a duration with two decimals, and a tab.
+func appendMillis(b []byte, d time.Duration) []byte {
+	b = strconv.AppendFloat(b, float64(d)/float64(time.Millisecond), 'f', 2, 64)
+	return append(b, " ms\t"...)
 }
 
 func billedMillis(d time.Duration) int64 {

@@ -85,11 +85,24 @@ const (
 
 // invokePath returns the function's name, as the path has it, of an Invoke request.
 func invokePath(r *http.Request) (name string, ok bool) {
-	path := r.URL.Path
-	if r.Method != http.MethodPost || r.URL.RawPath != "" || !strings.HasPrefix(path, invokePrefix) {
+	if r.Method != http.MethodPost || r.URL.RawPath != "" {
 		return "", false
 	}
-	path = strings.TrimSuffix(path[len(invokePrefix):], "/")
-	name, ok = strings.CutSuffix(path, invokeSuffix)
+	return invokedName(r.URL.Path)
+}
+
+// InvokesPath reports whether a POST to path, which holds nothing that is
+// percent-encoded, is an Invoke request. Its handler reads the whole body and
+// writes one answer of a length that it says.
+func InvokesPath(path string) bool {
+	_, ok := invokedName(path)
+	return ok
+}
+
+func invokedName(path string) (name string, ok bool) {
+	if !strings.HasPrefix(path, invokePrefix) {
+		return "", false
+	}
+	name, ok = strings.CutSuffix(strings.TrimSuffix(path[len(invokePrefix):], "/"), invokeSuffix)
 	return name, ok && !strings.Contains(name, "/")
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -21,6 +20,7 @@ import (
 	"hearth/engine/nats"
 	"hearth/faas"
 	"hearth/internal/cpuload"
+	"hearth/internal/http1"
 	"hearth/invoke"
 	"hearth/logs"
 	"hearth/metric"
@@ -52,7 +52,7 @@ type server struct {
 	invoke    *invoke.Service
 	front     *front
 	listener  net.Listener
-	http      *http.Server
+	http      *http1.Server
 	// endStreams ends the answers that follow logs, which have no end of their own.
 	endStreams func()
 
@@ -288,8 +288,8 @@ func (s *server) listen(v values) (err error) {
 	if s.listener, err = net.Listen("tcp", v["listen"]); err != nil {
 		return fmt.Errorf("cannot listen on %s (is another server running? --listen names another address): %w", v["listen"], err)
 	}
-	s.http = newHTTPServer(s.front, s.log)
-	s.http.RegisterOnShutdown(s.endStreams)
+	s.http = &http1.Server{Rest: newHTTPServer(s.front, s.log), Direct: lambda.InvokesPath, Logger: s.log}
+	s.http.Rest.RegisterOnShutdown(s.endStreams)
 	s.opened("the listener", func(context.Context) error {
 		if err := s.listener.Close(); !errors.Is(err, net.ErrClosed) {
 			return err

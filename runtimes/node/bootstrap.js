@@ -6,6 +6,7 @@ const frames = require('./frames.js');
 const { TYPE } = frames;
 
 let handler;
+let fixed; // what every context has; to ask process.env takes a microsecond for each
 let logError = () => {};
 let currentId; // the request id of the running call where there is one at a time
 let calls; // the InvokeStore of the running calls where there are several
@@ -26,6 +27,14 @@ async function initialize(go) {
   for (const [name, value] of Object.entries(go.environment)) {
     if (process.env[name] !== value) process.env[name] = value;
   }
+  const env = go.environment;
+  fixed = {
+    version: env.AWS_LAMBDA_FUNCTION_VERSION,
+    name: env.AWS_LAMBDA_FUNCTION_NAME,
+    memory: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
+    logGroup: env.AWS_LAMBDA_LOG_GROUP_NAME,
+    logStream: env.AWS_LAMBDA_LOG_STREAM_NAME,
+  };
   process.chdir(go.taskRoot);
   if (go.compiled) require('./compiled.js').use(go.taskRoot, go.compiled);
   if (go.concurrency > 1) {
@@ -144,7 +153,6 @@ class Invocation {
   }
 
   context() {
-    const env = process.env;
     const invocation = this;
     const { attempt } = this.header;
     return {
@@ -154,11 +162,11 @@ class Invocation {
       succeed: (result) => this.done(null, result),
       fail: (error) => this.done(error ?? 'handled'),
       done: (error, result) => this.done(error, result),
-      functionVersion: env.AWS_LAMBDA_FUNCTION_VERSION,
-      functionName: env.AWS_LAMBDA_FUNCTION_NAME,
-      memoryLimitInMB: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
-      logGroupName: env.AWS_LAMBDA_LOG_GROUP_NAME,
-      logStreamName: env.AWS_LAMBDA_LOG_STREAM_NAME,
+      functionVersion: fixed.version,
+      functionName: fixed.name,
+      memoryLimitInMB: fixed.memory,
+      logGroupName: fixed.logGroup,
+      logStreamName: fixed.logStream,
       clientContext: this.header.client,
       identity: this.header.cognito,
       invokedFunctionArn: this.header.arn,

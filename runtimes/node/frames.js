@@ -2,9 +2,11 @@
 // The frame protocol with Hearth on descriptor 3; runtimeapi/wire.go defines it.
 // Everything here is on the path of every invocation.
 
+const fs = require('fs');
 const net = require('net');
 
 const PREFIX = 8;
+const SMALL = 64 * 1024;
 const EMPTY = Buffer.alloc(0);
 
 // open calls onFrame(type, header, payload) for each frame, with header and
@@ -21,7 +23,7 @@ function open(fd, onFrame, onEnd) {
       if (end > data.length) break;
       const type = data[at + 4];
       const payloadAt = at + PREFIX + (data.readUInt32BE(at + 4) & 0xffffff);
-      onFrame(type, data.toString('utf8', at + PREFIX, payloadAt), data.toString('utf8', payloadAt, end));
+      onFrame(type, data.utf8Slice(at + PREFIX, payloadAt), data.utf8Slice(payloadAt, end));
       at = end;
     }
     return at;
@@ -63,16 +65,32 @@ function open(fd, onFrame, onEnd) {
   socket.on('error', onEnd);
   socket.on('close', onEnd);
 
-  // send writes one frame; done is called when the kernel has all of it.
-  function send(type, header, payload, done) {
-    const headerLength = Buffer.byteLength(header);
-    const payloadLength = Buffer.byteLength(payload);
-    const frame = Buffer.allocUnsafe(PREFIX + headerLength + payloadLength);
-    frame.writeUInt32BE(4 + headerLength + payloadLength, 0);
+  const small = Buffer.allocUnsafeSlow(SMALL); // used for one frame after the other
+
+  // frameOf makes the bytes of a frame. Those of a small one are valid until the next.
+  function frameOf(type, header, payload) {
+    const least = PREFIX + header.length * 3 + payload.length * 3; // what UTF-8 may need
+    const frame = least <= SMALL ? small : Buffer.allocUnsafe(PREFIX + Buffer.byteLength(header) + Buffer.byteLength(payload));
+    const headerLength = frame.utf8Write(header, PREFIX);
+    const length = headerLength + frame.utf8Write(payload, PREFIX + headerLength);
+    frame.writeUInt32BE(4 + length, 0);
     frame.writeUInt32BE(((type << 24) | headerLength) >>> 0, 4);
-    frame.write(header, PREFIX);
-    frame.write(payload, PREFIX + headerLength);
-    socket.write(frame, done);
+    return frame.subarray(0, PREFIX + length);
+  }
+
+  // send writes one frame; done is called when the kernel has all of it. The kernel
+  // gets it at once where it has room, and the rest in the order of the stream: what
+  // a stream does for each write costs more than all else here.
+  function send(type, header, payload, done) {
+    const frame = frameOf(type, header, payload);
+    let sent = 0;
+    if (socket.writableLength === 0) {
+      try {
+        sent = fs.writeSync(fd, frame, 0, frame.length);
+      } catch { /* no room, or the end of Hearth: the stream finds out */ }
+    }
+    if (sent < frame.length) socket.write(Buffer.from(frame.subarray(sent)), done);
+    else if (done) process.nextTick(done);
   }
 
   return {

@@ -117,17 +117,22 @@ def load_handler(name):
         )
 
 
+# Up to 3.11 Lambda escapes what is not ASCII, from 3.12 on it does not. Made once:
+# json.dumps and json.loads choose anew what to do in each call.
+encode = json.JSONEncoder(ensure_ascii=sys.version_info < (3, 12)).encode
+decode = json.JSONDecoder().decode
+
+
 def marshal(result):
-    # Up to 3.11 Lambda escapes what is not ASCII, from 3.12 on it does not.
     try:
-        return json.dumps(result, ensure_ascii=sys.version_info < (3, 12)).encode()
+        return encode(result).encode()
     except Exception as error:
         raise hearth_errors.Fault("Runtime.MarshalError", "Unable to marshal response: %s" % error)
 
 
 def unmarshal(payload):
     try:
-        return json.loads(payload)
+        return decode(payload.decode("utf-8", "surrogatepass"))
     except Exception as error:
         raise hearth_errors.Fault("Runtime.UnmarshalError", "Unable to unmarshal input: %s" % error)
 
@@ -156,6 +161,7 @@ def serve(channel, handler, call, payload):
 
 def initialize(channel, go):
     apply_environment(go["environment"])
+    hearth_context.LambdaContext.fix(go["environment"])
     os.chdir(go["taskRoot"])
     set_import_path(go["taskRoot"])
     if "compiled" in go:
@@ -174,7 +180,7 @@ def initialize(channel, go):
 
 def one_at_a_time(channel, handler):
     def run(header, payload):
-        call = json.loads(header)
+        call = decode(header.decode())
         trace = call.get("trace")
         if trace:
             os.environ["_X_AMZN_TRACE_ID"] = trace
@@ -194,7 +200,7 @@ def in_threads(channel, handler, limit):
 
     def job(header_and_payload):
         header, payload = header_and_payload
-        call = json.loads(header)
+        call = decode(header.decode())
         hearth_threads.trace_id.set(call.get("trace", ""))
         serve(channel, handler, call, payload)
 

@@ -183,10 +183,8 @@ func put(dir, name, value string) error {
 	return nil
 }
 
-// number reads a control file that holds one number.
-//
-// It is read at the end of every invocation: package os would register the file
-// with the poller first, which costs more than the reading.
+// number reads a control file that holds one number. Package os would register the
+// file with the poller first, which costs more than the reading.
 func number(dir, name string) (int64, error) {
 	path := dir + "/" + name
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
