@@ -44,7 +44,9 @@ type Frames struct {
 	limit       int
 	concurrency int // invocations that may be in flight
 
-	firstByte  atomic.Int64 // monotonic nanoseconds since created, 0 before
+	park       bool          // the runtime was told to park
+	parked     chan struct{} // closed when it has
+	firstByte  atomic.Int64  // monotonic nanoseconds since created, 0 before
 	created    time.Time
 	ready      chan struct{} // closed when ready or failed
 	initErr    *InitError    // set before ready is closed
@@ -64,22 +66,28 @@ type Frames struct {
 // NewFrames begins the conversation: it sends the go frame and returns without
 // waiting. It owns conn from then on. A failed write shows as ErrGone later.
 func NewFrames(conn net.Conn, opts FramesOptions) *Frames {
+	s := newFrames(conn, opts)
+	s.concurrency = max(1, opts.Go.Concurrency)
+	go s.read()
+	s.sendGo(opts.Go)
+	return s
+}
+
+func newFrames(conn net.Conn, opts FramesOptions) *Frames {
 	s := &Frames{
-		conn:        conn,
-		limit:       opts.MaxResponse,
-		concurrency: max(1, opts.Go.Concurrency),
-		created:     time.Now(),
-		ready:       make(chan struct{}),
-		gone:        make(chan struct{}),
-		readerDone:  make(chan struct{}),
-		write:       make(chan struct{}, 1),
-		calls:       newCallTable(),
+		conn:       conn,
+		limit:      opts.MaxResponse,
+		created:    time.Now(),
+		parked:     make(chan struct{}),
+		ready:      make(chan struct{}),
+		gone:       make(chan struct{}),
+		readerDone: make(chan struct{}),
+		write:      make(chan struct{}, 1),
+		calls:      newCallTable(),
 	}
 	if s.limit == 0 {
 		s.limit = MaxResponse
 	}
-	go s.read()
-	s.sendGo(opts.Go)
 	return s
 }
 
@@ -296,6 +304,7 @@ type protocolState int
 
 const (
 	awaitHello protocolState = iota
+	awaitParked
 	awaitReady
 	serving
 	failed // it reported an init error; only its end may follow
@@ -305,6 +314,12 @@ const (
 func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
 	switch {
 	case state == awaitHello && f.kind == frameHello:
+		if s.park {
+			return awaitParked, nil
+		}
+		return awaitReady, nil
+	case state == awaitParked && f.kind == framePark:
+		close(s.parked)
 		return awaitReady, nil
 	case state == awaitReady && f.kind == frameReady:
 		close(s.ready)

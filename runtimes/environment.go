@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hearth/faas"
+	"hearth/runtimeapi"
 )
 
 // Where an instance finds things, as on Lambda.
@@ -29,22 +30,35 @@ type setting struct {
 // then the user's variables, then what is reserved. There are no credentials:
 // they come with the identity that makes them mean something.
 func (s setting) environment() map[string]string {
-	env := s.defaults()
+	env := defaults(s.known, s.path)
 	maps.Copy(env, s.version.Config.Environment)
 	maps.Copy(env, s.reserved())
 	return env
 }
 
-// defaults may be overridden by the user's variables, as on Lambda.
-func (s setting) defaults() map[string]string {
+// document is the go frame of a managed runtime with this environment.
+func (s setting) document(env map[string]string) runtimeapi.Go {
+	return runtimeapi.Go{Handler: s.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
+		Concurrency: s.known.concurrency(s.version.Config)}
+}
+
+// defaults may be overridden by the user's variables, as on Lambda. They are the
+// same for every function of a runtime: a stem cell boots with them.
+func defaults(k known, path func(string) string) map[string]string {
+	list := func(paths ...string) string {
+		for i, p := range paths {
+			paths[i] = path(p)
+		}
+		return strings.Join(paths, ":")
+	}
 	env := map[string]string{
 		"LANG":            "en_US.UTF-8",
 		"TZ":              ":UTC",
-		"PATH":            s.list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", "/opt/bin"),
-		"LD_LIBRARY_PATH": s.list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", "/opt/lib"),
+		"PATH":            list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", "/opt/bin"),
+		"LD_LIBRARY_PATH": list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", "/opt/lib"),
 	}
-	if s.known.language == languageNode {
-		env["NODE_PATH"] = s.list("/opt/nodejs/node"+s.known.version+"/node_modules", "/opt/nodejs/node_modules",
+	if k.language == languageNode {
+		env["NODE_PATH"] = list("/opt/nodejs/node"+k.version+"/node_modules", "/opt/nodejs/node_modules",
 			runtimeDir+"/node_modules", runtimeDir, taskDir)
 	}
 	return env
@@ -104,13 +118,6 @@ func or(s, otherwise string) string {
 		return otherwise
 	}
 	return s
-}
-
-func (s setting) list(paths ...string) string {
-	for i, p := range paths {
-		paths[i] = s.path(p)
-	}
-	return strings.Join(paths, ":")
 }
 
 // pairs is an environment as exec takes it.

@@ -24,15 +24,19 @@ const (
 
 // process is a started runtime in its sandbox. It implements pool.Runtime.
 type process struct {
-	box      sandbox.Sandbox
-	dir      CodeDir
-	session  conversation
-	journal  *journal
-	log      *slog.Logger
-	milliCPU int
-	execed   time.Time // when the process was exec'ed; zero before
-	parts    struct{ code, sandbox time.Duration }
-	unready  string // what to tell of a runtime that was not ready in time; "" = nothing
+	box       sandbox.Sandbox
+	dir       CodeDir
+	session   conversation
+	journal   *journal
+	log       *slog.Logger
+	milliCPU  int
+	execed    time.Time // when the process was exec'ed, or got its function; zero before
+	parts     struct{ code, sandbox time.Duration }
+	booted    bool // before it was this function's
+	way       faas.StartWay
+	wayReason string
+	initOver  func() // to be called when init is over, however; idempotent
+	unready   string // what to tell of a runtime that was not ready in time; "" = nothing
 
 	workers sync.WaitGroup // the watcher, and the server of a Runtime API
 	once    sync.Once      // guards the one kill
@@ -68,6 +72,7 @@ func (p *process) closeSession() {
 
 // Init implements pool.Runtime.
 func (p *process) Init(ctx context.Context) error {
+	defer p.initOver()
 	err := p.session.Init(ctx)
 	var reported *runtimeapi.InitError
 	switch {
@@ -176,8 +181,11 @@ func (p *process) MaxMemory() int64 {
 
 // Parts implements pool.Runtime.
 func (p *process) Parts() faas.Timeline {
-	t := faas.Timeline{Code: p.parts.code, Sandbox: p.parts.sandbox}
+	t := faas.Timeline{Code: p.parts.code, Sandbox: p.parts.sandbox, Way: p.way, WayReason: p.wayReason}
 	first := p.session.FirstByte()
+	if p.booted { // its first byte was long ago
+		first = p.execed
+	}
 	if first.IsZero() {
 		return t
 	}
@@ -205,6 +213,7 @@ func (p *process) Kill(cause string, grace time.Duration) error {
 }
 
 func (p *process) kill(cause string, grace time.Duration) {
+	p.initOver()
 	if grace > 0 {
 		p.shutDown(grace)
 	}

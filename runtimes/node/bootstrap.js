@@ -1,6 +1,7 @@
 'use strict';
 // Hearth's bootstrap of the managed Node.js runtimes. It says hello, waits for
-// the go frame, loads the handler and serves invocations until its socket ends.
+// the go frame, loads the handler and serves invocations until its socket ends. As
+// a stem cell it is told to park first.
 
 const frames = require('./frames.js');
 const { TYPE } = frames;
@@ -16,6 +17,13 @@ const channel = frames.open(3, onFrame, () => process.exit(1));
 function onFrame(type, header, payload) {
   if (type === TYPE.invoke) invoke(JSON.parse(header), payload);
   else if (type === TYPE.go) initialize(JSON.parse(payload));
+  else if (type === TYPE.park) park();
+}
+
+// park does what every function would wait for, before there is one.
+function park() {
+  for (const part of ['./console.js', './errors.js', './handler.js', './output.js']) require(part);
+  channel.send(TYPE.park, '', '');
 }
 
 async function initialize(go) {

@@ -1,7 +1,7 @@
 """Hearth's bootstrap of the managed Python runtimes.
 
 It says hello, waits for the go frame, loads the handler and serves invocations
-until its socket ends. Runs on Python 3.8 and later; imports little, because every
+until its socket ends. As a stem cell it is told to park first. Runs on Python 3.8 and later; imports little, because every
 import is part of every cold start.
 """
 
@@ -19,7 +19,7 @@ import hearth_context
 import hearth_errors
 import hearth_logging
 
-HELLO, GO, READY, INIT_ERROR, INVOKE, RESPONSE, ERROR = b"HGREIDF"
+HELLO, PARK, GO, READY, INIT_ERROR, INVOKE, RESPONSE, ERROR = b"HPGREIDF"
 PREFIX = 8
 
 
@@ -200,10 +200,19 @@ def in_threads(channel, handler, limit):
     return lambda header, payload: workers.submit((header, payload))
 
 
+def park():
+    """Do what every function would wait for, before there is one."""
+    import importlib
+
+
 def main():
     channel = Channel(3)
     channel.send(HELLO)
     kind, _, payload = channel.receive()
+    if kind == PARK:
+        park()
+        channel.send(PARK)
+        kind, _, payload = channel.receive()
     if kind != GO:
         os._exit(1)
     go = json.loads(payload)
