@@ -35,7 +35,9 @@ const (
 )
 
 // Spec is what a sandbox is made for. Everything in it is fixed for its life,
-// except the CPU quota.
+// except the CPU quota (SetCPU), the memory limit (SetMemory), and mounts that are
+// added (Mount). So one can be made, and a runtime started in it, before anybody
+// knows for which function.
 type Spec struct {
 	// ID is unique among the driver's sandboxes, 1..64 of [a-zA-Z0-9-]. It is in
 	// the names of what the driver leaves in the kernel.
@@ -102,10 +104,23 @@ type Sandbox interface {
 	// standard error; nil before Start. Non-blocking (it is in Go's poller). The
 	// caller must drain it always, and closes it.
 	Output() *os.File
+	// Mount adds mounts at any time between Create and Destroy, while processes run
+	// and while they are frozen; the next open of a path sees them. Targets are
+	// among MountPoints, each at most once in a sandbox's life, Spec.Mounts
+	// included. Nothing that runs in the sandbox can lead a mount elsewhere. An
+	// error for the arguments or a source leaves the sandbox as it was; after any
+	// other it may have some of the mounts, and is to be destroyed.
+	Mount(ctx context.Context, mounts ...Mount) error
+	// SetMemory changes the hard limit to mb, 1 or more, while processes run and
+	// while they are frozen. ErrNoCapacity where the machine has no room for more.
+	// A limit below what is in use is an error, or ends the sandbox as out of
+	// memory.
+	SetMemory(mb int) error
 	// SetCPU sets the CPU quota, in thousandths of a core; 0 removes it.
 	SetCPU(milli int) error
-	// Freeze stops every process of the sandbox; Thaw lets them go on. The owner
-	// orders the two.
+	// Freeze stops every process of the sandbox; Thaw lets them go on. Neither
+	// waits until the last has stopped or goes on, except where the kernel has no
+	// other way (control groups of version 1). The owner orders the two.
 	Freeze() error
 	Thaw() error
 	// Signal sends a signal to the started process only.

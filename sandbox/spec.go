@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 )
 
 // More errors that callers test for with errors.Is.
@@ -13,6 +14,10 @@ var (
 	// ErrClosed is returned by Driver.Create after Driver.Close.
 	ErrClosed = errors.New("sandbox: driver is closed")
 )
+
+// MountPoints are the targets that every sandbox is ready for: the only ones of
+// Sandbox.Mount.
+var MountPoints = []string{"/opt", "/var/lang", "/var/runtime", "/var/task"}
 
 // maxID is the longest ID; it is part of names in the kernel.
 const maxID = 64
@@ -55,12 +60,46 @@ func (s Spec) Validate() error {
 		}
 	}
 	for _, m := range s.Mounts {
-		if !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target {
-			return fmt.Errorf("sandbox: mount target %q: want a clean absolute path", m.Target)
+		if err := m.validate(); err != nil {
+			return err
 		}
-		if m.Source == "" {
-			return fmt.Errorf("sandbox: mount %s has no source", m.Target)
+	}
+	return nil
+}
+
+func (m Mount) validate() error {
+	if !path.IsAbs(m.Target) || path.Clean(m.Target) != m.Target {
+		return fmt.Errorf("sandbox: mount target %q: want a clean absolute path", m.Target)
+	}
+	if m.Source == "" {
+		return fmt.Errorf("sandbox: mount %s has no source", m.Target)
+	}
+	return nil
+}
+
+// AddMounts returns a sandbox's mounts with those that Sandbox.Mount was given,
+// or why no driver adds them. It does not change old.
+func AddMounts(old, more []Mount) ([]Mount, error) {
+	all := slices.Clone(old)
+	for _, m := range more {
+		if err := m.validate(); err != nil {
+			return nil, err
 		}
+		if !slices.Contains(MountPoints, m.Target) {
+			return nil, fmt.Errorf("sandbox: mount target %q: a mount after Create has one of %v", m.Target, MountPoints)
+		}
+		if slices.ContainsFunc(all, func(o Mount) bool { return o.Target == m.Target }) {
+			return nil, fmt.Errorf("sandbox: mount target %q: there is a mount already", m.Target)
+		}
+		all = append(all, m)
+	}
+	return all, nil
+}
+
+// CheckMemory reports what no driver takes in SetMemory.
+func CheckMemory(mb int) error {
+	if mb < 1 {
+		return fmt.Errorf("sandbox: memory limit of %d MB: want 1 or more", mb)
 	}
 	return nil
 }

@@ -57,7 +57,7 @@ func (p *Process) OutOfMemory() {
 	p.mu.Lock()
 	p.oom = true
 	p.mu.Unlock()
-	limit := int64(p.Spec.MemoryMB) << 20
+	limit := int64(p.box.Memory()) << 20
 	p.box.SetUsage(sandbox.Usage{MemoryPeak: limit, Memory: limit, Pids: 1})
 	p.kill(syscall.SIGKILL)
 }

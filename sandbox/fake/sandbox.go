@@ -35,6 +35,8 @@ type Sandbox struct {
 	nextPort  int
 	dialed    sandbox.Conns
 	cpu       int
+	memory    int
+	mounts    []sandbox.Mount
 	frozen    bool
 	usage     sandbox.Usage
 
@@ -46,7 +48,8 @@ var _ sandbox.Sandbox = (*Sandbox)(nil)
 
 func newSandbox(d *Driver, spec sandbox.Spec) *Sandbox {
 	return &Sandbox{driver: d, spec: spec, ended: make(chan struct{}), gone: make(chan struct{}),
-		listeners: make(map[string]*listener), nextPort: 40000, usage: sandbox.Usage{Pids: 1}}
+		listeners: make(map[string]*listener), nextPort: 40000, usage: sandbox.Usage{Pids: 1},
+		memory: spec.MemoryMB, mounts: spec.Mounts}
 }
 
 // ID returns Spec.ID.
@@ -124,6 +127,57 @@ func (s *Sandbox) Output() *os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.output
+}
+
+// Mount records the mounts; see Mounts.
+func (s *Sandbox) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.aliveLocked(); err != nil {
+		return err
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if _, err := os.Lstat(m.Source); err != nil {
+			return fmt.Errorf("fake: mount %s: %w", m.Target, err)
+		}
+	}
+	all, err := sandbox.AddMounts(s.mounts, mounts)
+	if err != nil {
+		return err
+	}
+	s.mounts = all
+	return nil
+}
+
+// Mounts returns Spec.Mounts and those that Mount added.
+func (s *Sandbox) Mounts() []sandbox.Mount {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.mounts
+}
+
+// SetMemory records the limit; see Memory.
+func (s *Sandbox) SetMemory(mb int) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.aliveLocked(); err != nil {
+		return err
+	}
+	if err := sandbox.CheckMemory(mb); err != nil {
+		return err
+	}
+	s.memory = mb
+	return nil
+}
+
+// Memory returns the limit in MB.
+func (s *Sandbox) Memory() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.memory
 }
 
 // SetCPU records the quota; see CPU.

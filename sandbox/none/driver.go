@@ -13,8 +13,9 @@
 //     of the listener: a fixed port is free for one sandbox only.
 //   - There are no mounts: commands see host paths. Sandbox is a
 //     sandbox.PathMapper that translates the targets of Spec.Mounts and /tmp, for
-//     which each sandbox has a directory that Destroy removes.
-//   - Freeze and Thaw return sandbox.ErrUnsupported; SetCPU does nothing.
+//     which each sandbox has a directory that Destroy removes. Mount adds to it.
+//   - Freeze and Thaw return sandbox.ErrUnsupported; SetCPU and SetMemory do
+//     nothing.
 //   - When the process ends, what is left of its session is killed at once, not
 //     at Destroy. A descendant that made a session of its own escapes, and so
 //     does everything if Hearth itself is killed.

@@ -38,6 +38,7 @@ type Sandbox struct {
 	cmd       *exec.Cmd // nil before a successful Start
 	socket    net.Conn
 	output    *os.File
+	mounts    []sandbox.Mount
 	listeners []net.Listener
 	dialed    sandbox.Conns
 	peak      int64 // the highest resident set that Usage has seen: an exec begins anew
@@ -54,7 +55,7 @@ var (
 )
 
 func newSandbox(d *Driver, spec sandbox.Spec, tmp string) *Sandbox {
-	return &Sandbox{driver: d, spec: spec, tmp: tmp, ended: make(chan struct{}), gone: make(chan struct{})}
+	return &Sandbox{driver: d, spec: spec, tmp: tmp, mounts: spec.Mounts, ended: make(chan struct{}), gone: make(chan struct{})}
 }
 
 // ID returns Spec.ID.
@@ -65,7 +66,9 @@ func (s *Sandbox) ID() string { return s.spec.ID }
 func (s *Sandbox) Path(target string) string {
 	best := sandbox.Mount{Source: s.tmp, Target: "/tmp"}
 	found := below(target, best.Target)
-	for _, m := range s.spec.Mounts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range s.mounts {
 		if below(target, m.Target) && (!found || len(m.Target) > len(best.Target)) {
 			best, found = m, true
 		}
@@ -215,6 +218,37 @@ func (s *Sandbox) Output() *os.File {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.output
+}
+
+// Mount adds to what Path maps. Processes that run are not told.
+func (s *Sandbox) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.destroyed {
+		return sandbox.Destroyed(s.cause)
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	for _, m := range mounts {
+		if _, err := os.Lstat(m.Source); err != nil {
+			return fmt.Errorf("sandbox %s: mount %s: %w", s.spec.ID, m.Target, err)
+		}
+	}
+	all, err := sandbox.AddMounts(s.mounts, mounts)
+	if err != nil {
+		return err
+	}
+	s.mounts = all
+	return nil
+}
+
+// SetMemory changes nothing: this driver enforces no limits.
+func (s *Sandbox) SetMemory(mb int) error {
+	if err := s.alive(); err != nil {
+		return err
+	}
+	return sandbox.CheckMemory(mb)
 }
 
 // SetCPU changes nothing: this driver enforces no limits.

@@ -55,6 +55,8 @@ type box struct {
 	output     *os.File
 	listeners  []net.Listener
 	dialed     sandbox.Conns
+	mounts     []sandbox.Mount // of the Spec and of Mount
+	memoryMB   int             // the hard limit
 	exit       sandbox.Exit
 	ended      bool // done is closed
 	outOfMem   bool

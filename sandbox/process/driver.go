@@ -213,7 +213,7 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 		return nil, fmt.Errorf("process: egress %q: this driver has no networks: %w", spec.Egress, sandbox.ErrUnsupported)
 	}
 	b := &box{
-		d: d, id: spec.ID, limits: resourceLimits(spec),
+		d: d, id: spec.ID, limits: resourceLimits(spec), mounts: spec.Mounts, memoryMB: spec.MemoryMB,
 		firstGone: make(chan struct{}), done: make(chan struct{}),
 		killed: make(chan struct{}), destroyed: make(chan struct{}),
 	}

@@ -115,27 +115,31 @@ func (g *group) enter() error {
 
 // limit sets the hard limits. The group is empty.
 func (g *group) limit(memoryMB, pids int) error {
-	bytes := strconv.FormatInt(int64(memoryMB)<<20, 10)
-	var err error
-	if g.memory.v2 {
-		err = errors.Join(put(g.memory.dir, "memory.max", bytes),
-			optional(put(g.memory.dir, "memory.swap.max", "0")),
-			put(g.memory.dir, "memory.oom.group", "1"))
-	} else {
-		// The limit with swap may not be below the one without.
-		err = errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
-			put(g.memory.dir, "memory.limit_in_bytes", bytes),
-			optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
-			// Version 1 counts the buffers of TCP sockets only from the first time
-			// that they have a limit; without, one sandbox can use up the whole
-			// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
-			// may be above this limit: theirs stays in force then.
-			optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
-	}
-	if err = errors.Join(err, put(g.pids.dir, "pids.max", strconv.Itoa(pids))); err != nil {
+	err := errors.Join(g.limitMemory(memoryMB), put(g.pids.dir, "pids.max", strconv.Itoa(pids)))
+	if err != nil {
 		return fmt.Errorf("process: set limits: %w", err)
 	}
 	return nil
+}
+
+// limitMemory sets the hard limit of memory. Below what is in use it makes the
+// kernel reclaim; where that is not enough, version 1 refuses and version 2 kills.
+func (g *group) limitMemory(mb int) error {
+	bytes := strconv.FormatInt(int64(mb)<<20, 10)
+	if g.memory.v2 {
+		return errors.Join(put(g.memory.dir, "memory.max", bytes),
+			optional(put(g.memory.dir, "memory.swap.max", "0")),
+			put(g.memory.dir, "memory.oom.group", "1"))
+	}
+	// The limit with swap may not be below the one without.
+	return errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
+		put(g.memory.dir, "memory.limit_in_bytes", bytes),
+		optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
+		// Version 1 counts the buffers of TCP sockets only from the first time
+		// that they have a limit; without, one sandbox can use up the whole
+		// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
+		// may be above this limit: theirs stays in force then.
+		optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
 }
 
 // optional drops the error of a file that this kernel does not have.

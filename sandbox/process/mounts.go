@@ -19,9 +19,6 @@ import (
 // mountable are the directories below which a sandbox may have mounts.
 var mountable = []string{"/var", "/opt"}
 
-// prepared are the mount points that the template has.
-var prepared = []string{"/opt", "/var/task", "/var/runtime", "/var/lang"}
-
 // checkMounts refuses targets that would hide a part of the root that the
 // confinement depends on.
 func checkMounts(mounts []sandbox.Mount) error {
@@ -89,7 +86,7 @@ func attachSources(sources []source) error {
 			return fmt.Errorf("process: mount points below %s: %w", top, err)
 		}
 		made = append(made, top)
-		for _, p := range append(slices.Clone(prepared), emptyPath) {
+		for _, p := range append(slices.Clone(sandbox.MountPoints), emptyPath) {
 			if strings.HasPrefix(p, top+"/") {
 				if err := os.MkdirAll(p, 0o755); err != nil {
 					return err
@@ -117,7 +114,7 @@ func attachSources(sources []source) error {
 // lacks reports whether the template has no mount point for s, which is below
 // top, and no other mount brings one.
 func lacks(s source, top string, all []source) bool {
-	if !strings.HasPrefix(s.target, top+"/") || slices.Contains(prepared, s.target) {
+	if !strings.HasPrefix(s.target, top+"/") || slices.Contains(sandbox.MountPoints, s.target) {
 		return false
 	}
 	return !slices.ContainsFunc(all, func(other source) bool {

@@ -11,6 +11,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"hearth/sandbox"
 )
 
 // roFlags are the attributes of everything that a sandbox sees of the host.
@@ -66,7 +68,7 @@ func buildRoot(dir string, users idRange) error {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", unix.MS_NOSUID, "mode=0755,size=16m"); err != nil {
 		return err
 	}
-	for _, d := range []string{"dev", "etc", "proc", "tmp", "opt", "run", "var/task", "var/runtime", "var/lang", "var/empty"} {
+	for _, d := range append([]string{"dev", "etc", "proc", "tmp", "run", emptyPath}, sandbox.MountPoints...) {
 		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
 			return err
 		}

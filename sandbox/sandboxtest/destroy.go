@@ -91,10 +91,14 @@ func testAfterDestroy(t *testing.T, s *suite) {
 	s.start(t, box, Sleep).expect(t, "ready")
 	destroy(t, box, "done")
 	for name, call := range map[string]func() error{
-		"Listen": func() error { _, err := box.Listen(within(t), "tcp", "127.0.0.1:0"); return err },
-		"Dial":   func() error { _, err := box.Dial(within(t), "tcp", "127.0.0.1:9"); return err },
-		"Start":  func() error { return box.Start(within(t), s.features.Command(Print)) },
-		"SetCPU": func() error { return box.SetCPU(100) },
+		"Listen":    func() error { _, err := box.Listen(within(t), "tcp", "127.0.0.1:0"); return err },
+		"Dial":      func() error { _, err := box.Dial(within(t), "tcp", "127.0.0.1:9"); return err },
+		"Start":     func() error { return box.Start(within(t), s.features.Command(Print)) },
+		"SetCPU":    func() error { return box.SetCPU(100) },
+		"SetMemory": func() error { return box.SetMemory(256) },
+		"Mount": func() error {
+			return box.Mount(within(t), sandbox.Mount{Source: t.TempDir(), Target: "/var/task"})
+		},
 		"Freeze": box.Freeze,
 		"Thaw":   box.Thaw,
 		"Signal": func() error { return box.Signal(syscall.SIGTERM) },

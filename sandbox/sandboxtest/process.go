@@ -195,6 +195,41 @@ func testOutOfMemory(t *testing.T, s *suite) {
 	destroy(t, box, "out of memory")
 }
 
+// The limit in force is the last that was set.
+func testSetMemory(t *testing.T, s *suite) {
+	sp := spec()
+	sp.MemoryMB = 64
+	box := create(t, s.driver(t), sp)
+	for _, mb := range []int{96, 32, 128} {
+		if err := box.SetMemory(mb); err != nil {
+			t.Fatalf("SetMemory(%d): %v", mb, err)
+		}
+	}
+	s.start(t, box, Eat)
+	if e := ended(t, box); !e.OOM {
+		t.Errorf("Exit = %+v, want OOM", e)
+	}
+	peak, err := box.MemoryPeak()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if limit := int64(128 << 20); peak < limit/2 || peak > limit+limit/8 {
+		t.Errorf("MemoryPeak = %d MB with a limit of 128", peak>>20)
+	}
+}
+
+func testSetMemoryRefused(t *testing.T, s *suite) {
+	box := s.box(t)
+	for _, mb := range []int{0, -1} {
+		if err := box.SetMemory(mb); err == nil {
+			t.Errorf("SetMemory(%d) succeeded", mb)
+		}
+	}
+	if err := box.SetMemory(64); err != nil {
+		t.Errorf("SetMemory(64): %v", err)
+	}
+}
+
 func testPidsLimit(t *testing.T, s *suite) {
 	sp := spec()
 	sp.Pids = 32

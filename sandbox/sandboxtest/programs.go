@@ -44,6 +44,9 @@ const (
 	Fill Program = "fill"
 	// Count writes "tick\n" about a hundred times a second, for ever.
 	Count Program = "count"
+	// Peek writes "waiting\n" and then, as soon as /var/task/file is there, its
+	// content and what the file says to a write: "refused\n" where it refuses.
+	Peek Program = "peek"
 )
 
 // scripts are the programs for drivers that run real processes: bash alone, and
@@ -63,7 +66,9 @@ var scripts = map[Program]string{
 	Eat:         `x=xxxxxxxxxxxxxxxx; while :; do x="$x$x"; done`,
 	Fork:        `i=0; while sleep 100000 & do i=$((i+1)); [ $i -gt 5000 ] && exit 1; done 2>/dev/null; echo refused; wait`,
 	Fill:        `dd if=/dev/zero of=/tmp/full bs=64k 2>/dev/null; echo full`,
-	Count:       `while :; do echo tick; sleep 0.01; done`,
+	Peek: `echo waiting; while ! test -e /var/task/file; do sleep 0.01; done
+		cat /var/task/file; (echo changed > /var/task/file) 2>/dev/null || echo refused`,
+	Count: `while :; do echo tick; sleep 0.01; done`,
 }
 
 // Shell is how drivers of real processes run a program: as a bash script.

@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -125,6 +126,88 @@ func testMounts(t *testing.T, s *suite) {
 	}
 }
 
+// expectPeek is what Peek writes once content is mounted read-only.
+func expectPeek(t *testing.T, out *output) {
+	t.Helper()
+	out.expect(t, "content")
+	out.expect(t, "refused")
+}
+
+func mount(t *testing.T, box sandbox.Sandbox, source, target string) {
+	t.Helper()
+	if err := box.Mount(within(t), sandbox.Mount{Source: source, Target: target}); err != nil {
+		t.Fatalf("Mount: %v", err)
+	}
+}
+
+func testMountEarly(t *testing.T, s *suite) {
+	box := s.box(t)
+	mount(t, box, mounted(t), "/var/task")
+	out := s.start(t, box, Peek)
+	out.expect(t, "waiting")
+	expectPeek(t, out)
+}
+
+func testMountLate(t *testing.T, s *suite) {
+	box := s.box(t)
+	out := s.start(t, box, Peek)
+	out.expect(t, "waiting")
+	mount(t, box, mounted(t), "/opt")
+	mount(t, box, mounted(t), "/var/task")
+	expectPeek(t, out)
+}
+
+func testMountFrozen(t *testing.T, s *suite) {
+	box := s.box(t)
+	out := s.start(t, box, Peek)
+	out.expect(t, "waiting")
+	if err := box.Freeze(); err != nil {
+		t.Fatal(err)
+	}
+	mount(t, box, mounted(t), "/var/task")
+	if err := box.SetMemory(256); err != nil {
+		t.Errorf("SetMemory while frozen: %v", err)
+	}
+	if err := box.SetCPU(1000); err != nil {
+		t.Errorf("SetCPU while frozen: %v", err)
+	}
+	if err := box.Thaw(); err != nil {
+		t.Fatal(err)
+	}
+	expectPeek(t, out)
+}
+
+// What is wrong with a Mount is an error, and the sandbox is as it was.
+func testMountRefused(t *testing.T, s *suite) {
+	dir := mounted(t)
+	sp := spec()
+	sp.Mounts = []sandbox.Mount{{Source: dir, Target: "/var/runtime"}}
+	box := create(t, s.driver(t), sp)
+	for name, mounts := range map[string][]sandbox.Mount{
+		"no source":       {{Target: "/var/task"}},
+		"missing source":  {{Source: dir + "/missing", Target: "/var/task"}},
+		"relative target": {{Source: dir, Target: "var/task"}},
+		"other target":    {{Source: dir, Target: "/var/other"}},
+		"below a target":  {{Source: dir, Target: "/var/task/below"}},
+		"of the Spec":     {{Source: dir, Target: "/var/runtime"}},
+		"twice":           {{Source: dir, Target: "/var/task"}, {Source: dir, Target: "/var/task"}},
+		"one of two":      {{Source: dir, Target: "/var/task"}, {Source: dir + "/missing", Target: "/opt"}},
+	} {
+		if err := box.Mount(within(t), mounts...); err == nil {
+			t.Errorf("Mount with %s succeeded", name)
+		}
+	}
+	canceled, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := box.Mount(canceled, sandbox.Mount{Source: dir, Target: "/var/task"}); !errors.Is(err, context.Canceled) {
+		t.Errorf("Mount with a canceled context: %v", err)
+	}
+	mount(t, box, dir, "/var/task") // none of the above took its place
+	if err := box.Mount(within(t), sandbox.Mount{Source: dir, Target: "/var/task"}); err == nil {
+		t.Error("a second Mount on one target succeeded")
+	}
+}
+
 // A sandbox without mounts maps their targets, or has nothing to do with files.
 func testPathMapper(t *testing.T, s *suite) {
 	dir := mounted(t)
@@ -145,6 +228,10 @@ func testPathMapper(t *testing.T, s *suite) {
 		if got := m.Path(target); got != want {
 			t.Errorf("Path(%q) = %q, want %q", target, got, want)
 		}
+	}
+	mount(t, box, dir, "/opt")
+	if got := m.Path("/opt/file"); got != dir+"/file" {
+		t.Errorf("Path of an added mount = %q", got)
 	}
 	file := m.Path("/tmp/file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
