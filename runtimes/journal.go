@@ -180,6 +180,9 @@ func textReport(r *faas.Report) string {
 		t := r.Timeline
 		fmt.Fprintf(&b, "Queue: %s\tSandbox: %s\tRuntime: %s\tCode: %s\tCold: %s\t",
 			millis(t.Queue), millis(t.Sandbox), millis(t.Runtime), millis(t.Code), r.Cold)
+		if t.Way != "" {
+			fmt.Fprintf(&b, "Way: %s\t", wayText(t))
+		}
 	} else if r.Timeline.Queue >= notable {
 		fmt.Fprintf(&b, "Queue: %s\t", millis(r.Timeline.Queue))
 	}
@@ -193,6 +196,11 @@ func textReport(r *faas.Report) string {
 		}
 	}
 	return b.String()
+}
+
+// wayText is how an instance was started, with the reason of a direct start behind it.
+func wayText(t faas.Timeline) string {
+	return strings.TrimSpace(string(t.Way) + " " + oneLine(t.WayReason))
 }
 
 // notable is the shortest part of a warm call that its REPORT line tells.
@@ -258,6 +266,9 @@ func (j *journal) jsonReport(r *faas.Report) string {
 	record := map[string]any{"requestId": r.RequestID, "metrics": metrics, "status": "success", "timeline": timelineMillis(r)}
 	if r.Cold != "" {
 		record["cold"] = r.Cold
+	}
+	if r.Timeline.Way != "" {
+		record["way"] = wayText(r.Timeline)
 	}
 	if r.Status != "success" {
 		record["status"] = reportStatus(r.Status)

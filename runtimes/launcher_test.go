@@ -18,8 +18,8 @@ import (
 
 // onEach runs the test on every driver.
 func onEach(t *testing.T, test func(t *testing.T, b *bench)) {
-	for name, open := range drivers(t) {
-		t.Run(name, func(t *testing.T) { test(t, newBench(t, open())) })
+	for name, open := range benches(t) {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
 }
 

@@ -19,6 +19,7 @@ type Top struct {
 	Limits  *faas.AccountLimits `json:"limits,omitempty"` // nil where the server tells no quotas
 	Use     *AccountUse         `json:"use,omitempty"`
 	Load    Load                `json:"load"`
+	Cells   []metric.Cells      `json:"cells,omitempty"` // of all accounts together
 	// Functions has those with an instance or a call in this minute or the one
 	// before, the ones with most calls in flight first.
 	Functions []TopFunction `json:"functions"`
@@ -138,6 +139,9 @@ func (a *API) top(w http.ResponseWriter, r *http.Request) error {
 		f := &out.Functions[i]
 		id := faas.FunctionID{Scope: faas.Scope{Account: scope.Account, Region: scope.Region, Namespace: f.Namespace}, Name: f.Name}
 		f.Median = median(a.Invoker.Recent(id))
+	}
+	if a.Cells != nil {
+		out.Cells = a.Cells()
 	}
 	if a.Quotas != nil {
 		limits, err := a.Quotas.AccountLimits(r.Context(), scope)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -38,7 +39,7 @@ func newCatalogue(data string) *runtimes.Catalogue {
 	})
 }
 
-func newLauncher(s *server, catalogue *runtimes.Catalogue) (*runtimes.Launcher, error) {
+func newLauncher(s *server, v values, catalogue *runtimes.Catalogue) (*runtimes.Launcher, error) {
 	bootstraps, err := s.data.Sub("bootstraps")
 	if err != nil {
 		return nil, err
@@ -46,7 +47,7 @@ func newLauncher(s *server, catalogue *runtimes.Catalogue) (*runtimes.Launcher, 
 	return runtimes.NewLauncher(runtimes.Options{
 		Drivers: s.isolation.drivers, DefaultIsolation: s.isolation.name,
 		Code: codeDirs{s.code}, Logs: logStreams{s.logs}, Catalogue: catalogue,
-		Dir: bootstraps, Logger: s.log,
+		Dir: bootstraps, Cells: v.cellOptions(), Logger: s.log,
 	})
 }
 
@@ -119,18 +120,29 @@ func (q accountUse) Use(account, region string) prom.Use {
 	return prom.Use{Limits: u.Limits, MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts}
 }
 
-// relay passes changes of functions on to whoever is made after those who tell.
+// relay passes changes of functions on to those who are made after who tells.
 type relay struct {
-	next atomic.Pointer[func(faas.FunctionID)]
+	mu   sync.Mutex
+	next atomic.Pointer[[]func(faas.FunctionID)]
 }
 
-func (r *relay) to(next func(faas.FunctionID)) { r.next.Store(&next) }
+func (r *relay) to(next func(faas.FunctionID)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := []func(faas.FunctionID){next}
+	if before := r.next.Load(); before != nil {
+		all = append(all, *before...)
+	}
+	r.next.Store(&all)
+}
 
 // tell drops what comes before there is anybody: who is made later begins with all
 // that is there.
 func (r *relay) tell(id faas.FunctionID) {
-	if next := r.next.Load(); next != nil {
-		(*next)(id)
+	if all := r.next.Load(); all != nil {
+		for _, next := range *all {
+			next(id)
+		}
 	}
 }
 

@@ -26,6 +26,7 @@ import (
 	"hearth/provision"
 	"hearth/quota"
 	"hearth/registry"
+	"hearth/runtimes"
 )
 
 // closeTimeout bounds each step of a stop that has nothing of a user's to wait for.
@@ -197,18 +198,20 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		return err
 	}
 	s.opened("the sandboxes", func(context.Context) error { return s.isolation.Close() })
-	launcher, err := newLauncher(s, catalogue)
+	launcher, err := newLauncher(s, v, catalogue)
 	if err != nil {
 		return err
 	}
+	s.opened("the stem cells", func(context.Context) error { launcher.Close(); return nil })
 	s.metrics = metric.New()
 	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
+		Starter: launcher, Spares: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
 		Saturated: new(cpuload.Meter).Saturated, MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
+	launcher.FillCells(s.pools)
 	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
@@ -219,11 +222,12 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	}
 	s.opened("the registry", s.registry.Close)
 	s.openProvisioning(&changes)
+	s.openDeployments(&changes, launcher)
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Metrics: s.metrics, Logger: s.log})
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		Invocations: s.invoke, Metrics: s.metrics,
+		Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
@@ -233,7 +237,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
-		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Version: buildVersion(), Logger: s.log}),
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil
@@ -245,6 +249,17 @@ func (s *server) openProvisioning(changes *relay) {
 		Source: s.registry, Pools: s.pools, Quota: s.quota, Demand: demand{s.metrics}.of, Subscribe: changes.to,
 	})
 	s.opened("provisioned concurrency", func(context.Context) error { s.provision.Close(); return nil })
+}
+
+// openDeployments begins to keep stem cells for what is deployed.
+func (s *server) openDeployments(changes *relay, launcher *runtimes.Launcher) {
+	ctx, stop := context.WithCancel(context.Background())
+	d := followDeployments(ctx, s.registry, changes, launcher.Deployed)
+	s.opened("deployments", func(context.Context) error {
+		stop()
+		<-d.done
+		return nil
+	})
 }
 
 func (s *server) listen(v values) (err error) {

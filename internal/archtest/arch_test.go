@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"code":              {"faas", "engine"},
 	"runtimeapi":        {"faas"},
 	"runtimes":          {"faas", "sandbox", "runtimeapi", "runtimes", "pool"},
+	"runtimes/cell":     {},
 	"keepalive":         {},
 	"metric":            {"faas"},
 	"metric/prom":       {"faas", "metric"},

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -39,10 +40,11 @@ type Use struct {
 
 // Options configure a Handler.
 type Options struct {
-	Metrics *metric.Registry // required
-	Quotas  Quotas           // nil shows none
-	Version string           // of this binary
-	Logger  *slog.Logger     // nil discards
+	Metrics *metric.Registry      // required
+	Quotas  Quotas                // nil shows none
+	Cells   func() []metric.Cells // what stands by; nil shows none
+	Version string                // of this binary
+	Logger  *slog.Logger          // nil discards
 }
 
 // Handler answers scrapes: everything that is counted, in the text format or the
@@ -96,6 +98,11 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			version(to, r)
 		case r.Key.Alias != "":
 			alias(to, r)
+		}
+	}
+	if c.Cells != nil {
+		for _, class := range c.Cells() {
+			cells(to, &class)
 		}
 	}
 	gauge(to, unlistedDesc, unlisted)
@@ -196,4 +203,22 @@ func alias(to chan<- prometheus.Metric, r metric.Reading) {
 	labels := identity(r.Key.Function, r.Key.Alias)
 	gauge(to, aliasDesc, r.Levels[metric.InFlight].Now, labels...)
 	gauge(to, aliasMaxDesc, r.Levels[metric.InFlight].LastMinute, labels...)
+}
+
+func cells(to chan<- prometheus.Metric, c *metric.Cells) {
+	memory := "any"
+	if c.MemoryMB > 0 {
+		memory = strconv.Itoa(c.MemoryMB)
+	}
+	of := func(more ...string) []string { return append([]string{c.Runtime, memory, c.Egress}, more...) }
+	gauge(to, cellsDesc, c.Parked, of("parked")...)
+	gauge(to, cellsDesc, c.Booting, of("booting")...)
+	gauge(to, cellsDesc, c.Wanted, of("wanted")...)
+	counter(to, cellStartsDesc, c.Hits, of("hit")...)
+	counter(to, cellStartsDesc, c.Misses, of("empty")...)
+	counter(to, cellRefillsDesc, c.Refills, of()...)
+	to <- prometheus.MustNewConstMetric(cellCPUDesc, prometheus.CounterValue, c.RefillCPU.Seconds(), of()...)
+	for cause, n := range map[string]uint64{"boot": c.BootsFailed, "parked": c.Died, "claimed": c.Failed, "room": c.Evicted, "surplus": c.Shrunk} {
+		counter(to, cellLossesDesc, n, of(cause)...)
+	}
 }
