@@ -18,8 +18,9 @@ import (
 
 // cached is one unpacked package, or one that is being unpacked.
 type cached struct {
-	digest string
-	done   chan struct{} // closed when err and home are final
+	digest   string
+	done     chan struct{} // closed when err and home are final
+	deriving chan struct{} // a lock, see lockDerive
 
 	// Guarded by Store.mu; err and home may be read without it once done is closed.
 	err      error
@@ -29,8 +30,13 @@ type cached struct {
 	lastUsed time.Time // when refs last became 0
 }
 
+func newCached(digest string) *cached {
+	return &cached{digest: digest, done: make(chan struct{}), deriving: make(chan struct{}, 1)}
+}
+
 // Dir is a use of an unpacked package.
 type Dir struct {
+	entry   *cached
 	path    string
 	release func()
 }
@@ -71,7 +77,7 @@ func (s *Store) Acquire(ctx context.Context, code faas.Code) (*Dir, error) {
 	}
 	e := s.entries[code.SHA256]
 	if e == nil {
-		e = &cached{digest: code.SHA256, done: make(chan struct{})}
+		e = newCached(code.SHA256)
 		s.entries[e.digest] = e
 		s.tasks.Add(1)
 		go s.fill(e, code)
@@ -90,7 +96,7 @@ func (s *Store) Acquire(ctx context.Context, code faas.Code) (*Dir, error) {
 		return nil, e.err
 	}
 	once := sync.OnceFunc(func() { s.release(e) })
-	return &Dir{path: filepath.Join(e.home, contentName), release: once}, nil
+	return &Dir{entry: e, path: filepath.Join(e.home, contentName), release: once}, nil
 }
 
 func (s *Store) release(e *cached) {
@@ -181,15 +187,18 @@ func (s *Store) stage(ctx context.Context, staging string, a *archive, code faas
 	if err := a.unpack(ctx, content); err != nil {
 		return err
 	}
-	m := marker{Format: markerFormat, Digest: code.SHA256, Boot: s.boot, Bytes: a.diskBytes()}
-	raw, err := json.Marshal(m)
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(filepath.Join(staging, markerName), raw, 0o600); err != nil {
+	if err := s.writeMarker(filepath.Join(staging, markerName), code.SHA256, a.diskBytes()); err != nil {
 		return err
 	}
 	return os.Chmod(staging, 0o711)
+}
+
+func (s *Store) writeMarker(path, digest string, bytes int64) error {
+	raw, err := json.Marshal(marker{Format: markerFormat, Digest: digest, Boot: s.boot, Bytes: bytes})
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, raw, 0o600)
 }
 
 // reserve books disk space for an entry, removing unused packages for it.
@@ -285,7 +294,8 @@ func (s *Store) adopt(digest, home string) {
 		s.discard([]string{home})
 		return
 	}
-	e := &cached{digest: digest, done: make(chan struct{}), home: home, bytes: m.Bytes, lastUsed: time.Now()}
+	e := newCached(digest)
+	e.home, e.bytes, e.lastUsed = home, m.Bytes, time.Now()
 	if info, err := os.Stat(path); err == nil {
 		e.lastUsed = info.ModTime()
 	}

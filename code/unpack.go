@@ -111,9 +111,12 @@ func (t *tree) folders() []string {
 	return names
 }
 
-// diskBytes estimates what the unpacked archive takes on a disk of 4 KiB blocks.
+// block is what an inode, a directory or the rounding of a file's size takes on a
+// disk, about.
+const block = 4096
+
+// diskBytes estimates what the unpacked archive takes on a disk of such blocks.
 func (a *archive) diskBytes() int64 {
-	const block = 4096
 	sum := int64(a.files) * block // inodes, directories, rounding
 	return sum + a.bytes
 }

@@ -29,8 +29,9 @@ type appointment struct {
 type agenda struct {
 	sooner chan struct{} // 1-buffered: the first appointment changed
 
-	mu   sync.Mutex
-	list appointments
+	mu     sync.Mutex
+	list   appointments
+	looked *pool // of the appointment that due returned last; nil where it was none
 }
 
 func newAgenda() *agenda { return &agenda{sooner: make(chan struct{}, 1)} }
@@ -50,25 +51,33 @@ func (a *agenda) add(p *pool, why purpose, at time.Time) {
 }
 
 // due takes the first appointment whose time has come; else it returns how long
-// to wait for the next, at most for the bound.
+// to wait for the next, at most for the bound. It has one caller, which keeps an
+// appointment before it asks for the next.
 func (a *agenda) due(now time.Time, bound time.Duration) (appointment, time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.looked = nil
 	if len(a.list) == 0 {
 		return appointment{}, bound
 	}
 	if wait := a.list[0].at.Sub(now); wait > 0 {
 		return appointment{}, min(wait, bound)
 	}
-	return heap.Pop(&a.list).(appointment), 0
+	x := heap.Pop(&a.list).(appointment)
+	a.looked = x.pool
+	return x, 0
 }
 
 // some returns pools that may have idle instances: all of them, or of more than n
-// so many drawn at random.
+// so many drawn at random. The one that is being looked at is always there: its
+// appointment was taken, and whether it gets another is not decided yet.
 func (a *agenda) some(n int) []*pool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	var pools []*pool
+	if a.looked != nil {
+		pools = append(pools, a.looked)
+	}
 	if len(a.list) <= n {
 		for _, x := range a.list {
 			pools = append(pools, x.pool)

@@ -3,6 +3,7 @@ package pool
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 )
@@ -63,6 +64,31 @@ func TestAgendaShowsSome(t *testing.T) {
 	}
 	if got := len(a.some(4)); got != 4 {
 		t.Errorf("%d of 4", got)
+	}
+}
+
+// Whoever wants room while a pool is being looked at must find it: else a younger
+// idle instance is stopped in place of the pool's.
+func TestAgendaShowsWhatIsLookedAt(t *testing.T) {
+	a := newAgenda()
+	now := time.Now()
+	looked, other := &pool{}, &pool{}
+	a.add(looked, forIdle, now)
+	a.add(other, forIdle, now.Add(time.Hour))
+	if x, _ := a.due(now, time.Hour); x.pool != looked {
+		t.Fatal("nothing was due")
+	}
+	if got := a.some(2); !slices.Contains(got, looked) || !slices.Contains(got, other) {
+		t.Error("the pool that is looked at is not among them")
+	}
+	if got := a.some(1); !slices.Contains(got, looked) {
+		t.Error("the pool that is looked at is not among those drawn")
+	}
+	if x, _ := a.due(now, time.Hour); x.pool != nil {
+		t.Fatal("something more was due")
+	}
+	if got := a.some(2); len(got) != 1 || got[0] != other {
+		t.Error("a pool that was looked at is shown without an appointment")
 	}
 }
 

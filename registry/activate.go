@@ -51,6 +51,11 @@ func (r *Registry) makeReady(ctx context.Context, rec *record) *failure {
 	if err := r.runtimes.Check(head.Config.Runtime); err != nil {
 		return newFailure(err)
 	}
+	if r.compiler != nil {
+		if err := r.compiler.Compile(ctx, head); err != nil {
+			r.log.Warn("a package cannot be compiled ahead; its starts do it", "version", head.ID.String(), "error", err)
+		}
+	}
 	if rec.Serving == nil {
 		return nil
 	}

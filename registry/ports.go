@@ -28,6 +28,13 @@ type Runtimes interface {
 	Check(runtime string) error
 }
 
+// Compiler makes the starts of a version faster ahead of them (package runtimes).
+type Compiler interface {
+	// Compile returns when it is done, within about a minute. What fails or is
+	// not worth it is left to the starts; an error says why.
+	Compile(ctx context.Context, version *faas.Version) error
+}
+
 // Deployer is what the registry tells the data plane (package pool).
 type Deployer interface {
 	// Prepare is called before next takes over from old: where old has ready

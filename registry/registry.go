@@ -18,6 +18,7 @@ type Options struct {
 	Meta     engine.Meta
 	Packages Packages
 	Runtimes Runtimes
+	Compiler Compiler // nil: nothing is compiled ahead of its starts
 	Deployer Deployer // nil: nothing runs here, nobody is told
 	// Quota is told every account's settings before New returns, and again after
 	// every change, in the order in which they are in force. Nil: nobody is told.
@@ -43,6 +44,7 @@ type Registry struct {
 	meta     engine.Meta
 	packages Packages
 	runtimes Runtimes
+	compiler Compiler // nil where nothing is compiled ahead
 	deployer Deployer
 	clock    func() time.Time
 	log      *slog.Logger
@@ -109,7 +111,7 @@ func New(ctx context.Context, o Options) (*Registry, error) {
 
 func newRegistry(o Options) *Registry {
 	r := &Registry{
-		meta: o.Meta, packages: o.Packages, runtimes: o.Runtimes, deployer: o.Deployer,
+		meta: o.Meta, packages: o.Packages, runtimes: o.Runtimes, compiler: o.Compiler, deployer: o.Deployer,
 		quota: o.Quota, changed: o.Changed, cron: o.CheckCron,
 		clock: o.Clock, log: o.Logger, limits: o.Limits, arch: o.Architecture,
 		table:       newTable(),

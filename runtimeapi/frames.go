@@ -26,6 +26,9 @@ type Go struct {
 	// Environment is the whole environment of the function.
 	Environment map[string]string `json:"environment"`
 	TaskRoot    string            `json:"taskRoot"` // where the package is, as the runtime sees it
+	// Compiled is where compiled code of the package is, as the runtime sees it; ""
+	// for nowhere.
+	Compiled string `json:"compiled,omitempty"`
 	// Concurrency is the number of invocations that may be in flight.
 	Concurrency int `json:"concurrency"`
 }

@@ -178,7 +178,17 @@ func registry(t *testing.T, version string) *httptest.Server {
 	})
 	server.Start()
 	t.Cleanup(server.Close)
-	t.Setenv("npm_config_registry", server.URL)
+	// As a machine's administrator sets it: npm's own settings must be in force.
+	prefix := t.TempDir()
+	if err := os.Mkdir(filepath.Join(prefix, "etc"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(prefix, "etc", "npmrc"), []byte("registry="+server.URL+"\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("npm_config_prefix", prefix)
+	t.Setenv("npm_config_registry", "")
+	os.Unsetenv("npm_config_registry") // Setenv puts it back at the end
 	t.Setenv("npm_config_cache", t.TempDir())
 	t.Setenv("npm_config_userconfig", "/dev/null")
 	return server

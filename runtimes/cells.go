@@ -199,7 +199,11 @@ func (l *Launcher) specialise(ctx context.Context, p plan, r *process, b *parked
 		}
 	}
 	mounting := time.Now()
-	if err := b.box.Mount(ctx, sandbox.Mount{Source: r.dir.Path(), Target: taskDir}); err != nil {
+	mounts := []sandbox.Mount{{Source: r.dir.Path(), Target: taskDir}}
+	if p.compiled != "" {
+		mounts = append(mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
+	}
+	if err := b.box.Mount(ctx, mounts...); err != nil {
 		return err
 	}
 	mounted := time.Since(mounting)

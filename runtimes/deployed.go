@@ -114,13 +114,6 @@ func (l *Launcher) CellStats() []cell.Stat {
 	return l.cells.Stats()
 }
 
-// Close ends the cells. Starts that are asked for after it are direct ones.
-func (l *Launcher) Close() {
-	if l.cells != nil {
-		l.cells.Close()
-	}
-}
-
 // CellPolicy is how many cells a machine keeps by itself: at most a quarter of its
 // instances, and as many as fit into a thirty-second of its memory. most bounds
 // those of one class; 0 is by itself.

@@ -21,6 +21,7 @@ type setting struct {
 	known     known
 	logStream string
 	api       string // host:port of the Runtime API; "" for other runtimes than provided
+	compiled  bool   // compiled code of the package is at compiledDir
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
 	// path maps a path inside the sandbox to what the process sees.
 	path func(string) string
@@ -38,8 +39,12 @@ func (s setting) environment() map[string]string {
 
 // document is the go frame of a managed runtime with this environment.
 func (s setting) document(env map[string]string) runtimeapi.Go {
-	return runtimeapi.Go{Handler: s.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
+	start := runtimeapi.Go{Handler: s.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
 		Concurrency: s.known.concurrency(s.version.Config)}
+	if s.compiled {
+		start.Compiled = s.path(compiledDir)
+	}
+	return start
 }
 
 // defaults may be overridden by the user's variables, as on Lambda. They are the

@@ -3,6 +3,7 @@ package runtimes
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -34,13 +35,30 @@ func (d *directories) Acquire(_ context.Context, code faas.Code) (CodeDir, error
 	return &directory{path: filepath.Join(d.dir, code.SHA256), owner: d}, nil
 }
 
+func (d *directories) Derive(ctx context.Context, dir CodeDir, name string, make func(context.Context, string, string) error) error {
+	out := dir.Path() + ".derived-" + name
+	err := os.Mkdir(out, 0o755)
+	if err == nil {
+		err = make(ctx, dir.Path(), out)
+	}
+	if err != nil {
+		err = errors.Join(err, os.RemoveAll(out))
+	}
+	return err
+}
+
 type directory struct {
 	path  string
 	owner *directories
 }
 
 func (d *directory) Path() string { return d.path }
-func (d *directory) Release()     { d.owner.held.Add(-1) }
+func (d *directory) Derived(name string) (string, bool) {
+	path := d.path + ".derived-" + name
+	_, err := os.Stat(path)
+	return path, err == nil
+}
+func (d *directory) Release() { d.owner.held.Add(-1) }
 
 // memoryLogs is a LogStore in memory. A stream's barrier waits until the pipe is
 // empty, like the real one's.
@@ -281,13 +299,16 @@ func newBenchWith(t testing.TB, driver sandbox.Driver, opts Options) *bench {
 	b := &bench{t: t, code: &directories{dir: dir}}
 	opts.Drivers = map[faas.Isolation]sandbox.Driver{opts.DefaultIsolation: driver}
 	opts.Code, opts.Catalogue, opts.Dir = b.code, sharedCatalogue(), filepath.Join(dir, "hearth")
+	opts.Compile = true
 	launcher, err := NewLauncher(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
 	b.launcher = launcher
 	t.Cleanup(func() {
-		launcher.Close()
+		if err := launcher.Close(); err != nil {
+			t.Error("close the launcher:", err)
+		}
 		if err := driver.Close(); err != nil {
 			t.Error("close the driver:", err)
 		}

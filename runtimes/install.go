@@ -17,6 +17,10 @@ import (
 // installing is the prefix of folders in which an Add is at work.
 const installing = ".adding-"
 
+// extraCertificates names the file of a private authority, which npm needs to
+// reach a registry through a proxy that has one.
+const extraCertificates = "NODE_EXTRA_CA_CERTS"
+
 // staleAfter is when such a folder belongs to nobody any more.
 const staleAfter = 24 * time.Hour
 
@@ -101,11 +105,19 @@ func fetchNode(ctx context.Context, k known, dir string, progress io.Writer) (st
 	if err != nil {
 		return "", err
 	}
+	// A project of its own keeps npm in this folder. --prefix would too, but then npm
+	// does not read the machine's own settings: registry, proxy, certificates.
+	if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte("{}\n"), 0o644); err != nil {
+		return "", fmt.Errorf("runtimes: %w", err)
+	}
 	fmt.Fprintf(progress, "fetching %s@%s with npm\n", name, k.version)
-	cmd := exec.CommandContext(ctx, npm, "install", "--prefix", dir, "--ignore-scripts", "--no-save", "--no-audit",
+	cmd := exec.CommandContext(ctx, npm, "install", "--ignore-scripts", "--no-save", "--no-audit",
 		"--no-fund", "--no-package-lock", "--loglevel", "error", name+"@"+k.version)
 	cmd.Dir = dir
 	cmd.Env = withoutInterpreterOptions(os.Environ())
+	if certificates, ok := os.LookupEnv(extraCertificates); ok {
+		cmd.Env = append(cmd.Env, extraCertificates+"="+certificates)
+	}
 	cmd.Stdout, cmd.Stderr = progress, progress
 	cmd.WaitDelay = time.Second
 	if err := cmd.Run(); err != nil {

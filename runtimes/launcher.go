@@ -26,11 +26,16 @@ import (
 type CodeDirs interface {
 	// Acquire returns the package unpacked on this machine; it stays until released.
 	Acquire(ctx context.Context, code faas.Code) (CodeDir, error)
+	// Derive has make fill a directory that stands beside the package under a name
+	// as long as the package is unpacked. Nothing is left where make fails.
+	Derive(ctx context.Context, dir CodeDir, name string, make func(ctx context.Context, content, out string) error) error
 }
 
 // CodeDir is an unpacked package in use.
 type CodeDir interface {
 	Path() string
+	// Derived returns the directory that Derive made under a name, if it did.
+	Derived(name string) (path string, ok bool)
 	Release() // exactly once
 }
 
@@ -46,7 +51,9 @@ type Options struct {
 	Dir string
 	// Cells bounds the stem cells; the zero policy has none.
 	Cells  CellOptions
-	Logger *slog.Logger // nil = discard
+	// Compile has packages compiled ahead of their starts; see Launcher.Compile.
+	Compile bool
+	Logger  *slog.Logger // nil = discard
 }
 
 // Launcher starts runtimes in sandboxes. It implements pool.Starter and is safe
@@ -58,6 +65,7 @@ type Launcher struct {
 	logs       LogStore
 	catalogue  *Catalogue
 	bootstraps bootstraps
+	compiler   *compiler // nil where nothing is compiled ahead
 	log        *slog.Logger
 	cells      *cells       // nil where they are off
 	starting   atomic.Int64 // starts whose init has not ended
@@ -85,7 +93,22 @@ func NewLauncher(opts Options) (*Launcher, error) {
 	if opts.Cells.Policy != (cell.Policy{}) {
 		l.cells = l.openCells(opts.Cells)
 	}
+	if opts.Compile {
+		l.compiler = newCompiler(l)
+	}
 	return l, nil
+}
+
+// Close ends the launcher's own work and waits for it. Runtimes that were started
+// are not its.
+func (l *Launcher) Close() error {
+	if l.compiler != nil {
+		l.compiler.close()
+	}
+	if l.cells != nil {
+		l.cells.Close()
+	}
+	return nil
 }
 
 // runtimeAPIAddress is where the Runtime API is inside a sandbox.
@@ -99,6 +122,7 @@ type plan struct {
 	interpreter interpreter
 	isolation   faas.Isolation
 	driver      sandbox.Driver
+	compiled    string // the host's directory of what was compiled of the package; "" for none
 }
 
 func (l *Launcher) plan(version *faas.Version, instance string) (plan, error) {
@@ -138,6 +162,7 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		defer dir.Release()
 		return l.stillborn(p, reason)
 	}
+	p.compiled = l.compiled(p, dir)
 	r := &process{dir: dir, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
 		killed: make(chan struct{}), now: make(chan struct{})}
 	r.parts.code = acquired.Sub(began)
@@ -199,6 +224,9 @@ func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
 	if !p.known.custom() {
 		spec.Mounts = append(spec.Mounts, l.runtimeMounts(p.known, p.interpreter)...)
 	}
+	if p.compiled != "" {
+		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
+	}
 	return spec
 }
 
@@ -211,7 +239,7 @@ func (l *Launcher) runtimeMounts(k known, found interpreter) []sandbox.Mount {
 // settingOf is what the environment of an instance in the sandbox is made from.
 func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
-	return setting{version: p.version, known: p.known, logStream: stream,
+	return setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "",
 		path: func(target string) string { return sandbox.Path(box, target) }}
 }
 

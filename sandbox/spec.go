@@ -17,7 +17,7 @@ var (
 
 // MountPoints are the targets that every sandbox is ready for: the only ones of
 // Sandbox.Mount.
-var MountPoints = []string{"/opt", "/var/lang", "/var/runtime", "/var/task"}
+var MountPoints = []string{"/opt", "/var/compiled", "/var/lang", "/var/runtime", "/var/task"}
 
 // maxID is the longest ID; it is part of names in the kernel.
 const maxID = 64

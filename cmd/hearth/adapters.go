@@ -40,6 +40,9 @@ func newCatalogue(data string) *runtimes.Catalogue {
 }
 
 func newLauncher(s *server, v values, catalogue *runtimes.Catalogue) (*runtimes.Launcher, error) {
+	if v["compile"] != "on" && v["compile"] != "off" {
+		return nil, usageError("--compile must be on or off, not %q", v["compile"])
+	}
 	bootstraps, err := s.data.Sub("bootstraps")
 	if err != nil {
 		return nil, err
@@ -47,7 +50,7 @@ func newLauncher(s *server, v values, catalogue *runtimes.Catalogue) (*runtimes.
 	return runtimes.NewLauncher(runtimes.Options{
 		Drivers: s.isolation.drivers, DefaultIsolation: s.isolation.name,
 		Code: codeDirs{s.code}, Logs: logStreams{s.logs}, Catalogue: catalogue,
-		Dir: bootstraps, Cells: v.cellOptions(), Logger: s.log,
+		Dir: bootstraps, Compile: v["compile"] == "on", Cells: v.cellOptions(), Logger: s.log,
 	})
 }
 
@@ -59,6 +62,10 @@ func (c codeDirs) Acquire(ctx context.Context, pkg faas.Code) (runtimes.CodeDir,
 		return nil, err // not dir: a nil *code.Dir in an interface is not nil
 	}
 	return dir, nil
+}
+
+func (c codeDirs) Derive(ctx context.Context, dir runtimes.CodeDir, name string, make func(ctx context.Context, content, out string) error) error {
+	return c.store.Derive(ctx, dir.(*code.Dir), name, make) // Acquire made it
 }
 
 type logStreams struct{ store *logs.Store }

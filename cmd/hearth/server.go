@@ -202,7 +202,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	if err != nil {
 		return err
 	}
-	s.opened("the stem cells", func(context.Context) error { launcher.Close(); return nil })
+	s.opened("the launcher", func(context.Context) error { return launcher.Close() })
 	s.metrics = metric.New()
 	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
@@ -214,7 +214,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	launcher.FillCells(s.pools)
 	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
-		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Deployer: s.pools, Quota: s.quota,
+		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Compiler: launcher, Deployer: s.pools, Quota: s.quota,
 		Changed: changes.tell, CheckCron: func(expression string) error { return provision.CheckCron(expression, time.Now()) }, Logger: s.log,
 	})
 	if err != nil {

@@ -47,6 +47,7 @@ var settings = []setting{
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},
 	{"keep-alive", "auto", keepAlive, "how long an idle instance is kept: auto (by each function's habits) or a duration", "up serve"},
 	{"cells", "auto", cellCount, "stem cells, runtimes booted ahead of cold starts: auto, off, or the most of one kind", "up serve"},
+	{"compile", "on", text, "compiling of packages when they are deployed, so that they start faster: on or off", "up serve"},
 	{"max-instances", "1000", number, "instances on this machine, all functions together", "up serve"},
 	{"drain", "30s", duration, "how long SIGTERM waits for invocations in flight", "up serve"},
 	{"log-retention", "168h", duration, "how long functions' logs are kept", "up serve"},

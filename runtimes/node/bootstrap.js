@@ -35,6 +35,7 @@ async function initialize(go) {
     if (process.env[name] !== value) process.env[name] = value;
   }
   process.chdir(go.taskRoot);
+  if (go.compiled) require('./compiled.js').use(go.taskRoot, go.compiled);
   if (go.concurrency > 1) {
     calls = new (require('./calls.js').InvokeStore)();
     require('./output.js').attribute(() => calls.currentId());

@@ -158,6 +158,8 @@ def initialize(channel, go):
     apply_environment(go["environment"])
     os.chdir(go["taskRoot"])
     set_import_path(go["taskRoot"])
+    if "compiled" in go:
+        sys.pycache_prefix = go["compiled"]
     if go["concurrency"] > 1:
         import hearth_threads
 
