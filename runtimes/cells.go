@@ -150,7 +150,7 @@ func (c *cells) bootRuntime(ctx context.Context, b *parked, k kind, class cell.C
 	inside, _ := k.interpreter.place()
 	environment := defaults(k.known, func(path string) string { return path })
 	err := b.box.Start(ctx, sandbox.Command{
-		Args: arguments(k.known.language, inside, runtimeDir, class.MemoryMB),
+		Args: arguments(k.known.language, inside, runtimeDir+"/"+c.launcher.bootstraps.entry(k.known.language, k.interpreter), class.MemoryMB),
 		Env:  pairs(environment), Dir: "/", Socket: true,
 	})
 	if err != nil {

@@ -135,16 +135,16 @@ func pairs(env map[string]string) []string {
 }
 
 // arguments are the command of a managed runtime.
-func arguments(l language, interpreter, bootstrapDir string, memoryMB int) []string {
+func arguments(l language, interpreter, bootstrap string, memoryMB int) []string {
 	if l == languageNode {
 		// V8 takes half of the memory that it sees for its heap, Lambda gives most
 		// of what the function has; what is left is for buffers and the stack.
 		heap := max(64, memoryMB*9/10)
 		return []string{interpreter, "--max-old-space-size=" + strconv.Itoa(heap), "--max-http-header-size=81920",
-			bootstrapDir + "/bootstrap.js"}
+			bootstrap}
 	}
 	// -u: what was printed is in the pipe before the answer is. -s -S: no modules
 	// of the host's users and none that its distribution added, only the
 	// standard library, the package and its layers. -B: the package is read-only.
-	return []string{interpreter, "-u", "-s", "-S", "-B", bootstrapDir + "/bootstrap.py"}
+	return []string{interpreter, "-u", "-s", "-S", "-B", bootstrap}
 }

@@ -50,7 +50,7 @@ type Options struct {
 	// where the driver does not mount.
 	Dir string
 	// Cells bounds the stem cells; the zero policy has none.
-	Cells  CellOptions
+	Cells CellOptions
 	// Compile has packages compiled ahead of their starts; see Launcher.Compile.
 	Compile bool
 	Logger  *slog.Logger // nil = discard
@@ -265,7 +265,7 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 		command.Args = []string{s.path(taskDir + "/" + p.entrypoint())}
 	default:
 		inside, _ := p.interpreter.place()
-		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir), p.version.Config.MemoryMB)
+		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir+"/"+l.bootstraps.entry(p.known.language, p.interpreter)), p.version.Config.MemoryMB)
 		command.Socket = true
 	}
 	env := s.environment()

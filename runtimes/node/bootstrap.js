@@ -20,20 +20,45 @@ function onFrame(type, header, payload) {
   else if (type === TYPE.park) park();
 }
 
-// park does what every function would wait for, before there is one.
-function park() {
-  for (const part of ['./console.js', './errors.js', './handler.js', './output.js']) require(part);
+// park does what every function would wait for, before there is one: it loads the
+// runtime's parts and runs an invocation, so that all on its way is compiled.
+async function park() {
+  require('./errors.js');
+  const { send } = channel;
+  setEnvironment({ ...process.env });
+  process.chdir(process.cwd());
+  logError = require('./console.js').patch(process.env, () => currentId);
+  const loader = require('./handler.js');
+  loader.defineGlobals();
+  for (const name of ['rehearsal.handler', 'rehearsal_esm.handler', 'rehearsal.handler']) {
+    handler = await loader.load(__dirname, name);
+    await new Promise((answered) => {
+      channel.send = answered;
+      invoke(JSON.parse('{"id":"rehearsal","ms":1000,"arn":"","trace":"rehearsal"}'), '{}');
+    });
+    loader.forget(__dirname, 'rehearsal.js');
+  }
+  channel.send = send;
+  channel.hold();
+  delete process.env._X_AMZN_TRACE_ID;
+  delete globalThis.awslambda;
+  [handler, currentId] = [];
   channel.send(TYPE.park, '', '');
 }
 
-async function initialize(go) {
+// setEnvironment makes this the whole environment.
+function setEnvironment(wanted) {
   // A name that the process was started with and that is not the function's goes.
   for (const name of Object.keys(process.env)) {
-    if (!(name in go.environment)) delete process.env[name];
+    if (!(name in wanted)) delete process.env[name];
   }
-  for (const [name, value] of Object.entries(go.environment)) {
+  for (const [name, value] of Object.entries(wanted)) {
     if (process.env[name] !== value) process.env[name] = value;
   }
+}
+
+async function initialize(go) {
+  setEnvironment(go.environment);
   process.chdir(go.taskRoot);
   if (go.compiled) require('./compiled.js').use(go.taskRoot, go.compiled);
   if (go.concurrency > 1) {
