@@ -182,6 +182,7 @@ func (c *cells) claim(ctx context.Context, p plan, r *process) (way faas.StartWa
 		c.launcher.log.Warn("a stem cell failed when it was to become an instance; the next way is tried",
 			"runtime", class.Runtime, "instance", p.instance, "err", err)
 		claimed.Discard("specialising failed")
+		r.mounting = 0
 		if ctx.Err() != nil || refusedExec(err) { // the next would fail as well
 			break
 		}
@@ -192,7 +193,6 @@ func (c *cells) claim(ctx context.Context, p plan, r *process) (way faas.StartWa
 // specialise makes a claimed cell the version's. On an error r is as it was, and
 // the cell its claimer's to discard.
 func (l *Launcher) specialise(ctx context.Context, p plan, r *process, b *parked) error {
-	began := time.Now()
 	if b.session != nil {
 		if err := b.box.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
 			return err
@@ -206,32 +206,29 @@ func (l *Launcher) specialise(ctx context.Context, p plan, r *process, b *parked
 	if err := b.box.Mount(ctx, mounts...); err != nil {
 		return err
 	}
-	mounted := time.Since(mounting)
+	r.mounting = time.Since(mounting)
 	if p.known.language != languageNode {
 		if err := b.box.SetMemory(p.version.Config.MemoryMB); err != nil {
 			return err
 		}
 	}
 	if b.session == nil {
-		if err := l.launchIn(ctx, p, r, b); err != nil {
-			return err
-		}
-	} else if err := l.begin(p, r, b); err != nil {
-		return err
+		return l.launchIn(ctx, p, r, b)
 	}
-	r.parts.code += mounted
-	r.parts.sandbox = max(0, r.execed.Sub(began)-mounted)
-	return nil
+	return l.begin(p, r, b)
 }
 
 // launchIn starts the package's own runtime in a prepared sandbox.
 func (l *Launcher) launchIn(ctx context.Context, p plan, r *process, b *parked) error {
 	r.box = b.box
 	err := l.launch(ctx, p, r, b.listener)
-	if err != nil && r.session != nil {
-		r.closeSession()
-		r.session = nil
+	if err == nil {
+		return nil
 	}
+	if r.session != nil {
+		r.closeSession()
+	}
+	r.box, r.session = nil, nil
 	return err
 }
 

@@ -163,9 +163,8 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		return l.stillborn(p, reason)
 	}
 	p.compiled = l.compiled(p, dir)
-	r := &process{dir: dir, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
+	r := &process{dir: dir, began: began, acquired: acquired, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
 		killed: make(chan struct{}), now: make(chan struct{})}
-	r.parts.code = acquired.Sub(began)
 	l.starting.Add(1)
 	r.initOver = sync.OnceFunc(func() { l.starting.Add(-1) })
 	var started bool
@@ -180,7 +179,6 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 	if err := l.launch(ctx, p, r, nil); err != nil {
 		return l.abandon(p, r, err)
 	}
-	r.parts.sandbox = r.execed.Sub(acquired)
 	return r, nil
 }
 

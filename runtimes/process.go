@@ -30,9 +30,11 @@ type process struct {
 	journal   *journal
 	log       *slog.Logger
 	milliCPU  int
-	execed    time.Time // when the process was exec'ed, or got its function; zero before
-	parts     struct{ code, sandbox time.Duration }
-	booted    bool // before it was this function's
+	execed    time.Time     // when the process was exec'ed, or got its function; zero before
+	began     time.Time     // when the start did
+	acquired  time.Time     // when its package was there
+	mounting  time.Duration // of a cell: what bringing the package in took
+	booted    bool          // before it was this function's
 	way       faas.StartWay
 	wayReason string
 	initOver  func() // to be called when init is over, however; idempotent
@@ -181,7 +183,11 @@ func (p *process) MaxMemory() int64 {
 
 // Parts implements pool.Runtime.
 func (p *process) Parts() faas.Timeline {
-	t := faas.Timeline{Code: p.parts.code, Sandbox: p.parts.sandbox, Way: p.way, WayReason: p.wayReason}
+	t := faas.Timeline{Code: p.acquired.Sub(p.began) + p.mounting, Way: p.way, WayReason: p.wayReason}
+	if p.execed.IsZero() {
+		return t
+	}
+	t.Sandbox = p.execed.Sub(p.acquired) - p.mounting
 	first := p.session.FirstByte()
 	if p.booted { // its first byte was long ago
 		first = p.execed
@@ -190,7 +196,10 @@ func (p *process) Parts() faas.Timeline {
 		return t
 	}
 	// The first byte of a fast runtime may be seen before this side noted the exec.
-	t.Runtime = max(0, first.Sub(p.execed))
+	if first.Before(p.execed) {
+		first = p.execed
+	}
+	t.Runtime = first.Sub(p.execed)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.inited.IsZero() {

@@ -48,6 +48,7 @@ async function park() {
 
 // setEnvironment makes this the whole environment.
 function setEnvironment(wanted) {
+  const home = process.env.HOME;
   // A name that the process was started with and that is not the function's goes.
   for (const name of Object.keys(process.env)) {
     if (!(name in wanted)) delete process.env[name];
@@ -55,6 +56,8 @@ function setEnvironment(wanted) {
   for (const [name, value] of Object.entries(wanted)) {
     if (process.env[name] !== value) process.env[name] = value;
   }
+  // Where require() looks last was found out when the process began.
+  if (process.env.HOME !== home) require('module')._initPaths();
 }
 
 async function initialize(go) {
