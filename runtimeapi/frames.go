@@ -72,7 +72,7 @@ func NewFrames(conn net.Conn, opts FramesOptions) *Frames {
 	s := newFrames(conn, opts)
 	s.concurrency = max(1, opts.Go.Concurrency)
 	go s.read()
-	s.sendGo(opts.Go)
+	_ = s.sendGo(opts.Go) // it shows as ErrGone
 	return s
 }
 
@@ -96,7 +96,7 @@ func newFrames(conn net.Conn, opts FramesOptions) *Frames {
 
 // sendGo writes the go frame. The socket's buffer takes it whole while the
 // runtime boots (environments are at most some KiB), so this does not block.
-func (s *Frames) sendGo(doc Go) {
+func (s *Frames) sendGo(doc Go) error {
 	payload, err := json.Marshal(doc)
 	if err == nil {
 		err = s.send(context.Background(), frameGo, nil, payload)
@@ -104,6 +104,7 @@ func (s *Frames) sendGo(doc Go) {
 	if err != nil {
 		s.fail(err)
 	}
+	return err
 }
 
 // FirstByte returns when the runtime's first byte arrived; the zero time before.

@@ -32,11 +32,11 @@ func (s *Frames) AwaitParked(ctx context.Context) error {
 }
 
 // Begin sends the go frame to a runtime that has parked, once, and returns without
-// waiting. ErrGone where the runtime has ended.
+// waiting. ErrGone where the runtime had ended before: then nothing of the function
+// has run.
 func (s *Frames) Begin(doc Go) error {
 	s.concurrency = max(1, doc.Concurrency)
-	s.sendGo(doc)
-	if s.Cause() != nil {
+	if s.sendGo(doc) != nil {
 		return ErrGone
 	}
 	return nil
