@@ -57,10 +57,11 @@ const (
 )
 
 // Timeline is where the time of one invocation went. Parts that did not happen
-// are zero. For a cold start Queue+Sandbox+Runtime+Code+Init is the wait before
-// the handler got the event.
+// are zero. Queue+Thaw+Sandbox+Runtime+Code+Init is the wait before the handler got
+// the event.
 type Timeline struct {
-	Queue   time.Duration `json:"queue"`   // waiting for an instance, less what the start below took
+	Queue   time.Duration `json:"queue"`   // waiting for an instance, less what follows
+	Thaw    time.Duration `json:"thaw"`    // resuming an instance that was frozen; zero where it was not
 	Sandbox time.Duration `json:"sandbox"` // preparing the isolation, to the runtime's exec; of a cell, making it the function's
 	Runtime time.Duration `json:"runtime"` // exec to the runtime's first byte; none of a cell
 	Code    time.Duration `json:"code"`    // making the package available to it

@@ -27,7 +27,7 @@ func ParseReport(line Line) (faas.Report, bool) {
 	}
 	t := &r.Timeline
 	t.Init, t.Handler = r.Init, r.Duration
-	r.Began = line.Time.Add(-t.Queue - t.Sandbox - t.Runtime - t.Code - t.Init - t.Handler - t.Settle)
+	r.Began = line.Time.Add(-t.Queue - t.Thaw - t.Sandbox - t.Runtime - t.Code - t.Init - t.Handler - t.Settle)
 	return r, true
 }
 
@@ -91,6 +91,8 @@ func partOf(t *faas.Timeline, name string) *time.Duration {
 	switch name {
 	case "Queue":
 		return &t.Queue
+	case "Thaw":
+		return &t.Thaw
 	case "Sandbox":
 		return &t.Sandbox
 	case "Runtime":
@@ -143,7 +145,7 @@ func parseJSONReport(text string, r *faas.Report) bool {
 				InitDurationMs                *float64
 				MemorySizeMB, MaxMemoryUsedMB int64
 			}
-			Timeline struct{ QueueMs, SandboxMs, RuntimeMs, CodeMs, SettleMs float64 }
+			Timeline struct{ QueueMs, ThawMs, SandboxMs, RuntimeMs, CodeMs, SettleMs float64 }
 		}
 	}
 	if json.Unmarshal([]byte(text), &line) != nil || line.Type != "platform.report" || line.Record.RequestID != r.RequestID {
@@ -158,7 +160,8 @@ func parseJSONReport(text string, r *faas.Report) bool {
 	setWay(&r.Timeline, line.Record.Way)
 	r.MemoryMB, r.MaxMemory = int(m.MemorySizeMB), m.MaxMemoryUsedMB<<20
 	ok := fromMillis(*m.DurationMs, &r.Duration) && fromMillis(*m.BilledDurationMs, &r.Billed) &&
-		fromMillis(t.QueueMs, &r.Timeline.Queue) && fromMillis(t.SandboxMs, &r.Timeline.Sandbox) &&
+		fromMillis(t.QueueMs, &r.Timeline.Queue) && fromMillis(t.ThawMs, &r.Timeline.Thaw) &&
+		fromMillis(t.SandboxMs, &r.Timeline.Sandbox) &&
 		fromMillis(t.RuntimeMs, &r.Timeline.Runtime) && fromMillis(t.CodeMs, &r.Timeline.Code) &&
 		fromMillis(t.SettleMs, &r.Timeline.Settle)
 	if m.InitDurationMs != nil {

@@ -44,7 +44,7 @@ func FuzzParseReport(f *testing.F) {
 			t.Errorf("no report, but %+v", r)
 		}
 		p := r.Timeline
-		for _, d := range []time.Duration{r.Duration, r.Billed, r.Init, p.Queue, p.Sandbox, p.Runtime, p.Code, p.Init, p.Handler, p.Settle} {
+		for _, d := range []time.Duration{r.Duration, r.Billed, r.Init, p.Queue, p.Thaw, p.Sandbox, p.Runtime, p.Code, p.Init, p.Handler, p.Settle} {
 			if d < 0 || d > longest {
 				t.Errorf("a part takes %v", d)
 			}

@@ -17,6 +17,7 @@ var limits = faas.RefusingLimits()
 type calls struct {
 	invocations atomic.Uint64
 	errors      atomic.Uint64
+	thaws       atomic.Uint64
 	cold        [7]atomic.Uint64 // by coldReasons
 	refused     [8]atomic.Uint64 // by limits
 	durations   histogram
@@ -26,13 +27,14 @@ type calls struct {
 type Totals struct {
 	Invocations uint64 // that reached an instance
 	Errors      uint64 // of them, those that ended in a function error
+	Thaws       uint64 // of frozen instances, for a call
 	Cold        map[faas.ColdReason]uint64
 	Refused     map[faas.Limit]uint64
 	Durations   Durations
 }
 
 func (c *calls) totals() Totals {
-	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(),
+	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(),
 		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read()}
 	for i, reason := range coldReasons {
 		if n := c.cold[i].Load(); n > 0 {
@@ -51,12 +53,10 @@ func (c *calls) totals() Totals {
 // version of which the series is: whether the function failed, why the call was
 // cold ("" where it was not) and how long its handler ran.
 func (s *Series) Invoked(failed bool, cold faas.ColdReason, took time.Duration) {
-	for ; s != nil && s.calls == nil; s = s.parent {
-	}
-	if s == nil {
+	c := s.function()
+	if c == nil {
 		return
 	}
-	c := s.calls
 	c.invocations.Add(1)
 	if failed {
 		c.errors.Add(1)
@@ -67,6 +67,25 @@ func (s *Series) Invoked(failed bool, cold faas.ColdReason, took time.Duration) 
 		}
 	}
 	c.durations.observe(took)
+}
+
+// Thawed counts an instance of the function, of which or of a version of which the
+// series is, that was thawed for a call.
+func (s *Series) Thawed() {
+	if c := s.function(); c != nil {
+		c.thaws.Add(1)
+	}
+}
+
+// function returns the counters of the function that the series belongs to; nil
+// where it belongs to none.
+func (s *Series) function() *calls {
+	for ; s != nil; s = s.parent {
+		if s.calls != nil {
+			return s.calls
+		}
+	}
+	return nil
 }
 
 // Refused counts an invocation that a limit refused.

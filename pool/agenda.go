@@ -14,6 +14,7 @@ const (
 	forIdle   purpose = iota // the policy decides about idle instances
 	forAhead                 // an instance is started ahead of a call
 	forForget                // a retired pool may be removed
+	forFreeze                // idle instances are frozen
 )
 
 // appointment is one pool to be looked at at one time.

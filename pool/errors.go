@@ -11,6 +11,8 @@ import (
 var (
 	// errGone: the pool was removed; the caller looks it up again.
 	errGone = errors.New("pool: removed")
+	// errAsleep: the instance could not be thawed; the caller takes another.
+	errAsleep = errors.New("pool: not thawed")
 	// errInitLimit and errInvokeLimit are the causes of contexts whose time is up.
 	errInitLimit   = errors.New("pool: init took too long")
 	errInvokeLimit = errors.New("pool: the invocation took too long")

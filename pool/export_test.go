@@ -85,7 +85,7 @@ func (ps *Pools) CheckMetrics() error {
 		account := faas.FunctionID{Scope: faas.Scope{Account: id.Account, Region: id.Region}}
 		for _, k := range []metric.Key{{Function: id, Version: s.Version.Number}, {Function: id}, {Function: account}} {
 			v := want[k]
-			for state, n := range map[metric.State]int{metric.Starting: s.Starting, metric.Idle: s.Idle, metric.Busy: s.Busy,
+			for state, n := range map[metric.State]int{metric.Starting: s.Starting, metric.Idle: s.Idle - s.Frozen, metric.Frozen: s.Frozen, metric.Busy: s.Busy,
 				metric.Draining: s.Draining, metric.Provisioned: s.Provisioned, metric.InFlight: s.InFlight, metric.Waiting: s.Waiting} {
 				v[state] += n
 			}
@@ -109,7 +109,7 @@ func (ps *Pools) CheckMetrics() error {
 func (p *pool) check(quiet bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	ready, held, room, promised, listed, marked := 0, 0, 0, 0, 0, 0
+	ready, held, room, promised, listed, marked, frozen := 0, 0, 0, 0, 0, 0, 0
 	for inst := range p.all {
 		switch {
 		case inst.state.n > p.limit:
@@ -123,6 +123,9 @@ func (p *pool) check(quiet bool) error {
 			}
 			if inst.mark != nil {
 				marked++
+			}
+			if inst.state.idle() && inst.state.cpu == Frozen {
+				frozen++
 			}
 			if (inst.lease != nil) != (inst.state.n > 0 && inst.mark == nil) {
 				return fmt.Errorf("instance with n=%d, mark %v has lease %v", inst.state.n, inst.mark, inst.lease)
@@ -147,6 +150,8 @@ func (p *pool) check(quiet bool) error {
 	case marked != p.marks.ready || p.marks.count() > p.marks.target || len(p.marks.starts) > p.marks.preparing:
 		return fmt.Errorf("%d provisioned instances are Ready, counted %d; %d starts of %d, target %d",
 			p.marks.ready, marked, len(p.marks.starts), p.marks.preparing, p.marks.target)
+	case frozen != p.frozen:
+		return fmt.Errorf("frozen is %d, counted %d", p.frozen, frozen)
 	case ready != p.ready:
 		return fmt.Errorf("ready is %d, counted %d", p.ready, ready)
 	case held > p.held:
@@ -174,6 +179,9 @@ func checkStack(idle []*instance) error {
 		if i > 0 && inst.idleSince.Before(idle[i-1].idleSince) {
 			return fmt.Errorf("an idle stack is not newest last")
 		}
+		if i > 0 && inst.state.cpu != Running && idle[i-1].state.cpu == Running {
+			return fmt.Errorf("an idle instance that runs is below one that is %s", inst.state.cpu)
+		}
 	}
 	return nil
 }
@@ -195,4 +203,16 @@ func (ps *Pools) NewestIdle(v *faas.Version) string {
 		return ""
 	}
 	return p.idle[len(p.idle)-1].id
+}
+
+// Freezes returns how many appointments there are to freeze idle instances.
+func (ps *Pools) Freezes() (n int) {
+	ps.agenda.mu.Lock()
+	defer ps.agenda.mu.Unlock()
+	for _, a := range ps.agenda.list {
+		if a.purpose == forFreeze {
+			n++
+		}
+	}
+	return n
 }

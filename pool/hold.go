@@ -38,11 +38,11 @@ func (h *Hold) InitDuration() time.Duration {
 	return h.inst.parts.Init
 }
 
-// Timeline returns where the time went until the instance was there: the parts
-// of its start, as far as this invocation waited for them, and the rest as
-// Queue. They sum to the wait.
+// Timeline returns where the time went until the instance was there and ran: the
+// parts of its start, as far as this invocation waited for them, what thawing it
+// took, and the rest as Queue. They sum to the wait.
 func (h *Hold) Timeline() faas.Timeline {
-	t := faas.Timeline{Queue: h.waited}
+	t := faas.Timeline{Queue: h.waited, Thaw: h.thawed}
 	if !h.first {
 		return t
 	}

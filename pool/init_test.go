@@ -230,7 +230,7 @@ func TestCallerWhoHangsUpLeavesTheWait(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		time.Sleep(2 * time.Second)
-		if s := ps.Function(v.ID.Function); s != (pool.Counts{Idle: 1}) {
+		if s := ps.Function(v.ID.Function); s != (pool.Counts{Idle: 1, Frozen: 1}) {
 			t.Errorf("stats %+v: the start was to end and rest", s)
 		}
 		if h := must(t, ps, v); h.Cold() != "" {

@@ -29,6 +29,8 @@ type instance struct {
 	bill      bill // of its invocations, where it may hold several
 	promised  int  // slots that it is trusted to get
 
+	cpuMu cpuLock // held while its processes are frozen, thawed or killed
+
 	// In the pool's room, while it is busy and may hold more.
 	room       int // which list; 0 is none
 	prev, next *instance
@@ -60,7 +62,10 @@ func (i *instance) reap() {
 	runtime, cause := i.runtime, i.state.cause
 	p.mu.Unlock()
 	if runtime != nil {
-		if err := runtime.Kill(string(cause), p.pools.grace(cause)); err != nil {
+		i.cpuMu.Lock() // a freeze under way is over first, and none begins any more
+		err := runtime.Kill(string(cause), p.pools.grace(cause))
+		i.cpuMu.Unlock()
+		if err != nil {
 			p.pools.log.Error("an instance could not be killed in time", "instance", i.id,
 				"version", p.version.ID.String(), "cause", string(cause), "err", err)
 		}

@@ -84,6 +84,8 @@ func (ps *Pools) keep(a appointment, now time.Time) {
 		a.pool.look(a.at, now)
 	case forAhead:
 		a.pool.anticipate(a.at)
+	case forFreeze:
+		a.pool.nod(a.at, now)
 	case forForget:
 		if !ps.forget(a.pool, now) {
 			ps.agenda.add(a.pool, forForget, now.Add(retiredGrace))

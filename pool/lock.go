@@ -45,7 +45,8 @@ func (p *pool) valuesLocked() metric.Values {
 	idle := len(p.idle) + len(p.marks.idle)
 	return metric.Values{
 		metric.Starting:    p.starting + p.marks.preparing,
-		metric.Idle:        idle,
+		metric.Idle:        idle - p.frozen,
+		metric.Frozen:      p.frozen,
 		metric.Busy:        p.ready - idle,
 		metric.Draining:    p.draining,
 		metric.Provisioned: p.marks.ready,

@@ -27,31 +27,34 @@ type pool struct {
 	limit   int           // invocations that one instance may hold
 	seen    *faas.Version // under which it is in Pools.byVersion; guarded by Pools.mu
 
-	mu       lock
-	all      map[*instance]struct{} // every instance that is not Stopped
-	idle     []*instance            // Ready, ordinary and holding none; the newest idle last
-	room     room                   // Ready, holding some, and with room for more
-	waiters  queue
-	marks    marks // the provisioned ones
-	starting int   // starts in progress, but for those of provisioned instances
-	ready    int   // instances that are Ready
-	draining int   // instances that are Draining
-	promised int   // slots that instances are trusted to get soon
-	held     int   // holds that were not released
-	starts   uint64
-	failing  backoff
-	history  history
-	habit    *remembered
-	due      time.Time     // when the policy is asked next; zero where nothing is idle
-	ahead    time.Time     // when an instance is to be started ahead; zero for never
-	coldCost time.Duration // of the last start
-	resident atomic.Int64  // bytes that an instance was last seen to use; 0 where that is not known
-	retiring bool          // its revision was replaced or deleted
-	retired  time.Time     // when
-	closing  bool          // Hearth is stopping: no new calls
-	killed   bool          // Hearth is stopping: nothing starts any more
-	gone     bool          // not to be found any more; look it up again
-	empty    chan struct{}
+	mu          lock
+	all         map[*instance]struct{} // every instance that is not Stopped
+	idle        []*instance            // Ready, ordinary and holding none; the newest idle last
+	room        room                   // Ready, holding some, and with room for more
+	waiters     queue
+	marks       marks // the provisioned ones
+	starting    int   // starts in progress, but for those of provisioned instances
+	ready       int   // instances that are Ready
+	draining    int   // instances that are Draining
+	frozen      int   // instances that are idle and Frozen
+	promised    int   // slots that instances are trusted to get soon
+	held        int   // holds that were not released
+	starts      uint64
+	failing     backoff
+	history     history
+	habit       *remembered
+	due         time.Time     // when the policy is asked next; zero where nothing is idle
+	ahead       time.Time     // when an instance is to be started ahead; zero for never
+	tired       time.Time     // when idle instances are frozen next; zero where none is to be
+	coldCost    time.Duration // of the last start
+	resident    atomic.Int64  // bytes that an instance was last seen to use; 0 where that is not known
+	unfreezable bool          // the sandboxes cannot be frozen
+	retiring    bool          // its revision was replaced or deleted
+	retired     time.Time     // when
+	closing     bool          // Hearth is stopping: no new calls
+	killed      bool          // Hearth is stopping: nothing starts any more
+	gone        bool          // not to be found any more; look it up again
+	empty       chan struct{}
 }
 
 func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool {
@@ -68,31 +71,50 @@ func newPool(pools *Pools, version *faas.Version, origin faas.ColdReason) *pool 
 }
 
 // takeLocked finds room on an instance that is there: the newest idle one, of the
-// provisioned ones first, else, above one call per instance, the one with the
-// fewest. Nil where there is none.
+// provisioned ones first; above one call per instance the newest that runs, else the
+// one with the fewest calls, else one that is frozen. Nil where there is none.
 func (p *pool) takeLocked() (*instance, error) {
-	if last := len(p.marks.idle) - 1; last >= 0 {
-		inst := p.marks.idle[last]
-		p.unrestLocked(inst)
-		p.holdLocked(inst)
-		return inst, nil
+	if p.limit == 1 {
+		return p.takeIdleLocked(false)
 	}
-	var refusal error
-	if last := len(p.idle) - 1; last >= 0 {
-		inst := p.idle[last]
-		err := p.occupyLocked(inst)
-		if err == nil {
-			p.unrestLocked(inst)
-			p.holdLocked(inst)
-			return inst, nil
-		}
-		refusal = err
+	if inst, _ := p.takeIdleLocked(true); inst != nil {
+		return inst, nil
 	}
 	if inst := p.room.first(); inst != nil {
 		p.holdLocked(inst)
 		return inst, nil
 	}
-	return nil, refusal
+	return p.takeIdleLocked(false)
+}
+
+// takeIdleLocked takes the newest idle instance, or only one that is awake.
+func (p *pool) takeIdleLocked(awake bool) (*instance, error) {
+	inst := newest(p.marks.idle, awake)
+	if inst == nil {
+		if inst = newest(p.idle, awake); inst == nil {
+			return nil, nil
+		}
+		if err := p.occupyLocked(inst); err != nil {
+			return nil, err
+		}
+	}
+	p.unrestLocked(inst)
+	p.holdLocked(inst)
+	return inst, nil
+}
+
+// newest returns the newest of an idle stack, which is awake if any of it is.
+func newest(stack []*instance, awake bool) *instance {
+	last := len(stack) - 1
+	if last < 0 || awake && stack[last].state.cpu != Running {
+		return nil
+	}
+	return stack[last]
+}
+
+// grantLocked is the grant of an instance that holds the invocation.
+func grantLocked(inst *instance) grant {
+	return grant{inst: inst, asleep: inst.state.cpu != Running}
 }
 
 func (p *pool) holdLocked(inst *instance) {
@@ -118,8 +140,12 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 	if p.waiters.len == 0 { // else those that came first are served first
 		inst, err := p.takeLocked()
 		if inst != nil || err != nil && p.hopeLocked() == 0 {
+			g := grant{}
+			if inst != nil {
+				g = grantLocked(inst)
+			}
 			p.mu.Unlock()
-			return grant{inst: inst}, err
+			return g, err
 		}
 	}
 	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
@@ -184,7 +210,7 @@ func (p *pool) matchLocked() {
 		if inst == nil {
 			return
 		}
-		p.serveLocked(p.waiters.head, grant{inst: inst})
+		p.serveLocked(p.waiters.head, grantLocked(inst))
 	}
 }
 
@@ -221,7 +247,7 @@ func (p *pool) freedLocked(inst *instance) (reap bool) {
 	}
 	if w := p.waiters.head; w != nil && inst.state.n < inst.state.limit {
 		p.holdLocked(inst)
-		p.serveLocked(w, grant{inst: inst})
+		p.serveLocked(w, grantLocked(inst))
 		return false
 	}
 	if inst.state.n > 0 {
@@ -239,14 +265,20 @@ func (p *pool) restLocked(inst *instance) (reap bool) {
 	case p.retiring:
 		return p.condemnLocked(inst, CauseDeploy)
 	}
-	inst.idleSince = time.Now()
+	if inst.state.cpu == Running { // else nobody has used it since
+		inst.idleSince = time.Now()
+	}
 	p.restingLocked(inst)
+	p.tireLocked(inst)
 	p.endLeaseLocked(inst)
 	return false
 }
 
 // restingLocked puts an idle instance on the stack that is its own, in order.
 func (p *pool) restingLocked(inst *instance) {
+	if inst.state.cpu == Frozen {
+		p.frozen++
+	}
 	if inst.mark != nil {
 		p.marks.idle = byAge(p.marks.idle, inst)
 		return
@@ -258,13 +290,17 @@ func (p *pool) restingLocked(inst *instance) {
 
 // unrestLocked takes an idle instance from its stack, if it is there.
 func (p *pool) unrestLocked(inst *instance) {
+	before := len(p.idle) + len(p.marks.idle)
 	if inst.mark != nil {
 		p.marks.idle = without(p.marks.idle, inst)
-		return
+	} else {
+		ordinary := len(p.idle)
+		p.idle = without(p.idle, inst)
+		p.pools.idle.Add(int64(len(p.idle) - ordinary))
 	}
-	before := len(p.idle)
-	p.idle = without(p.idle, inst)
-	p.pools.idle.Add(int64(len(p.idle) - before))
+	if len(p.idle)+len(p.marks.idle) < before && inst.state.cpu == Frozen {
+		p.frozen--
+	}
 }
 
 // condemnLocked takes an instance out of service. It reports whether the caller

@@ -38,6 +38,9 @@ type Options struct {
 	// Saturated reports whether the CPUs of this machine have no time to spare: then
 	// starts keep their turns for longer. It returns at once. Nil is never.
 	Saturated func() bool
+	// FreezeAfter is how long an instance is idle before its processes are frozen,
+	// until its next call; 0 is at once, negative never.
+	FreezeAfter time.Duration
 	// ShutdownGrace is how long a runtime has to end by itself when it is idle and
 	// its time is up (keep-alive, deploy, shutdown). 0 kills at once, as Lambda
 	// does where no extension is registered.
@@ -47,8 +50,8 @@ type Options struct {
 
 // Pools are the pools of all revisions on this machine. Safe for concurrent use.
 //
-// Lock order: Pools.mu, pool.mu, quota, then governor, turns, agenda or remembered. No
-// lock is held while anything outside these packages is called, but for the quota's gate.
+// Lock order: Pools.mu, instance.cpuMu, pool.mu, quota, then governor, turns, agenda,
+// freezer or remembered. But for cpuMu no lock is held while anything outside these packages is called, but for the quota's gate.
 type Pools struct {
 	starter   Starter
 	quota     quota.Gate
@@ -60,6 +63,7 @@ type Pools struct {
 	governor  *governor
 	spares    Spares // nil where there are none
 	turns     *turns
+	freezer   *freezer
 	shutGrace time.Duration
 	log       *slog.Logger
 	began     time.Time
@@ -118,6 +122,7 @@ func New(o Options) *Pools {
 	if ps.log == nil {
 		ps.log = slog.New(slog.DiscardHandler)
 	}
+	ps.freezer = &freezer{after: o.FreezeAfter, spawn: ps.spawn}
 	ps.ctx, ps.cancel = context.WithCancelCause(context.Background())
 	ps.spawn(ps.keepHouse)
 	return ps
@@ -137,16 +142,16 @@ func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, err
 		p := ps.pool(version)
 		p.habit.arrived(p, time.Now())
 		g, err := p.acquire(ctx)
-		if err != nil {
-			p.habit.left()
+		if err == nil && !g.wake() { // each time there is one less that can fail
+			err = errAsleep
 		}
-		if err == errGone {
-			continue
+		if err == nil {
+			return &Hold{grant: g}, nil
 		}
-		if err != nil {
+		p.habit.left()
+		if err != errGone && err != errAsleep {
 			return nil, err
 		}
-		return &Hold{grant: g}, nil
 	}
 }
 

@@ -60,7 +60,7 @@ func TestProvisionedInstancesAreThereBeforeTheCall(t *testing.T) {
 		time.Sleep(14 * time.Minute)
 		wantCounts(t, ps, v, 3, 3, 3)
 		time.Sleep(time.Hour) // far beyond what keep-alive keeps
-		if s := ps.Function(v.ID.Function); s != (pool.Counts{Idle: 3, Provisioned: 3}) {
+		if s := ps.Function(v.ID.Function); s != (pool.Counts{Idle: 3, Frozen: 3, Provisioned: 3}) {
 			t.Errorf("%+v", s)
 		}
 		// The target is charged: calls on it need no more, and there is no more.
@@ -137,7 +137,7 @@ func TestProvisionMarksWhatIsIdleAndUnmarksWithoutAKill(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		a.Release()
 		synctest.Wait()
-		if s := ps.Function(v.ID.Function); s != (pool.Counts{Idle: 3}) || gate.room(v) != 4 {
+		if s := ps.Function(v.ID.Function); s != (pool.Counts{Idle: 3, Frozen: 3}) || gate.room(v) != 4 {
 			t.Errorf("%+v, room for %d", s, gate.room(v))
 		}
 		time.Sleep(2 * time.Minute)

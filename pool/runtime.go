@@ -38,7 +38,9 @@ type Runtime interface {
 	// store; the tail is its last 4 KiB of log, the START, END and REPORT lines
 	// included. It writes END and REPORT; Invoke wrote START.
 	Settle(report *faas.Report, wantTail bool) (tail []byte)
-	// Freeze and Thaw stop and resume everything in the sandbox.
+	// Freeze and Thaw stop and resume everything in the sandbox; what it does while
+	// it is told to stop is not waited for. ErrCannotFreeze where there is no such
+	// thing. The caller orders them, and Kill after them.
 	Freeze() error
 	Thaw() error
 	// MaxMemory is the highest memory use so far, in bytes.
@@ -48,8 +50,8 @@ type Runtime interface {
 	// Done is closed when the runtime has ended by itself.
 	Done() <-chan struct{}
 	// Kill ends everything in the sandbox and returns when nothing of it runs,
-	// at most about a second later. With grace > 0 the runtime is told to shut
-	// down and has that long to end by itself. Idempotent.
+	// at most about a second later. With grace > 0 the runtime is thawed, told to
+	// shut down and has that long to end by itself. Idempotent.
 	Kill(cause string, grace time.Duration) error
 }
 

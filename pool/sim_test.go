@@ -107,6 +107,7 @@ func newWorld(t *testing.T, seed uint64) *world {
 		o.MaxInstances = 6
 	}
 	o.Starts = w.pick(0, 1, manyStarts)
+	o.FreezeAfter = time.Duration(w.pick(-1, 0, 10, 300)) * time.Millisecond
 	if w.chance(50) {
 		o.ShutdownGrace = time.Second
 	}
@@ -152,8 +153,15 @@ func (w *world) script() pooltest.Script {
 	if w.chance(50) {
 		s.SlotEvery, s.Slots = w.upTo(100*time.Millisecond), w.pick(1, 2, 3)
 	}
+	if w.chance(50) {
+		s.FreezeTime, s.ThawTime = w.upTo(20*time.Millisecond), w.upTo(5*time.Millisecond)
+	}
 	switch {
 	case w.calm:
+	case w.chance(5):
+		s.FreezeErr = errors.New("no freezer")
+	case w.chance(5):
+		s.ThawErr = errors.New("not thawed")
 	case w.chance(4):
 		s.StartErr = errors.New("no sandbox")
 	case w.chance(3):
@@ -355,10 +363,20 @@ func (w *world) takeIdle(f int) {
 		return
 	}
 	// One that may not have it waits for a start under way.
-	if h.Instance() != want && v.Config.InstanceConcurrency == 1 && h.Cold() == "" && h.Timeline().Queue == 0 {
+	if h.Instance() != want && !w.unthawed(want) && v.Config.InstanceConcurrency == 1 && h.Cold() == "" && h.Timeline().Queue == 0 {
 		w.t.Errorf("got %s, the newest idle is %s", h.Instance(), want)
 	}
 	h.Release()
+}
+
+// unthawed says whether an instance went because it could not be frozen or thawed.
+func (w *world) unthawed(instance string) bool {
+	for _, r := range w.fake.Runtimes() {
+		if r.Instance == instance {
+			return r.Cause() == string(pool.CauseFreeze)
+		}
+	}
+	return false
 }
 
 // check looks at every invariant that holds at any moment.
@@ -372,6 +390,9 @@ func (w *world) check(quiet bool) {
 	for _, r := range w.fake.Runtimes() {
 		if _, peak := r.Served(); peak > r.Version.Config.InstanceConcurrency {
 			w.t.Errorf("seed %d: an instance held %d of %d", w.seed, peak, r.Version.Config.InstanceConcurrency)
+		}
+		if r.Numb() {
+			w.t.Errorf("seed %d: an instance was given an event while it was frozen", w.seed)
 		}
 		if r.Overfull() {
 			w.t.Errorf("seed %d: an instance was given more than its slots", w.seed)

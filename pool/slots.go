@@ -95,7 +95,7 @@ func (p *pool) fillLocked(inst *instance, first bool) {
 	}
 	for inst.state.n < inst.state.limit && p.waiters.head != nil {
 		w := p.waiters.head
-		g := grant{inst: inst}
+		g := grantLocked(inst)
 		if !w.since.After(inst.readyAt) {
 			g.cold, g.first = inst.cold, first
 		}

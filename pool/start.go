@@ -124,7 +124,7 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	if err := p.pools.governor.take(ctx, s.claim()); err != nil {
 		return nil, s.platformError(err)
 	}
-	inst := &instance{id: newID(), pool: p, state: state{limit: p.limit}, stopped: make(chan struct{})}
+	inst := &instance{id: newID(), pool: p, state: state{limit: p.limit}, cpuMu: newCPULock(), stopped: make(chan struct{})}
 	p.mu.Lock()
 	if s.began.IsZero() {
 		s.began = time.Now()

@@ -53,6 +53,7 @@ const (
 	CauseOOM      Cause = "oom"      // it ran out of memory
 	CauseIdle     Cause = "idle"     // it was idle for longer than the policy keeps it
 	CauseRoom     Cause = "room"     // another instance needed its room
+	CauseFreeze   Cause = "freeze"   // it could not be frozen or thawed
 	CauseDeploy   Cause = "deploy"   // its revision was replaced or deleted
 	CauseShutdown Cause = "shutdown" // Hearth is stopping
 )
@@ -76,9 +77,9 @@ var legalCPU = [cpus][cpus]bool{
 
 // state is the three independent variables of an instance: how far it is, how
 // many invocations it holds, and whether its CPU runs. Idle is Ready with none.
-// The pool reads life and n, which its lock guards. cpu belongs to the instance:
-// it will be guarded by a lock of the instance that is taken without the pool's.
-// Nothing freezes instances yet.
+// All are guarded by the pool's lock; what is done to the processes so that cpu
+// becomes true is ordered by the instance's cpuMu (freeze.go). While nobody has
+// that, cpu is Running, Frozen, or Freezing where the freezer has not come yet.
 type state struct {
 	life  Life
 	n     int

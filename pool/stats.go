@@ -11,6 +11,7 @@ import (
 type Counts struct {
 	Starting int `json:"starting"` // being started or initialised
 	Idle     int `json:"idle"`     // ready and holding no invocation
+	Frozen   int `json:"frozen"`   // those of Idle of which no process runs
 	Busy     int `json:"busy"`     // ready and holding some
 	// Provisioned are those of Idle and Busy that are provisioned instances.
 	Provisioned int `json:"provisioned"`
@@ -20,7 +21,7 @@ type Counts struct {
 }
 
 func (c Counts) plus(o Counts) Counts {
-	return Counts{c.Starting + o.Starting, c.Idle + o.Idle, c.Busy + o.Busy, c.Provisioned + o.Provisioned,
+	return Counts{c.Starting + o.Starting, c.Idle + o.Idle, c.Frozen + o.Frozen, c.Busy + o.Busy, c.Provisioned + o.Provisioned,
 		c.Draining + o.Draining, c.InFlight + o.InFlight, c.Waiting + o.Waiting}
 }
 
@@ -60,7 +61,7 @@ func (p *pool) stats() RevisionCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	idle := len(p.idle) + len(p.marks.idle)
-	c := Counts{Idle: idle, Busy: p.ready - idle, Provisioned: p.marks.ready, InFlight: p.held, Waiting: p.waiters.len}
+	c := Counts{Idle: idle, Frozen: p.frozen, Busy: p.ready - idle, Provisioned: p.marks.ready, InFlight: p.held, Waiting: p.waiters.len}
 	for inst := range p.all {
 		switch inst.state.life {
 		case Starting, Initializing:

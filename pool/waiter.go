@@ -14,7 +14,9 @@ type grant struct {
 	cold   faas.ColdReason // "" where the instance had been started for others
 	first  bool            // the first invocation of the instance: the start's parts are its own
 	failed *Failure        // init failed; inst is only there to be settled and killed
+	asleep bool            // the instance does not run yet
 	waited time.Duration   // 0 where there was room at once
+	thawed time.Duration   // what thawing took; 0 where the instance ran
 	err    error
 }
 

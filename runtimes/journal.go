@@ -183,8 +183,13 @@ func textReport(r *faas.Report) string {
 		if t.Way != "" {
 			fmt.Fprintf(&b, "Way: %s\t", wayText(t))
 		}
-	} else if r.Timeline.Queue >= notable {
-		fmt.Fprintf(&b, "Queue: %s\t", millis(r.Timeline.Queue))
+	} else {
+		if r.Timeline.Queue >= notable {
+			fmt.Fprintf(&b, "Queue: %s\t", millis(r.Timeline.Queue))
+		}
+		if r.Timeline.Thaw > 0 { // however short: it says that the instance was frozen
+			fmt.Fprintf(&b, "Thaw: %s\t", millis(max(r.Timeline.Thaw, notable)))
+		}
 	}
 	if r.Timeline.Settle >= notable {
 		fmt.Fprintf(&b, "Settle: %s\t", millis(r.Timeline.Settle))
@@ -280,7 +285,10 @@ func (j *journal) jsonReport(r *faas.Report) string {
 // timelineMillis is the parts of an invocation that happened.
 func timelineMillis(r *faas.Report) map[string]float64 {
 	t, parts := r.Timeline, map[string]float64{}
-	for name, part := range map[string]time.Duration{"queueMs": t.Queue, "sandboxMs": t.Sandbox, "runtimeMs": t.Runtime,
+	if t.Thaw > 0 {
+		t.Thaw = max(t.Thaw, notable)
+	}
+	for name, part := range map[string]time.Duration{"queueMs": t.Queue, "thawMs": t.Thaw, "sandboxMs": t.Sandbox, "runtimeMs": t.Runtime,
 		"codeMs": t.Code, "settleMs": t.Settle} {
 		if part >= notable {
 			parts[name] = float64(part) / float64(time.Millisecond)

@@ -27,6 +27,10 @@ func TestTextReport(t *testing.T) {
 	if got := textReport(r); !strings.HasSuffix(got, "Max Memory Used: 30 MB\tQueue: 1.00 ms\tSettle: 5.00 ms\t") {
 		t.Errorf("a warm one that waited %q", got)
 	}
+	r.Timeline = faas.Timeline{Thaw: time.Microsecond} // told however short it is
+	if got := textReport(r); !strings.HasSuffix(got, "Max Memory Used: 30 MB\tThaw: 0.01 ms\t") {
+		t.Errorf("a warm one that was frozen %q", got)
+	}
 	r.Start, r.Status, r.ErrorType = faas.StartWarm, "oom", "Runtime.OutOfMemory\nEND RequestId: forged"
 	if got := textReport(r); !strings.HasSuffix(got, "Status: error\tError Type: Runtime.OutOfMemory_END RequestId: forged\t") {
 		t.Errorf("error %q", got)
@@ -42,7 +46,7 @@ func TestReportsAreReadAgain(t *testing.T) {
 			Init: 90120 * time.Microsecond, Handler: 1230 * time.Microsecond, Settle: 5 * time.Millisecond}}
 	cold, warm := want, want
 	warm.Start, warm.Cold, warm.Init, warm.Status, warm.ErrorType = faas.StartWarm, "", 0, "success", ""
-	warm.Timeline = faas.Timeline{Handler: warm.Duration, Queue: time.Second}
+	warm.Timeline = faas.Timeline{Handler: warm.Duration, Queue: time.Second, Thaw: 100 * time.Microsecond}
 	j := newJournal(nil, &faas.Version{Config: faas.Config{Logging: faas.Logging{Format: "JSON"}}})
 	for _, want := range []faas.Report{cold, warm} {
 		for format, text := range map[string]string{"text": textReport(&want), "JSON": j.jsonReport(&want)} {

@@ -167,7 +167,13 @@ func (p *process) Settle(report *faas.Report, wantTail bool) []byte {
 }
 
 // Freeze implements pool.Runtime.
-func (p *process) Freeze() error { return harmless(p.box.Freeze()) }
+func (p *process) Freeze() error {
+	err := p.box.Freeze()
+	if errors.Is(err, sandbox.ErrUnsupported) {
+		return pool.ErrCannotFreeze
+	}
+	return harmless(err)
+}
 
 // Thaw implements pool.Runtime.
 func (p *process) Thaw() error { return harmless(p.box.Thaw()) }

@@ -100,6 +100,8 @@ func why(r *faas.Report) string {
 		}
 	case r.Timeline.Queue >= time.Millisecond:
 		s = append(s, fmt.Sprintf("It was warm: an instance became free after %s.", r.Timeline.Queue.Round(10*time.Microsecond)))
+	case r.Timeline.Thaw > 0:
+		s = append(s, fmt.Sprintf("It was warm: a frozen instance was thawed for it, which took %s.", r.Timeline.Thaw.Round(10*time.Microsecond)))
 	default:
 		s = append(s, "It was warm: an instance was there.")
 	}
@@ -166,7 +168,7 @@ func coldWords(reason faas.ColdReason) string {
 	case faas.ColdDeploy:
 		return "It was cold: its version had changed."
 	case faas.ColdRecycle:
-		return "It was cold: the instance before had ended by a timeout, an exit, lack of memory or a failed init."
+		return "It was cold: the instance before had ended by a timeout, an exit, lack of memory or a failed init, or could not be thawed."
 	case faas.ColdRestart:
 		return "It was cold: Hearth had been restarted."
 	case "":

@@ -54,6 +54,7 @@ func TestExplain(t *testing.T) {
 	}{
 		{"warm", func(*faas.Report) {}, []string{"warm: an instance was there"}},
 		{"waited", func(r *faas.Report) { r.Timeline.Queue = 20 * time.Millisecond }, []string{"became free after 20ms"}},
+		{"frozen", func(r *faas.Report) { r.Timeline.Thaw = 120 * time.Microsecond }, []string{"a frozen instance was thawed", "120µs"}},
 		{"timeout", func(r *faas.Report) { r.Status = faas.StatusTimeout }, []string{"time was up"}},
 		{"memory", func(r *faas.Report) { r.Status, r.MemoryMB = faas.StatusOOM, 128 }, []string{"128 MB"}},
 		{"exit", func(r *faas.Report) { r.Status = faas.StatusExit }, []string{"runtime ended"}},

@@ -87,7 +87,7 @@ func printTimeline(w io.Writer, r *faas.Report) {
 		name string
 		d    time.Duration
 	}{
-		{"queue", r.Timeline.Queue}, {"sandbox", r.Timeline.Sandbox}, {"runtime", r.Timeline.Runtime},
+		{"queue", r.Timeline.Queue}, {"thaw", r.Timeline.Thaw}, {"sandbox", r.Timeline.Sandbox}, {"runtime", r.Timeline.Runtime},
 		{"code", r.Timeline.Code}, {"init", r.Timeline.Init}, {"handler", r.Timeline.Handler}, {"settle", r.Timeline.Settle},
 	}
 	var total time.Duration

@@ -207,7 +207,8 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Spares: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), Pressure: memoryPressure(),
+		Starter: launcher, Spares: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), FreezeAfter: v.freezeAfter(),
+		Pressure:  memoryPressure(),
 		Saturated: new(cpuload.Meter).Saturated, MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)

@@ -34,6 +34,7 @@ const (
 	duration
 	keepAlive
 	cellCount
+	freezeAfter
 )
 
 var settings = []setting{
@@ -47,6 +48,7 @@ var settings = []setting{
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},
 	{"keep-alive", "auto", keepAlive, "how long an idle instance is kept: auto (by each function's habits) or a duration", "up serve"},
 	{"cells", "auto", cellCount, "stem cells, runtimes booted ahead of cold starts: auto, off, or the most of one kind", "up serve"},
+	{"freeze-after", "10ms", freezeAfter, "how long an instance is idle until it is frozen: a duration, 0s for at once, or off", "up serve"},
 	{"compile", "on", text, "compiling of packages when they are deployed, so that they start faster: on or off", "up serve"},
 	{"max-instances", "1000", number, "instances on this machine, all functions together", "up serve"},
 	{"drain", "30s", duration, "how long SIGTERM waits for invocations in flight", "up serve"},
@@ -95,6 +97,14 @@ func (v values) keepAlive() keepalive.Policy {
 		return keepalive.Auto
 	}
 	return keepalive.Fixed(v.duration("keep-alive"))
+}
+
+// freezeAfter is negative where instances are not to be frozen.
+func (v values) freezeAfter() time.Duration {
+	if v["freeze-after"] == "off" {
+		return -1
+	}
+	return v.duration("freeze-after")
 }
 
 // addSettings gives a command the flags of its verb. A remote command talks to
@@ -157,6 +167,10 @@ func (s setting) check(value string) error {
 	case keepAlive:
 		if d, err := time.ParseDuration(value); value != "auto" && (err != nil || d < 0) {
 			return fmt.Errorf("%q is neither auto nor a duration such as 30s or 10m", value)
+		}
+	case freezeAfter:
+		if d, err := time.ParseDuration(value); value != "off" && (err != nil || d < 0) {
+			return fmt.Errorf("%q is neither off nor a duration such as 10ms or 1s", value)
 		}
 	}
 	return nil

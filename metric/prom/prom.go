@@ -180,6 +180,7 @@ func function(to chan<- prometheus.Metric, r metric.Reading) {
 	t := r.Totals
 	counter(to, invocationsDesc, t.Invocations, labels...)
 	counter(to, errorsDesc, t.Errors, labels...)
+	counter(to, thawsDesc, t.Thaws, labels...)
 	for limit, n := range t.Refused {
 		counter(to, refusalsDesc, n, identity(r.Key.Function, string(limit))...)
 	}

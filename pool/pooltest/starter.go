@@ -27,6 +27,10 @@ type Script struct {
 	SlotEvery time.Duration
 	Slots     int
 	KillTime  time.Duration
+	// What Freeze and Thaw take, and fail with. One that cannot be frozen returns
+	// pool.ErrCannotFreeze. One that fails may be frozen all the same.
+	FreezeTime, ThawTime time.Duration
+	FreezeErr, ThawErr   error
 	// Handle answers an event. Its ctx ends at the deadline and when the runtime
 	// is killed or crashes. Nil echoes.
 	Handle func(ctx context.Context, event *faas.Event) (faas.Outcome, error)
@@ -130,6 +134,9 @@ type Runtime struct {
 	peak     int
 	served   int
 	foreign  string
+	frozen   bool
+	freezes  int
+	numb     bool // it was given an event while it was frozen
 	failure  *pool.Failure
 	cause    string
 	reports  []faas.Report
@@ -260,6 +267,7 @@ func (r *Runtime) enter(event *faas.Event) error {
 	if event.RequestID != Mark(r.Version) {
 		r.foreign = event.RequestID
 	}
+	r.numb = r.numb || r.frozen
 	r.held++
 	r.served++
 	r.peak = max(r.peak, r.held)
@@ -325,10 +333,39 @@ func (r *Runtime) Settle(report *faas.Report, wantTail bool) []byte {
 }
 
 // Freeze implements pool.Runtime.
-func (r *Runtime) Freeze() error { return nil }
+func (r *Runtime) Freeze() error {
+	time.Sleep(r.script.FreezeTime) // as KillTime
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.freezes++
+	r.frozen = r.script.FreezeErr != pool.ErrCannotFreeze
+	return r.script.FreezeErr
+}
 
 // Thaw implements pool.Runtime.
-func (r *Runtime) Thaw() error { return nil }
+func (r *Runtime) Thaw() error {
+	time.Sleep(r.script.ThawTime) // as KillTime
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.script.ThawErr == nil {
+		r.frozen = false
+	}
+	return r.script.ThawErr
+}
+
+// Frozen reports whether the runtime is frozen, and how often it was.
+func (r *Runtime) Frozen() (now bool, times int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.frozen, r.freezes
+}
+
+// Numb reports whether the runtime was ever given an event while it was frozen.
+func (r *Runtime) Numb() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.numb
+}
 
 // MaxMemory implements pool.Runtime.
 func (r *Runtime) MaxMemory() int64 { return 30 << 20 }
