@@ -50,18 +50,32 @@ const (
 	ColdRestart  ColdReason = "restart"   // Hearth was restarted
 )
 
+// StartWay is how the instance of a cold invocation was started.
+type StartWay string
+
+const (
+	WayCell   StartWay = "cell"   // a stem cell became the instance
+	WayEmpty  StartWay = "empty"  // a cell could have, but none stood by
+	WayDirect StartWay = "direct" // no cell can; Timeline.WayReason says why
+)
+
 // Timeline is where the time of one invocation went. Parts that did not happen
 // are zero. Queue+Thaw+Sandbox+Runtime+Code+Init is the wait before the handler got
 // the event.
 type Timeline struct {
 	Queue   time.Duration `json:"queue"`   // waiting for an instance, less what follows
 	Thaw    time.Duration `json:"thaw"`    // resuming an instance that was frozen; zero where it was not
-	Sandbox time.Duration `json:"sandbox"` // preparing the isolation, to the runtime's exec
-	Runtime time.Duration `json:"runtime"` // exec to the runtime's first byte
+	Sandbox time.Duration `json:"sandbox"` // preparing the isolation, to the runtime's exec; of a cell, making it the function's
+	Runtime time.Duration `json:"runtime"` // exec to the runtime's first byte; none of a cell
 	Code    time.Duration `json:"code"`    // making the package available to it
 	Init    time.Duration `json:"init"`    // the code outside the handler
 	Handler time.Duration `json:"handler"` // hand-over to answer
 	Settle  time.Duration `json:"settle"`  // kill, log barrier, accounting before the answer is sent
+
+	// Way is how the instance was started, where the invocation waited for that;
+	// with the reason where no cell can be used: "variable TZ".
+	Way       StartWay `json:"way,omitempty"`
+	WayReason string   `json:"wayReason,omitempty"`
 }
 
 // What an invocation came to.

@@ -63,6 +63,8 @@ func parseTextReport(fields string, r *faas.Report) bool {
 			r.Start = faas.StartCold
 		case "Cold":
 			r.Cold = faas.ColdReason(value)
+		case "Way":
+			setWay(&r.Timeline, value)
 		case "Status":
 			r.Status = value
 		case "Error Type":
@@ -77,6 +79,12 @@ func parseTextReport(fields string, r *faas.Report) bool {
 		}
 	}
 	return seen == 4
+}
+
+// setWay reads how an instance was started: a word, and the reason of a direct start.
+func setWay(t *faas.Timeline, text string) {
+	way, reason, _ := strings.Cut(text, " ")
+	t.Way, t.WayReason = faas.StartWay(way), reason
 }
 
 func partOf(t *faas.Timeline, name string) *time.Duration {
@@ -131,6 +139,7 @@ func parseJSONReport(text string, r *faas.Report) bool {
 			Status    string
 			ErrorType string
 			Cold      faas.ColdReason
+			Way       string
 			Metrics   struct {
 				DurationMs, BilledDurationMs  *float64
 				InitDurationMs                *float64
@@ -148,6 +157,7 @@ func parseJSONReport(text string, r *faas.Report) bool {
 		return false
 	}
 	r.Status, r.ErrorType, r.Cold = line.Record.Status, line.Record.ErrorType, line.Record.Cold
+	setWay(&r.Timeline, line.Record.Way)
 	r.MemoryMB, r.MaxMemory = int(m.MemorySizeMB), m.MaxMemoryUsedMB<<20
 	ok := fromMillis(*m.DurationMs, &r.Duration) && fromMillis(*m.BilledDurationMs, &r.Billed) &&
 		fromMillis(t.QueueMs, &r.Timeline.Queue) && fromMillis(t.ThawMs, &r.Timeline.Thaw) &&

@@ -18,6 +18,7 @@ type governor struct {
 
 	mu        sync.Mutex
 	machine   budget
+	spares    int                         // what of machine.used is no instances
 	functions map[faas.FunctionID]*budget // of those that take or want something
 	freed     chan struct{}               // closed and replaced when something was given back
 }
@@ -206,6 +207,29 @@ func (g *governor) tidyLocked(function faas.FunctionID, own *budget) {
 	}
 }
 
+// takeSpare takes the room of what stands by and is no instance; false where there
+// is none, or instances want it.
+func (g *governor) takeSpare(s size) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.machine.used.plus(g.machine.wanted).plus(s).within(g.bound) {
+		return false
+	}
+	g.machine.used = g.machine.used.plus(s)
+	g.spares++
+	return true
+}
+
+// giveSpare gives it back.
+func (g *governor) giveSpare(s size) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.machine.used = g.machine.used.minus(s)
+	g.spares--
+	close(g.freed)
+	g.freed = make(chan struct{})
+}
+
 // pressure is how much of the bounds is taken, 0..1.
 func (g *governor) pressure() float64 {
 	g.mu.Lock()
@@ -224,7 +248,7 @@ func (g *governor) pressure() float64 {
 func (g *governor) instances() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.machine.used.instances
+	return g.machine.used.instances - g.spares
 }
 
 // machineRefusal says which bound of the machine refused; without a bound, what is

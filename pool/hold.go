@@ -51,6 +51,7 @@ func (h *Hold) Timeline() faas.Timeline {
 	}
 	// Who came while the start was on its way waited for its last parts only.
 	parts := h.inst.parts
+	t.Way, t.WayReason = parts.Way, parts.WayReason
 	spend := func(part time.Duration) time.Duration {
 		part = min(part, t.Queue)
 		t.Queue -= part

@@ -26,6 +26,8 @@ type Options struct {
 	// included; 0 is no bound.
 	MaxInstances int
 	MaxMemoryMB  int
+	// Spares give way to instances; nil is none. See TakeSpare.
+	Spares Spares
 	// Pressure tells how much of the machine's memory is in use, 0..1. It is read
 	// about once a second, by one goroutine, and must return at once; near 1 idle
 	// instances are stopped. Nil looks at the bounds alone.
@@ -59,6 +61,7 @@ type Pools struct {
 	agenda    *agenda
 	sample    func() float64 // nil where nobody tells of the machine
 	governor  *governor
+	spares    Spares // nil where there are none
 	turns     *turns
 	freezer   *freezer
 	shutGrace time.Duration
@@ -100,6 +103,7 @@ func New(o Options) *Pools {
 		agenda:    newAgenda(),
 		sample:    o.Pressure,
 		governor:  newGovernor(o.MaxInstances, o.MaxMemoryMB),
+		spares:    o.Spares,
 		turns:     newTurns(o.Starts, o.Saturated),
 		shutGrace: o.ShutdownGrace,
 		log:       o.Logger,

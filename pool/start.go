@@ -170,11 +170,10 @@ func (s *start) claim() claim {
 		need:     size{1, p.version.Config.MemoryMB},
 		ceiling:  size{ceiling.Instances, ceiling.MemoryMB},
 		evictOwn: func() bool { return p.pools.evict(func() []*pool { return p.pools.of(id) }) != nil },
-		evict:    func() bool { return p.pools.evictAny() != nil },
+		evict:    func() bool { return p.pools.makeRoom(s.modest) != nil },
 	}
 	if s.modest {
-		c.evict = func() bool { return false }
-		c.evictOwn = c.evict
+		c.evictOwn = func() bool { return false }
 	}
 	return c
 }
@@ -189,8 +188,8 @@ func (s *start) boot(ctx context.Context, id string) (Runtime, error) {
 			return runtime, err
 		}
 		var stopped <-chan struct{}
-		if evictions < maxEvictions && !s.modest {
-			stopped = p.pools.evictAny()
+		if evictions < maxEvictions {
+			stopped = p.pools.makeRoom(s.modest)
 		}
 		if stopped == nil {
 			return nil, s.full(err)

@@ -231,3 +231,23 @@ func parseMarker(marker string) (position, error) {
 	}
 	return p, nil
 }
+
+// EachFunction calls visit for every function that there is, in no order. visit
+// must not call the registry.
+func (r *Registry) EachFunction(visit func(faas.FunctionID)) {
+	for i := range r.table.shards {
+		r.table.shards[i].each(visit)
+	}
+}
+
+// Configs returns the configurations of a function's versions that may have
+// instances; none where there is no such function. They are shared: read only.
+func (r *Registry) Configs(id faas.FunctionID) []faas.Config {
+	s := r.table.load(id)
+	if s == nil {
+		return nil
+	}
+	var all []faas.Config
+	s.revisions(func(v *faas.Version) { all = append(all, v.Config) })
+	return all
+}

@@ -80,6 +80,17 @@ func (t *table) load(id faas.FunctionID) *snapshot {
 	return p.Load()
 }
 
+// each calls visit for every function of the shard.
+func (s *shard) each(visit func(faas.FunctionID)) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for id, p := range s.functions {
+		if p.Load() != nil {
+			visit(id)
+		}
+	}
+}
+
 // grave returns what is left of a deleted function.
 func (t *table) grave(id faas.FunctionID) grave {
 	t.mu.Lock()

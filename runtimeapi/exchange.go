@@ -22,7 +22,7 @@ import (
 // its process.
 
 // alone reports whether callers read for themselves, once the runtime is ready.
-func (s *Frames) alone() bool { return s.concurrency == 1 }
+func (s *Frames) alone() bool { return s.concurrency.Load() == 1 }
 
 // exchange runs one invocation. When it was given up, because ctx has ended, the
 // session takes no other: the runtime is to be killed. The connection stays open

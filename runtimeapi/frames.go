@@ -48,9 +48,11 @@ type Frames struct {
 	conn        net.Conn
 	in          *bufio.Reader // the reading goroutine's, and after it the write token's
 	limit       int
-	concurrency int // invocations that may be in flight
+	concurrency atomic.Int32 // invocations that may be in flight; 0 before the go frame
 
-	firstByte  atomic.Int64 // monotonic nanoseconds since created, 0 before
+	park       bool          // the runtime was told to park
+	parked     chan struct{} // closed when it has
+	firstByte  atomic.Int64  // monotonic nanoseconds since created, 0 before
 	created    time.Time
 	ready      chan struct{} // closed when ready or failed
 	initErr    *InitError    // set before ready is closed
@@ -72,29 +74,35 @@ type Frames struct {
 // NewFrames begins the conversation: it sends the go frame and returns without
 // waiting. It owns conn from then on. A failed write shows as ErrGone later.
 func NewFrames(conn net.Conn, opts FramesOptions) *Frames {
+	s := newFrames(conn, opts)
+	s.concurrency.Store(int32(max(1, opts.Go.Concurrency)))
+	go s.read()
+	_ = s.sendGo(opts.Go) // it shows as ErrGone
+	return s
+}
+
+func newFrames(conn net.Conn, opts FramesOptions) *Frames {
 	s := &Frames{
-		conn:        conn,
-		in:          bufio.NewReaderSize(conn, 4096),
-		limit:       opts.MaxResponse,
-		concurrency: max(1, opts.Go.Concurrency),
-		created:     time.Now(),
-		ready:       make(chan struct{}),
-		gone:        make(chan struct{}),
-		readerDone:  make(chan struct{}),
-		write:       make(chan struct{}, 1),
-		calls:       newCallTable(),
+		conn:       conn,
+		in:         bufio.NewReaderSize(conn, 4096),
+		limit:      opts.MaxResponse,
+		created:    time.Now(),
+		parked:     make(chan struct{}),
+		ready:      make(chan struct{}),
+		gone:       make(chan struct{}),
+		readerDone: make(chan struct{}),
+		write:      make(chan struct{}, 1),
+		calls:      newCallTable(),
 	}
 	if s.limit == 0 {
 		s.limit = MaxResponse
 	}
-	go s.read()
-	s.sendGo(opts.Go)
 	return s
 }
 
 // sendGo writes the go frame. The socket's buffer takes it whole while the
 // runtime boots (environments are at most some KiB), so this does not block.
-func (s *Frames) sendGo(doc Go) {
+func (s *Frames) sendGo(doc Go) error {
 	payload, err := json.Marshal(doc)
 	if err == nil {
 		err = s.send(context.Background(), frameGo, nil, payload)
@@ -102,6 +110,7 @@ func (s *Frames) sendGo(doc Go) {
 	if err != nil {
 		s.fail(err)
 	}
+	return err
 }
 
 // FirstByte returns when the runtime's first byte arrived; the zero time before.
@@ -134,7 +143,7 @@ func (s *Frames) Init(ctx context.Context) error {
 
 // Slots implements Session: a managed runtime takes all its calls from the first
 // moment.
-func (s *Frames) Slots() (int, <-chan struct{}) { return s.concurrency, nil }
+func (s *Frames) Slots() (int, <-chan struct{}) { return int(s.concurrency.Load()), nil }
 
 // Invoke implements Session. A runtime that does not read its events is given up at
 // the deadline of ctx, not before.
@@ -280,6 +289,7 @@ type protocolState int
 
 const (
 	awaitHello protocolState = iota
+	awaitParked
 	awaitReady
 	serving
 	failed // it reported an init error; only its end may follow
@@ -289,6 +299,12 @@ const (
 func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
 	switch {
 	case state == awaitHello && f.kind == frameHello:
+		if s.park {
+			return awaitParked, nil
+		}
+		return awaitReady, nil
+	case state == awaitParked && f.kind == framePark:
+		close(s.parked)
 		return awaitReady, nil
 	case state == awaitReady && f.kind == frameReady:
 		close(s.ready)

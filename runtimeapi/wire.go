@@ -22,12 +22,14 @@ import (
 //	header            text, see each type
 //	payload           bytes, see each type
 //
-// From Hearth: one go frame, then invoke frames. From the runtime: hello as
-// its first byte, then ready or an init error once, then one response, error or
-// crash for each invoke, in any order. Anything else breaks the session.
+// From Hearth: at most one park frame, one go frame, then invoke frames. From the
+// runtime: hello as its first byte, parked where it was told to park, then ready or
+// an init error once, then one response, error or crash for each invoke, in any
+// order. Anything else breaks the session.
 const (
 	frameHello     = 'H' // header, payload: empty. The runtime runs.
 	frameGo        = 'G' // payload: a Go document as JSON
+	framePark      = 'P' // both ways: do what no function has a part in, and say when that is done
 	frameReady     = 'R' // header, payload: empty. Init has ended well.
 	frameInitError = 'E' // header: error type; payload: the error document
 	frameInvoke    = 'I' // header: an invokeHeader as JSON; payload: the event

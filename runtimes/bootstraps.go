@@ -10,13 +10,31 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"sync"
 )
 
-//go:embed node/*.js python/*.py
+//go:embed node/*.js node/*.mjs python/*.py
 var sources embed.FS
 
 // bootstraps are the embedded programs, written out.
-type bootstraps struct{ dir string }
+type bootstraps struct {
+	dir string
+
+	turn   *sync.Mutex          // guards failed and the making of byte code
+	failed map[interpreter]bool // of which no byte code could be made
+}
+
+func newBootstraps(dir string) bootstraps {
+	return bootstraps{dir: dir, turn: new(sync.Mutex), failed: map[interpreter]bool{}}
+}
+
+// entry is the program of a language, below its folder.
+func (b bootstraps) entry(l language, found interpreter) string {
+	if l == languageNode {
+		return "bootstrap.js"
+	}
+	return b.compiled(found)
+}
 
 // folder is the host's folder that becomes /var/runtime for a language.
 func (b bootstraps) folder(l language) string { return filepath.Join(b.dir, string(l)) }
@@ -31,7 +49,7 @@ func writeBootstraps(dir string) (bootstraps, error) {
 	}
 	final := filepath.Join(dir, "bootstraps-"+sum[:16])
 	if complete(final) {
-		return bootstraps{dir: final}, nil
+		return newBootstraps(final), nil
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return bootstraps{}, err
@@ -51,7 +69,7 @@ func writeBootstraps(dir string) (bootstraps, error) {
 	if err := os.Rename(temporary, final); err != nil && !complete(final) {
 		return bootstraps{}, err
 	}
-	return bootstraps{dir: final}, nil
+	return newBootstraps(final), nil
 }
 
 func writeSources(dir string) error {

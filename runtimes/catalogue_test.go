@@ -279,8 +279,8 @@ func TestAddFromNpm(t *testing.T) {
 	if err != nil || !strings.HasPrefix(found.binary, c.dir) || !strings.HasPrefix(found.version, "22.") {
 		t.Fatalf("%+v, %v\n%s", found, err, &progress)
 	}
-	for driver, open := range drivers(t) {
-		b := newBench(t, open())
+	for driver, open := range benches(t) {
+		b := open(t)
 		b.launcher.catalogue = c
 		for _, r := range nodeRows {
 			t.Run(driver+"/"+r.name, func(t *testing.T) {

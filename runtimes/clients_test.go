@@ -41,8 +41,8 @@ func (b *bench) goLambda(binary string) *faas.Version {
 
 func TestGoLambda(t *testing.T) {
 	binary := buildGoLambda(t)
-	for driver, open := range drivers(t) {
-		b := newBench(t, open())
+	for driver, open := range benches(t) {
+		b := open(t)
 		v := b.goLambda(binary)
 		for _, r := range goLambdaRows {
 			t.Run(driver+"/"+r.name, func(t *testing.T) {
@@ -85,9 +85,9 @@ func TestNodeRuntimeInterfaceClient(t *testing.T) {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("npm install: %v\n%s", err, out)
 	}
-	for driver, open := range drivers(t) {
+	for driver, open := range benches(t) {
 		t.Run(driver, func(t *testing.T) {
-			b := newBench(t, open())
+			b := open(t)
 			v := b.version("provided.al2023", "index.handler", map[string]string{
 				"index.js":  "exports.handler = async (e, c) => { console.log('hi'); return [e.n, c.functionName, c.awsRequestId, process.version.split('.')[0]] }",
 				"bootstrap": "#!/bin/sh\nexec \"$LAMBDA_TASK_ROOT/node\" \"$LAMBDA_TASK_ROOT/node_modules/aws-lambda-ric/index.mjs\" \"$_HANDLER\"\n",

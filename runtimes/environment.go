@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"hearth/faas"
+	"hearth/runtimeapi"
 )
 
 // Where an instance finds things, as on Lambda.
@@ -20,6 +21,7 @@ type setting struct {
 	known     known
 	logStream string
 	api       string // host:port of the Runtime API; "" for other runtimes than provided
+	compiled  bool   // compiled code of the package is at compiledDir
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
 	cpus      int    // that its quota is worth, rounded up; 0 where there is none
 	// path maps a path inside the sandbox to what the process sees.
@@ -30,28 +32,45 @@ type setting struct {
 // then the user's variables, then what is reserved. There are no credentials:
 // they come with the identity that makes them mean something.
 func (s setting) environment() map[string]string {
-	env := s.defaults()
+	env := defaults(s.known, s.path)
+	// A Go program cannot see its quota in a sandbox. With more threads than that is
+	// worth they wake each other for nothing, and use it up in a part of each period.
+	if s.cpus > 0 && s.known.custom() {
+		env["GOMAXPROCS"] = strconv.Itoa(s.cpus)
+	}
 	maps.Copy(env, s.version.Config.Environment)
 	maps.Copy(env, s.reserved())
 	return env
 }
 
-// defaults may be overridden by the user's variables, as on Lambda.
-func (s setting) defaults() map[string]string {
+// document is the go frame of a managed runtime with this environment.
+func (s setting) document(env map[string]string) runtimeapi.Go {
+	start := runtimeapi.Go{Handler: s.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
+		Concurrency: s.known.concurrency(s.version.Config)}
+	if s.compiled {
+		start.Compiled = s.path(compiledDir)
+	}
+	return start
+}
+
+// defaults may be overridden by the user's variables, as on Lambda. They are the
+// same for every function of a runtime: a stem cell boots with them.
+func defaults(k known, path func(string) string) map[string]string {
+	list := func(paths ...string) string {
+		for i, p := range paths {
+			paths[i] = path(p)
+		}
+		return strings.Join(paths, ":")
+	}
 	env := map[string]string{
 		"LANG":            "en_US.UTF-8",
 		"TZ":              ":UTC",
-		"PATH":            s.list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", "/opt/bin"),
-		"LD_LIBRARY_PATH": s.list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", "/opt/lib"),
+		"PATH":            list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", "/opt/bin"),
+		"LD_LIBRARY_PATH": list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", "/opt/lib"),
 	}
-	if s.known.language == languageNode {
-		env["NODE_PATH"] = s.list("/opt/nodejs/node"+s.known.version+"/node_modules", "/opt/nodejs/node_modules",
+	if k.language == languageNode {
+		env["NODE_PATH"] = list("/opt/nodejs/node"+k.version+"/node_modules", "/opt/nodejs/node_modules",
 			runtimeDir+"/node_modules", runtimeDir, taskDir)
-	}
-	// A Go program cannot see its quota in a sandbox. With more threads than that is
-	// worth they wake each other for nothing, and use it up in a part of each period.
-	if s.cpus > 0 && s.known.custom() {
-		env["GOMAXPROCS"] = strconv.Itoa(s.cpus)
 	}
 	return env
 }
@@ -112,13 +131,6 @@ func or(s, otherwise string) string {
 	return s
 }
 
-func (s setting) list(paths ...string) string {
-	for i, p := range paths {
-		paths[i] = s.path(p)
-	}
-	return strings.Join(paths, ":")
-}
-
 // pairs is an environment as exec takes it.
 func pairs(env map[string]string) []string {
 	list := make([]string, 0, len(env))
@@ -129,16 +141,16 @@ func pairs(env map[string]string) []string {
 }
 
 // arguments are the command of a managed runtime.
-func arguments(l language, interpreter, bootstrapDir string, memoryMB int) []string {
+func arguments(l language, interpreter, bootstrap string, memoryMB int) []string {
 	if l == languageNode {
 		// V8 takes half of the memory that it sees for its heap, Lambda gives most
 		// of what the function has; what is left is for buffers and the stack.
 		heap := max(64, memoryMB*9/10)
 		return []string{interpreter, "--max-old-space-size=" + strconv.Itoa(heap), "--max-http-header-size=81920",
-			bootstrapDir + "/bootstrap.js"}
+			bootstrap}
 	}
 	// -u: what was printed is in the pipe before the answer is. -s -S: no modules
 	// of the host's users and none that its distribution added, only the
 	// standard library, the package and its layers. -B: the package is read-only.
-	return []string{interpreter, "-u", "-s", "-S", "-B", bootstrapDir + "/bootstrap.py"}
+	return []string{interpreter, "-u", "-s", "-S", "-B", bootstrap}
 }

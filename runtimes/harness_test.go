@@ -16,6 +16,7 @@ import (
 
 	"hearth/faas"
 	"hearth/pool"
+	"hearth/runtimes/cell"
 	"hearth/sandbox"
 	"hearth/sandbox/none"
 )
@@ -178,6 +179,7 @@ type bench struct {
 	code     *directories
 	logs     *memoryLogs // nil where the logs are elsewhere
 	launcher *Launcher
+	cells    bool // every start that can be of a stem cell is
 	next     int
 }
 
@@ -209,10 +211,74 @@ func drivers(t testing.TB) map[string]func() sandbox.Driver {
 	return all
 }
 
+// benches are the ways to start: directly on each driver, and of stem cells.
+func benches(t testing.TB) map[string]func(testing.TB) *bench {
+	all := map[string]func(testing.TB) *bench{}
+	for name, open := range drivers(t) {
+		all[name] = func(t testing.TB) *bench { return newBench(t, open()) }
+		if name == "process" {
+			all["cell"] = func(t testing.TB) *bench { return newCellBench(t, open()) }
+		}
+	}
+	return all
+}
+
+// newCellBench has a stem cell of every class that a start wants one of.
+func newCellBench(t testing.TB, driver sandbox.Driver) *bench {
+	t.Helper()
+	b := newBenchOf(t, driver, Options{DefaultIsolation: faas.IsolationProcess, Cells: CellOptions{Policy: cell.Policy{Floor: 1, Most: 1, Total: 2}}})
+	b.cells = true
+	b.launcher.FillCells(allRoom{})
+	return b
+}
+
+type allRoom struct{}
+
+func (allRoom) TakeSpare() bool { return true }
+func (allRoom) GiveSpare()      {}
+
+// park waits until a cell is parked that could become the version's instance. False
+// where none can.
+func (b *bench) park(v *faas.Version) bool {
+	b.t.Helper()
+	p, err := b.launcher.plan(v, "x")
+	if err != nil {
+		return false
+	}
+	class, reason := b.launcher.cells.classOf(p)
+	if reason != "" {
+		return false
+	}
+	b.launcher.Deployed(v.ID.Function, []faas.Config{v.Config})
+	for timeout := time.After(patience); b.parked(class) == 0; {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-timeout:
+			b.t.Fatalf("no stem cell of %+v: %+v", class, b.launcher.CellStats())
+		}
+	}
+	return true
+}
+
+func (b *bench) parked(class cell.Class) int {
+	for _, s := range b.launcher.CellStats() {
+		if s.Class == class {
+			return s.Parked
+		}
+	}
+	return 0
+}
+
 func newBench(t testing.TB, driver sandbox.Driver) *bench {
 	t.Helper()
+	return newBenchOf(t, driver, Options{DefaultIsolation: faas.IsolationNone})
+}
+
+func newBenchOf(t testing.TB, driver sandbox.Driver, opts Options) *bench {
+	t.Helper()
 	memory := &memoryLogs{}
-	b := newBenchWithLogs(t, driver, memory)
+	opts.Logs = memory
+	b := newBenchWith(t, driver, opts)
 	b.logs = memory
 	t.Cleanup(func() {
 		if memory.closed != len(memory.streams) {
@@ -224,13 +290,17 @@ func newBench(t testing.TB, driver sandbox.Driver) *bench {
 
 func newBenchWithLogs(t testing.TB, driver sandbox.Driver, store LogStore) *bench {
 	t.Helper()
+	return newBenchWith(t, driver, Options{DefaultIsolation: faas.IsolationNone, Logs: store})
+}
+
+func newBenchWith(t testing.TB, driver sandbox.Driver, opts Options) *bench {
+	t.Helper()
 	dir := t.TempDir()
 	b := &bench{t: t, code: &directories{dir: dir}}
-	launcher, err := NewLauncher(Options{
-		Drivers:          map[faas.Isolation]sandbox.Driver{faas.IsolationNone: driver},
-		DefaultIsolation: faas.IsolationNone,
-		Code:             b.code, Logs: store, Catalogue: sharedCatalogue(), Dir: filepath.Join(dir, "hearth"), Compile: true,
-	})
+	opts.Drivers = map[faas.Isolation]sandbox.Driver{opts.DefaultIsolation: driver}
+	opts.Code, opts.Catalogue, opts.Dir = b.code, sharedCatalogue(), filepath.Join(dir, "hearth")
+	opts.Compile = true
+	launcher, err := NewLauncher(opts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,9 +360,15 @@ func (b *bench) start(v *faas.Version) *instance {
 	b.next++
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	cells := b.cells && b.park(v)
 	r, err := b.launcher.Start(ctx, v, fmt.Sprintf("test-%d-%d", os.Getpid(), b.next))
 	if err != nil {
 		b.t.Fatal("start:", err)
+	}
+	if _, never := r.(*stillborn); cells && !never {
+		if t := r.Parts(); t.Way != faas.WayCell {
+			b.t.Errorf("started %q (%s), want of a cell", t.Way, t.WayReason)
+		}
 	}
 	i := &instance{Runtime: r, b: b}
 	if b.logs != nil {

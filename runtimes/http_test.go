@@ -66,8 +66,8 @@ var httpRows = []row{
 }
 
 func TestHTTP(t *testing.T) {
-	for driver, open := range drivers(t) {
-		b := newBench(t, open())
+	for driver, open := range benches(t) {
+		b := open(t)
 		for _, r := range httpRows {
 			for _, concurrency := range []int{1, 10} {
 				t.Run(fmt.Sprint(driver, "/", r.name, "/", concurrency), func(t *testing.T) {
@@ -289,7 +289,7 @@ func TestHTTPGoServer(t *testing.T) {
 		event := func(path string) string {
 			return `{"version":"2.0","rawPath":"` + path + `","requestContext":{"http":{"method":"GET"}}}`
 		}
-		if b.launcher.drivers[faas.IsolationNone].Name() == "process" {
+		if b.launcher.drivers[b.launcher.isolation].Name() == "process" {
 			f := i.invokeAs("eat", event("/eat"), patience)
 			var failure *pool.Failure
 			if !errors.As(f.err, &failure) || failure.Kind != pool.FailedOOM || failure.Outcome.ErrorType != "Runtime.OutOfMemory" {

@@ -19,7 +19,7 @@ func isolated(t testing.TB, all map[string]func() sandbox.Driver) {
 	}
 	all["process"] = func() sandbox.Driver {
 		d, err := processdriver.New(processdriver.Options{
-			StateDir: t.TempDir(), DataID: fmt.Sprintf("rt%d-%d", os.Getpid(), isolatedCount.Add(1)), MaxSandboxes: 8,
+			StateDir: t.TempDir(), DataID: fmt.Sprintf("%s%d", dataIDPrefix(), isolatedCount.Add(1)), MaxSandboxes: 8,
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -27,3 +27,6 @@ func isolated(t testing.TB, all map[string]func() sandbox.Driver) {
 		return d
 	}
 }
+
+// dataIDPrefix begins the names of this process's drivers.
+func dataIDPrefix() string { return fmt.Sprintf("rt%d-", os.Getpid()) }

@@ -188,6 +188,9 @@ func textReport(r *faas.Report) string {
 		b = appendMillis(append(b, "Runtime: "...), t.Runtime)
 		b = appendMillis(append(b, "Code: "...), t.Code)
 		b = append(append(append(b, "Cold: "...), r.Cold...), '\t')
+		if t.Way != "" {
+			b = append(append(append(b, "Way: "...), wayText(t)...), '\t')
+		}
 	} else {
 		if t.Queue >= notable {
 			b = appendMillis(append(b, "Queue: "...), t.Queue)
@@ -206,6 +209,11 @@ func textReport(r *faas.Report) string {
 		}
 	}
 	return string(b)
+}
+
+// wayText is how an instance was started, with the reason of a direct start behind it.
+func wayText(t faas.Timeline) string {
+	return strings.TrimSpace(string(t.Way) + " " + oneLine(t.WayReason))
 }
 
 // notable is the shortest part of a warm call that its REPORT line tells.
@@ -273,6 +281,9 @@ func (j *journal) jsonReport(r *faas.Report) string {
 	record := map[string]any{"requestId": r.RequestID, "metrics": metrics, "status": "success", "timeline": timelineMillis(r)}
 	if r.Cold != "" {
 		record["cold"] = r.Cold
+	}
+	if r.Timeline.Way != "" {
+		record["way"] = wayText(r.Timeline)
 	}
 	if r.Status != "success" {
 		record["status"] = reportStatus(r.Status)

@@ -11,11 +11,14 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/faas"
 	"hearth/pool"
 	"hearth/runtimeapi"
+	"hearth/runtimes/cell"
 	"hearth/sandbox"
 )
 
@@ -46,6 +49,8 @@ type Options struct {
 	// Dir is where the bootstraps are written; instances must be able to read it
 	// where the driver does not mount.
 	Dir string
+	// Cells bounds the stem cells; the zero policy has none.
+	Cells CellOptions
 	// Compile has packages compiled ahead of their starts; see Launcher.Compile.
 	Compile bool
 	Logger  *slog.Logger // nil = discard
@@ -62,6 +67,8 @@ type Launcher struct {
 	bootstraps bootstraps
 	compiler   *compiler // nil where nothing is compiled ahead
 	log        *slog.Logger
+	cells      *cells       // nil where they are off
+	starting   atomic.Int64 // starts whose init has not ended
 }
 
 var _ pool.Starter = (*Launcher)(nil)
@@ -83,6 +90,9 @@ func NewLauncher(opts Options) (*Launcher, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Cells.Policy != (cell.Policy{}) {
+		l.cells = l.openCells(opts.Cells)
+	}
 	if opts.Compile {
 		l.compiler = newCompiler(l)
 	}
@@ -94,6 +104,9 @@ func NewLauncher(opts Options) (*Launcher, error) {
 func (l *Launcher) Close() error {
 	if l.compiler != nil {
 		l.compiler.close()
+	}
+	if l.cells != nil {
+		l.cells.Close()
 	}
 	return nil
 }
@@ -107,6 +120,7 @@ type plan struct {
 	instance    string
 	known       known
 	interpreter interpreter
+	isolation   faas.Isolation
 	driver      sandbox.Driver
 	compiled    string // the host's directory of what was compiled of the package; "" for none
 }
@@ -128,7 +142,7 @@ func (l *Launcher) plan(version *faas.Version, instance string) (plan, error) {
 	if !ok {
 		return plan{}, faas.Errorf(faas.CodeUnsupported, "isolation", "isolation %q is not available on this server", isolation)
 	}
-	return plan{version: version, instance: instance, known: k, interpreter: found, driver: driver}, nil
+	return plan{version: version, instance: instance, known: k, interpreter: found, isolation: isolation, driver: driver}, nil
 }
 
 // Start implements pool.Starter. A package without a usable bootstrap starts as
@@ -149,18 +163,22 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		return l.stillborn(p, reason)
 	}
 	p.compiled = l.compiled(p, dir)
-	box, err := p.driver.Create(ctx, l.spec(p, dir.Path()))
-	if err != nil {
+	r := &process{dir: dir, began: began, acquired: acquired, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
+		killed: make(chan struct{}), now: make(chan struct{})}
+	l.starting.Add(1)
+	r.initOver = sync.OnceFunc(func() { l.starting.Add(-1) })
+	var started bool
+	if r.way, r.wayReason, started = l.cells.claim(ctx, p, r); started {
+		return r, nil
+	}
+	if r.box, err = p.driver.Create(ctx, l.spec(p, dir.Path())); err != nil {
+		r.initOver()
 		dir.Release()
 		return nil, startError(err)
 	}
-	r := &process{box: box, dir: dir, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
-		killed: make(chan struct{}), now: make(chan struct{})}
-	r.parts.code = acquired.Sub(began)
-	if err := l.launch(ctx, p, r); err != nil {
+	if err := l.launch(ctx, p, r, nil); err != nil {
 		return l.abandon(p, r, err)
 	}
-	r.parts.sandbox = r.execed.Sub(acquired)
 	return r, nil
 }
 
@@ -202,9 +220,7 @@ func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
 		Mounts: []sandbox.Mount{{Source: codeDir, Target: taskDir}},
 	}
 	if !p.known.custom() {
-		_, mounts := p.interpreter.place()
-		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: l.bootstraps.folder(p.known.language), Target: runtimeDir})
-		spec.Mounts = append(spec.Mounts, mounts...)
+		spec.Mounts = append(spec.Mounts, l.runtimeMounts(p.known, p.interpreter)...)
 	}
 	if p.compiled != "" {
 		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
@@ -212,19 +228,32 @@ func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
 	return spec
 }
 
-// launch starts the runtime's process and the conversation with it. r.box and
-// r.dir are r's already; what is added to r is cleaned by r.Kill.
-func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
+// runtimeMounts are what a managed runtime needs to boot.
+func (l *Launcher) runtimeMounts(k known, found interpreter) []sandbox.Mount {
+	_, mounts := found.place()
+	return append([]sandbox.Mount{{Source: l.bootstraps.folder(k.language), Target: runtimeDir}}, mounts...)
+}
+
+// settingOf is what the environment of an instance in the sandbox is made from.
+func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
-	s := setting{version: p.version, known: p.known, logStream: stream,
-		path: func(target string) string { return sandbox.Path(r.box, target) }}
-	if _, shared := r.box.(sandbox.PathMapper); !shared {
-		s.cpus = (r.milliCPU + 999) / 1000
+	s := setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "",
+		path: func(target string) string { return sandbox.Path(box, target) }}
+	if _, shared := box.(sandbox.PathMapper); !shared {
+		s.cpus = (faas.MilliCPU(p.version.Config.MemoryMB) + 999) / 1000
 	}
+	return s
+}
+
+// launch starts the runtime's process and the conversation with it. r.box and
+// r.dir are r's already; what is added to r is cleaned by r.Kill. A prepared
+// sandbox may have a listener for the Runtime API.
+func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.Listener) error {
+	s := l.settingOf(p, r.box)
 	command := sandbox.Command{Dir: s.path(taskDir)}
 	switch p.known.language {
 	case languageProvided:
-		server, address, err := l.serveRuntimeAPI(ctx, p, r)
+		server, address, err := l.serveRuntimeAPI(ctx, p, r, prepared)
 		if err != nil {
 			return err
 		}
@@ -238,7 +267,7 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
 		command.Args = []string{s.path(taskDir + "/" + p.entrypoint())}
 	default:
 		inside, _ := p.interpreter.place()
-		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir), p.version.Config.MemoryMB)
+		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir+"/"+l.bootstraps.entry(p.known.language, p.interpreter)), p.version.Config.MemoryMB)
 		command.Socket = true
 	}
 	env := s.environment()
@@ -248,29 +277,30 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
 	}
 	r.execed = time.Now()
 	if command.Socket {
-		start := runtimeapi.Go{
-			Handler: p.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
-			Concurrency: p.known.concurrency(p.version.Config),
-		}
-		if p.compiled != "" {
-			start.Compiled = s.path(compiledDir)
-		}
-		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: start})
+		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: s.document(env)})
 	}
-	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
-	r.watch()
+	l.connect(p, r)
 	return nil
 }
 
-// serveRuntimeAPI opens the Runtime API inside the sandbox.
-func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process) (*runtimeapi.Server, string, error) {
+// connect reads the log of a runtime that has its function and sees its end.
+func (l *Launcher) connect(p plan, r *process) {
+	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
+	r.watch()
+}
+
+// serveRuntimeAPI opens the Runtime API inside the sandbox, unless a listener is
+// there already.
+func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process, listener net.Listener) (*runtimeapi.Server, string, error) {
 	address := runtimeAPIAddress
 	if _, shared := r.box.(sandbox.PathMapper); shared {
 		address = "127.0.0.1:0" // the host's own loopback: others may have the port
 	}
-	listener, err := r.box.Listen(ctx, "tcp", address)
-	if err != nil {
-		return nil, "", err
+	if listener == nil {
+		var err error
+		if listener, err = r.box.Listen(ctx, "tcp", address); err != nil {
+			return nil, "", err
+		}
 	}
 	server := runtimeapi.NewServer(runtimeapi.ServerOptions{Concurrency: p.known.concurrency(p.version.Config), Logger: l.log})
 	r.workers.Go(func() {

@@ -106,8 +106,8 @@ func TestNodeInit(t *testing.T) { runInitRows(t, hostNode(t), nodeInitRows) }
 // runRows invokes each row's handler, in an instance that holds one invocation
 // and in one that may hold ten.
 func runRows(t *testing.T, runtime string, rows []row) {
-	for driver, open := range drivers(t) {
-		b := newBench(t, open())
+	for driver, open := range benches(t) {
+		b := open(t)
 		for _, r := range rows {
 			t.Run(driver+"/"+r.name, func(t *testing.T) { runRow(t, b, runtime, 1, r) })
 		}
@@ -162,8 +162,8 @@ func checkOutcome(t *testing.T, r row, payload, errorType, functionError string)
 }
 
 func runInitRows(t *testing.T, runtime string, rows []row) {
-	for driver, open := range drivers(t) {
-		b := newBench(t, open())
+	for driver, open := range benches(t) {
+		b := open(t)
 		for _, r := range rows {
 			t.Run(driver+"/"+r.name, func(t *testing.T) {
 				i := b.start(b.version(runtime, or(r.handler, "index.handler"), r.files))

@@ -24,15 +24,21 @@ const (
 
 // process is a started runtime in its sandbox. It implements pool.Runtime.
 type process struct {
-	box      sandbox.Sandbox
-	dir      CodeDir
-	session  conversation
-	journal  *journal
-	log      *slog.Logger
-	milliCPU int
-	execed   time.Time // when the process was exec'ed; zero before
-	parts    struct{ code, sandbox time.Duration }
-	unready  string // what to tell of a runtime that was not ready in time; "" = nothing
+	box       sandbox.Sandbox
+	dir       CodeDir
+	session   conversation
+	journal   *journal
+	log       *slog.Logger
+	milliCPU  int
+	execed    time.Time     // when the process was exec'ed, or got its function; zero before
+	began     time.Time     // when the start did
+	acquired  time.Time     // when its package was there
+	mounting  time.Duration // of a cell: what bringing the package in took
+	booted    bool          // before it was this function's
+	way       faas.StartWay
+	wayReason string
+	initOver  func() // to be called when init is over, however; idempotent
+	unready   string // what to tell of a runtime that was not ready in time; "" = nothing
 
 	workers sync.WaitGroup // the watcher, and the server of a Runtime API
 	once    sync.Once      // guards the one kill
@@ -68,6 +74,7 @@ func (p *process) closeSession() {
 
 // Init implements pool.Runtime.
 func (p *process) Init(ctx context.Context) error {
+	defer p.initOver()
 	err := p.session.Init(ctx)
 	var reported *runtimeapi.InitError
 	switch {
@@ -182,13 +189,23 @@ func (p *process) MaxMemory() int64 {
 
 // Parts implements pool.Runtime.
 func (p *process) Parts() faas.Timeline {
-	t := faas.Timeline{Code: p.parts.code, Sandbox: p.parts.sandbox}
+	t := faas.Timeline{Code: p.acquired.Sub(p.began) + p.mounting, Way: p.way, WayReason: p.wayReason}
+	if p.execed.IsZero() {
+		return t
+	}
+	t.Sandbox = p.execed.Sub(p.acquired) - p.mounting
 	first := p.session.FirstByte()
+	if p.booted { // its first byte was long ago
+		first = p.execed
+	}
 	if first.IsZero() {
 		return t
 	}
 	// The first byte of a fast runtime may be seen before this side noted the exec.
-	t.Runtime = max(0, first.Sub(p.execed))
+	if first.Before(p.execed) {
+		first = p.execed
+	}
+	t.Runtime = first.Sub(p.execed)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.inited.IsZero() {
@@ -211,6 +228,7 @@ func (p *process) Kill(cause string, grace time.Duration) error {
 }
 
 func (p *process) kill(cause string, grace time.Duration) {
+	p.initOver()
 	if grace > 0 {
 		p.shutDown(grace)
 	}

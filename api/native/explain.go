@@ -112,6 +112,9 @@ func why(r *faas.Report) string {
 		s = append(s, "No instance ran it: the instances of its version fail to start, and starts are paused for a moment. It was answered with the error of the last one.")
 	case r.Start == faas.StartCold:
 		s = append(s, coldWords(r.Cold))
+		if way := wayWords(r.Timeline.Way, r.Timeline.WayReason); way != "" {
+			s = append(s, way)
+		}
 	case r.Timeline.Queue >= time.Millisecond:
 		s = append(s, fmt.Sprintf("It was warm: an instance became free after %s.", r.Timeline.Queue.Round(10*time.Microsecond)))
 	case r.Timeline.Thaw > 0:
@@ -189,4 +192,17 @@ func coldWords(reason faas.ColdReason) string {
 		return "It was cold."
 	}
 	return "It was cold (" + string(reason) + ")."
+}
+
+// wayWords says how the instance was started.
+func wayWords(way faas.StartWay, reason string) string {
+	switch way {
+	case faas.WayCell:
+		return "A stem cell became its instance."
+	case faas.WayEmpty:
+		return "No stem cell stood by, so its instance was started directly."
+	case faas.WayDirect:
+		return "Its instance was started directly, as no stem cell could become it (" + reason + ")."
+	}
+	return ""
 }

@@ -27,10 +27,11 @@ type Options struct {
 	Quotas       Quotas
 	QuotaUse     QuotaUse
 	Provisioning Provisioning
-	EventConfigs EventConfigs     // serves the settings of asynchronous invocations; nil leaves them out
-	Events       Events           // serves events and queues; nil leaves them out
-	Invocations  Invocations      // serves the route that explains a call; nil leaves it out
-	Metrics      *metric.Registry // serves top and metrics; nil leaves them out
+	EventConfigs EventConfigs          // serves the settings of asynchronous invocations; nil leaves them out
+	Events       Events                // serves events and queues; nil leaves them out
+	Invocations  Invocations           // serves the route that explains a call; nil leaves it out
+	Metrics      *metric.Registry      // serves top and metrics; nil leaves them out
+	Cells        func() []metric.Cells // what stands by, for top; nil shows none
 	Account      string
 	Region       string   // of requests that name none
 	Regions      []string // those served; empty is any

@@ -20,7 +20,8 @@ type Top struct {
 	Limits  *faas.AccountLimits `json:"limits,omitempty"` // nil where the server tells no quotas
 	Use     *AccountUse         `json:"use,omitempty"`
 	Load    Load                `json:"load"`
-	Backlog Backlog             `json:"backlog"` // of all functions
+	Backlog Backlog             `json:"backlog"`         // of all functions
+	Cells   []metric.Cells      `json:"cells,omitempty"` // of all accounts together
 	// Functions has those with an instance, a call or a backlog in this minute or the
 	// one before, the ones with most calls in flight first.
 	Functions []TopFunction `json:"functions"`
@@ -155,6 +156,9 @@ func (a *API) top(w http.ResponseWriter, r *http.Request) error {
 		f := &out.Functions[i]
 		id := faas.FunctionID{Scope: faas.Scope{Account: scope.Account, Region: scope.Region, Namespace: f.Namespace}, Name: f.Name}
 		f.Median = median(a.Invoker.Recent(id))
+	}
+	if a.Cells != nil {
+		out.Cells = a.Cells()
 	}
 	if a.Quotas != nil {
 		limits, err := a.Quotas.AccountLimits(r.Context(), scope)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -50,7 +51,7 @@ func newLauncher(s *server, v values, catalogue *runtimes.Catalogue) (*runtimes.
 	return runtimes.NewLauncher(runtimes.Options{
 		Drivers: s.isolation.drivers, DefaultIsolation: s.isolation.name,
 		Code: codeDirs{s.code}, Logs: logStreams{s.logs}, Catalogue: catalogue,
-		Dir: bootstraps, Compile: v["compile"] == "on", Logger: s.log,
+		Dir: bootstraps, Compile: v["compile"] == "on", Cells: v.cellOptions(), Logger: s.log,
 	})
 }
 
@@ -138,18 +139,29 @@ func (b backlogs) Queues(account, region string) []prom.Queue {
 	return all
 }
 
-// relay passes changes of functions on to whoever is made after those who tell.
+// relay passes changes of functions on to those who are made after who tells.
 type relay struct {
-	next atomic.Pointer[func(faas.FunctionID)]
+	mu   sync.Mutex
+	next atomic.Pointer[[]func(faas.FunctionID)]
 }
 
-func (r *relay) to(next func(faas.FunctionID)) { r.next.Store(&next) }
+func (r *relay) to(next func(faas.FunctionID)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := []func(faas.FunctionID){next}
+	if before := r.next.Load(); before != nil {
+		all = append(all, *before...)
+	}
+	r.next.Store(&all)
+}
 
 // tell drops what comes before there is anybody: who is made later begins with all
 // that is there.
 func (r *relay) tell(id faas.FunctionID) {
-	if next := r.next.Load(); next != nil {
-		(*next)(id)
+	if all := r.next.Load(); all != nil {
+		for _, next := range *all {
+			next(id)
+		}
 	}
 }
 

@@ -118,6 +118,12 @@ func printTimeline(w io.Writer, r *faas.Report) {
 	if r.Cold != "" {
 		start += " (" + string(r.Cold) + ")"
 	}
+	switch way := r.Timeline.Way; {
+	case way == faas.WayDirect:
+		start += "  started directly (" + printable(r.Timeline.WayReason) + ")"
+	case way != "":
+		start += "  cell pool " + map[faas.StartWay]string{faas.WayCell: "hit", faas.WayEmpty: "empty"}[way]
+	}
 	fmt.Fprintf(w, "%s  %s  billed %d ms  %d of %d MB\n", r.RequestID, start,
 		r.Billed.Milliseconds(), (r.MaxMemory+1<<20-1)>>20, r.MemoryMB)
 	parts := []struct {

@@ -31,19 +31,32 @@ func readMeminfo() (used float64, ok bool) {
 // parseMeminfo returns the share of memory that is not available without
 // swapping.
 func parseMeminfo(text []byte) (used float64, ok bool) {
-	values := map[string]float64{}
-	lines := bufio.NewScanner(bytes.NewReader(text))
-	for lines.Scan() {
-		name, rest, _ := strings.Cut(lines.Text(), ":")
-		if fields := strings.Fields(rest); len(fields) > 0 {
-			if v, err := strconv.ParseUint(fields[0], 10, 63); err == nil {
-				values[name] = float64(v)
-			}
-		}
-	}
-	total, available := values["MemTotal"], values["MemAvailable"]
-	if _, known := values["MemAvailable"]; !known || total == 0 {
+	total, available := meminfoKB(text)
+	if total == 0 || available < 0 {
 		return 0, false
 	}
 	return min(1, max(0, 1-available/total)), true
+}
+
+// meminfoKB returns the machine's memory and what of it is available; the former is
+// 0 and the latter -1 where the text does not say.
+func meminfoKB(text []byte) (total, available float64) {
+	available = -1
+	lines := bufio.NewScanner(bytes.NewReader(text))
+	for lines.Scan() {
+		name, rest, _ := strings.Cut(lines.Text(), ":")
+		fields := strings.Fields(rest)
+		if len(fields) == 0 {
+			continue
+		}
+		v, err := strconv.ParseUint(fields[0], 10, 63)
+		switch {
+		case err != nil:
+		case name == "MemTotal":
+			total = float64(v)
+		case name == "MemAvailable":
+			available = float64(v)
+		}
+	}
+	return total, available
 }

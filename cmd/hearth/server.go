@@ -29,6 +29,7 @@ import (
 	"hearth/provision"
 	"hearth/quota"
 	"hearth/registry"
+	"hearth/runtimes"
 )
 
 // closeTimeout bounds each step of a stop that has nothing of a user's to wait for.
@@ -216,10 +217,12 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.opened("the metrics", func(context.Context) error { s.metrics.Close(); return nil })
 	s.quota = quota.New(quota.Options{})
 	s.pools = pool.New(pool.Options{
-		Starter: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), FreezeAfter: v.freezeAfter(), Pressure: memoryPressure(),
+		Starter: launcher, Spares: launcher, Quota: s.quota, Metrics: s.metrics, KeepAlive: v.keepAlive(), FreezeAfter: v.freezeAfter(),
+		Pressure:  memoryPressure(),
 		Saturated: new(cpuload.Meter).Saturated, MaxInstances: v.number("max-instances"), Logger: s.log,
 	})
 	s.opened("the instances", s.pools.Close)
+	launcher.FillCells(s.pools)
 	var changes relay
 	s.registry, err = registry.New(ctx, registry.Options{
 		Meta: s.engine.Meta(), Packages: s.code, Runtimes: catalogue, Compiler: launcher, Deployer: s.pools, Quota: s.quota,
@@ -230,13 +233,14 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	}
 	s.opened("the registry", s.registry.Close)
 	s.openProvisioning(&changes)
+	s.openDeployments(&changes, launcher)
 	if err := s.openEvents(v); err != nil {
 		return err
 	}
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		EventConfigs: s.registry, Events: s.async, Invocations: s.invoke, Metrics: s.metrics,
+		EventConfigs: s.registry, Events: s.async, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
@@ -247,7 +251,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
-		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Version: buildVersion(), Logger: s.log}),
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil
@@ -282,6 +286,17 @@ func (s *server) openEvents(v values) error {
 	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Acceptor: s.async, Metrics: s.metrics, Logger: s.log})
 	s.opened("asynchronous invocations", s.async.Close)
 	return nil
+}
+
+// openDeployments begins to keep stem cells for what is deployed.
+func (s *server) openDeployments(changes *relay, launcher *runtimes.Launcher) {
+	ctx, stop := context.WithCancel(context.Background())
+	d := followDeployments(ctx, s.registry, changes, launcher.Deployed)
+	s.opened("deployments", func(context.Context) error {
+		stop()
+		<-d.done
+		return nil
+	})
 }
 
 func (s *server) listen(v values) (err error) {

@@ -33,6 +33,7 @@ const (
 	number
 	duration
 	keepAlive
+	cellCount
 	freezeAfter
 )
 
@@ -46,6 +47,7 @@ var settings = []setting{
 	{"auth", "on", text, "verification of requests: on, or off (loopback only)", "serve"},
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},
 	{"keep-alive", "auto", keepAlive, "how long an idle instance is kept: auto (by each function's habits) or a duration", "up serve"},
+	{"cells", "auto", cellCount, "stem cells, runtimes booted ahead of cold starts: auto, off, or the most of one kind", "up serve"},
 	{"freeze-after", "10ms", freezeAfter, "how long an instance is idle until it is frozen: a duration, 0s for at once, or off", "up serve"},
 	{"compile", "on", text, "compiling of packages when they are deployed, so that they start faster: on or off", "up serve"},
 	{"max-instances", "1000", number, "instances on this machine, all functions together", "up serve"},
@@ -163,6 +165,10 @@ func (s setting) check(value string) error {
 	case duration:
 		if d, err := time.ParseDuration(value); err != nil || d < 0 {
 			return fmt.Errorf("%q is not a duration such as 30s or 10m", value)
+		}
+	case cellCount:
+		if n, err := strconv.Atoi(value); value != "auto" && value != "off" && (err != nil || n < 1) {
+			return fmt.Errorf("%q is neither auto nor off nor a number from 1", value)
 		}
 	case keepAlive:
 		if d, err := time.ParseDuration(value); value != "auto" && (err != nil || d < 0) {

@@ -72,7 +72,28 @@ func topHeader(top *native.Top) []string {
 	if b := top.Backlog; b.Waiting > 0 {
 		lines = append(lines, fmt.Sprintf("queues     waiting %d  %s  oldest %s", b.Waiting, size(b.Bytes), ageText(b.Age)))
 	}
+	if len(top.Cells) > 0 {
+		lines = append(lines, cellLine(top.Cells))
+	}
 	return append(lines, "")
+}
+
+// cellLine sums up the stem cells of all classes.
+func cellLine(classes []metric.Cells) string {
+	var all metric.Cells
+	for _, c := range classes {
+		all.Parked += c.Parked
+		all.Wanted += c.Wanted
+		all.Hits += c.Hits
+		all.Misses += c.Misses
+		all.Refills += c.Refills
+		all.RefillCPU += c.RefillCPU
+	}
+	line := fmt.Sprintf("cells      parked %d of %d  hits %d  empty %d  refills %d", all.Parked, all.Wanted, all.Hits, all.Misses, all.Refills)
+	if all.Refills > 0 {
+		line += fmt.Sprintf(" (%.0f ms of CPU each)", milliseconds(all.RefillCPU)/float64(all.Refills))
+	}
+	return line
 }
 
 // used is what is in use of a limit, where 0 is none.

@@ -33,6 +33,7 @@ var allowed = map[string][]string{
 	"code":              {"faas", "engine"},
 	"runtimeapi":        {"faas", "internal/deadline"},
 	"runtimes":          {"faas", "sandbox", "runtimeapi", "runtimes", "pool"},
+	"runtimes/cell":     {},
 	"keepalive":         {},
 	"metric":            {"faas"},
 	"metric/prom":       {"faas", "metric"},

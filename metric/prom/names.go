@@ -70,6 +70,13 @@ var (
 	quotaDesc    = desc("hearth_account_quota", "The quotas of an account", with(accountLabels, "limit", "unit")...)
 	quotaUseDesc = desc("hearth_account_quota_use", "What of an account's quotas is in use", with(accountLabels, "limit", "unit")...)
 
+	cellLabels      = []string{"runtime", "memory_mb", "egress"}
+	cellsDesc       = desc("hearth_cells", "Stem cells by state, and those that there should be", with(cellLabels, "state")...)
+	cellStartsDesc  = desc("hearth_cell_starts_total", "Starts that wanted a stem cell, by whether one stood by", with(cellLabels, "result")...)
+	cellRefillsDesc = desc("hearth_cell_refills_total", "Stem cells made", cellLabels...)
+	cellCPUDesc     = desc("hearth_cell_refill_cpu_seconds_total", "CPU time that making stem cells took", cellLabels...)
+	cellLossesDesc  = desc("hearth_cell_losses_total", "Stem cells that no instance came of, by cause", with(cellLabels, "cause")...)
+
 	unlistedDesc = desc("hearth_functions_unlisted", "Functions that this scrape leaves out, because there are too many")
 	infoDesc     = desc("hearth_build_info", "The version of Hearth", "version")
 )

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -55,11 +56,12 @@ type Queue struct {
 
 // Options configure a Handler.
 type Options struct {
-	Metrics *metric.Registry // required
-	Quotas  Quotas           // nil shows none
-	Queues  Queues           // nil shows none
-	Version string           // of this binary
-	Logger  *slog.Logger     // nil discards
+	Metrics *metric.Registry      // required
+	Quotas  Quotas                // nil shows none
+	Queues  Queues                // nil shows none
+	Cells   func() []metric.Cells // what stands by; nil shows none
+	Version string                // of this binary
+	Logger  *slog.Logger          // nil discards
 }
 
 // Handler answers scrapes: everything that is counted, in the text format or the
@@ -116,6 +118,11 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	c.queues(to, listed)
+	if c.Cells != nil {
+		for _, class := range c.Cells() {
+			cells(to, &class)
+		}
+	}
 	gauge(to, unlistedDesc, unlisted)
 	gauge(to, infoDesc, 1, c.Version)
 }
@@ -240,4 +247,22 @@ func alias(to chan<- prometheus.Metric, r metric.Reading) {
 	labels := identity(r.Key.Function, r.Key.Alias)
 	gauge(to, aliasDesc, r.Levels[metric.InFlight].Now, labels...)
 	gauge(to, aliasMaxDesc, r.Levels[metric.InFlight].LastMinute, labels...)
+}
+
+func cells(to chan<- prometheus.Metric, c *metric.Cells) {
+	memory := "any"
+	if c.MemoryMB > 0 {
+		memory = strconv.Itoa(c.MemoryMB)
+	}
+	of := func(more ...string) []string { return append([]string{c.Runtime, memory, c.Egress}, more...) }
+	gauge(to, cellsDesc, c.Parked, of("parked")...)
+	gauge(to, cellsDesc, c.Booting, of("booting")...)
+	gauge(to, cellsDesc, c.Wanted, of("wanted")...)
+	counter(to, cellStartsDesc, c.Hits, of("hit")...)
+	counter(to, cellStartsDesc, c.Misses, of("empty")...)
+	counter(to, cellRefillsDesc, c.Refills, of()...)
+	to <- prometheus.MustNewConstMetric(cellCPUDesc, prometheus.CounterValue, c.RefillCPU.Seconds(), of()...)
+	for cause, n := range map[string]uint64{"boot": c.BootsFailed, "parked": c.Died, "claimed": c.Failed, "room": c.Evicted, "surplus": c.Shrunk} {
+		counter(to, cellLossesDesc, n, of(cause)...)
+	}
 }

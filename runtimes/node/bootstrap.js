@@ -1,6 +1,7 @@
 'use strict';
 // Hearth's bootstrap of the managed Node.js runtimes. It says hello, waits for
-// the go frame, loads the handler and serves invocations until its socket ends.
+// the go frame, loads the handler and serves invocations until its socket ends. As
+// a stem cell it is told to park first.
 
 const frames = require('./frames.js');
 const { TYPE } = frames;
@@ -17,16 +18,51 @@ const channel = frames.open(3, onFrame, () => process.exit(1));
 function onFrame(type, header, payload) {
   if (type === TYPE.invoke) invoke(JSON.parse(header), payload);
   else if (type === TYPE.go) initialize(JSON.parse(payload));
+  else if (type === TYPE.park) park();
+}
+
+// park does what every function would wait for, before there is one: it loads the
+// runtime's parts and runs an invocation, so that all on its way is compiled.
+async function park() {
+  require('./errors.js');
+  const { send } = channel;
+  setEnvironment({ ...process.env });
+  process.chdir(process.cwd());
+  logError = require('./console.js').patch(process.env, () => currentId);
+  const loader = require('./handler.js');
+  loader.defineGlobals();
+  for (const name of ['rehearsal.handler', 'rehearsal_esm.handler', 'rehearsal.handler']) {
+    handler = await loader.load(__dirname, name);
+    await new Promise((answered) => {
+      channel.send = answered;
+      invoke(JSON.parse('{"id":"rehearsal","ms":1000,"arn":"","trace":"rehearsal"}'), '{}');
+    });
+    loader.forget(__dirname, 'rehearsal.js');
+  }
+  channel.send = send;
+  channel.hold();
+  delete process.env._X_AMZN_TRACE_ID;
+  delete globalThis.awslambda;
+  [handler, currentId] = [];
+  channel.send(TYPE.park, '', '');
+}
+
+// setEnvironment makes this the whole environment.
+function setEnvironment(wanted) {
+  const home = process.env.HOME;
+  // A name that the process was started with and that is not the function's goes.
+  for (const name of Object.keys(process.env)) {
+    if (!(name in wanted)) delete process.env[name];
+  }
+  for (const [name, value] of Object.entries(wanted)) {
+    if (process.env[name] !== value) process.env[name] = value;
+  }
+  // Where require() looks last was found out when the process began.
+  if (process.env.HOME !== home) require('module')._initPaths();
 }
 
 async function initialize(go) {
-  // A name that the process was started with and that is not the function's goes.
-  for (const name of Object.keys(process.env)) {
-    if (!(name in go.environment)) delete process.env[name];
-  }
-  for (const [name, value] of Object.entries(go.environment)) {
-    if (process.env[name] !== value) process.env[name] = value;
-  }
+  setEnvironment(go.environment);
   const env = go.environment;
   fixed = {
     version: env.AWS_LAMBDA_FUNCTION_VERSION,

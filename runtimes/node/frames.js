@@ -103,7 +103,7 @@ function open(fd, onFrame, onEnd) {
 }
 
 const TYPE = Object.freeze({
-  hello: 0x48, go: 0x47, ready: 0x52, initError: 0x45, invoke: 0x49, response: 0x44, error: 0x46, crash: 0x43,
+  hello: 0x48, park: 0x50, go: 0x47, ready: 0x52, initError: 0x45, invoke: 0x49, response: 0x44, error: 0x46, crash: 0x43,
 });
 
 module.exports = { open, TYPE };

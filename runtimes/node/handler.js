@@ -115,4 +115,11 @@ function defineGlobals(store) {
   if (store) globalThis.awslambda.InvokeStore = store;
 }
 
-module.exports = { load, defineGlobals };
+// forget drops a CommonJS module that load loaded, as if it had not.
+function forget(root, file) {
+  const name = path.join(root, file);
+  delete require.cache[name];
+  module.children = module.children.filter((child) => child.id !== name);
+}
+
+module.exports = { load, defineGlobals, forget };

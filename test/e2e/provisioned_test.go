@@ -37,7 +37,7 @@ type provisioned struct {
 
 // TestProvisioned takes provisioned concurrency of an alias through its life.
 func TestProvisioned(t *testing.T) {
-	s := Start(t)
+	s := Start(t, "--cells", "off") // its instances are counted by their processes
 	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
 	defer cancel()
 	c := newGoClient(t, s).(goClient)

@@ -41,7 +41,7 @@ func TestKilled(t *testing.T) {
 	}
 	eventually(t, "everything that ran is dead", func() bool { return len(e2e.Living(running)) == 0 })
 
-	s.Server = e2e.Open(t, data)
+	s.Server = e2e.Open(t, data, "--cells", "off") // every process would be a leftover
 	s.api = api{s.URL}
 	if left := e2e.Living(s.Processes()); len(left) > 0 {
 		t.Errorf("after the restart there are %v", left)
