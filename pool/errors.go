@@ -8,16 +8,20 @@ import (
 	"hearth/faas"
 )
 
+// ErrTerminated is the cause with which a context ends that terminates the
+// invocation under it.
+var ErrTerminated = errors.New("pool: terminated by the user")
+
 var (
 	// errGone: the pool was removed; the caller looks it up again.
 	errGone = errors.New("pool: removed")
-	// errAsleep: the instance could not be thawed; the caller takes another.
-	errAsleep    = errors.New("pool: not thawed")
-	errInitLimit = errors.New("pool: init took too long") // the cause of a context whose time is up
-	errUnwound   = errors.New("pool: the invocation was unwound")
-	errKilled    = errors.New("pool: the pools were closed")
-	errNeedless  = errors.New("pool: no call needs the start any more")
-	errNotAgain  = errors.New("pool: the start is not made again")
+	// errInitLimit and errInvokeLimit are the causes of contexts whose time is up.
+	errInitLimit   = errors.New("pool: init took too long")
+	errInvokeLimit = errors.New("pool: the invocation took too long")
+	errUnwound     = errors.New("pool: the invocation was unwound")
+	errKilled      = errors.New("pool: the pools were closed")
+	errNeedless    = errors.New("pool: no call needs the start any more")
+	errNotAgain    = errors.New("pool: the start is not made again")
 )
 
 func shuttingDown() error {
@@ -55,6 +59,8 @@ func causeOf(kind FailureKind) Cause {
 		return CauseOOM
 	case FailedTimeout:
 		return CauseTimeout
+	case FailedTerminated:
+		return CauseTerminated
 	}
 	return CauseExit
 }

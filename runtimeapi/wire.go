@@ -138,6 +138,7 @@ type invokeHeader struct {
 	Trace     string          `json:"trace,omitempty"`
 	Client    json.RawMessage `json:"client,omitempty"`
 	Cognito   json.RawMessage `json:"cognito,omitempty"`
+	Attempt   int             `json:"attempt,omitempty"` // of an asynchronous invocation
 }
 
 // appendInvokeHeader appends the invokeHeader of an event, which package json needs
@@ -151,6 +152,9 @@ func appendInvokeHeader(b []byte, event *faas.Event) []byte {
 	}
 	b = appendDocument(b, `,"client":`, event.ClientContext)
 	b = appendDocument(b, `,"cognito":`, event.Cognito)
+	if event.Attempt != 0 {
+		b = strconv.AppendInt(append(b, `,"attempt":`...), int64(event.Attempt), 10)
+	}
 	return append(b, '}')
 }
 

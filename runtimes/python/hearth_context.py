@@ -27,6 +27,7 @@ class LambdaContext:
         self._deadline = time.monotonic() + call["ms"] / 1000
         self.aws_request_id = call["id"]
         self.invoked_function_arn = call["arn"]
+        self.attempt = call.get("attempt")  # Hearth's own: of an asynchronous invocation, from 1; else None
         self.client_context = filled(ClientContext, call.get("client"))
         if self.client_context is not None:
             self.client_context.client = filled(Client, self.client_context.client)
