@@ -215,6 +215,7 @@ func TestInvokeHeader(t *testing.T) {
 		{RequestID: "id", InvokedARN: "arn:aws:lambda:x"},
 		{RequestID: "i\"d\\", InvokedARN: "\x00<é>", TraceID: "Root=1-2;Sampled=0"},
 		{RequestID: "id", ClientContext: []byte(`{"custom":{}}`), Cognito: []byte(`{"cognitoIdentityId":"x"}`)},
+		{RequestID: "id", Attempt: 3},
 		{RequestID: "id", ClientContext: []byte(`}`), Cognito: []byte(`"`)},
 	} {
 		e.Deadline = time.Now().Add(time.Hour)
@@ -229,7 +230,7 @@ func TestInvokeHeader(t *testing.T) {
 			return string(b)
 		}
 		if got.ID != e.RequestID || got.ARN != e.InvokedARN || got.Trace != e.TraceID || got.Remaining > 3600000 || got.Remaining < 3500000 ||
-			string(got.Client) != valid(e.ClientContext) || string(got.Cognito) != valid(e.Cognito) {
+			got.Attempt != e.Attempt || string(got.Client) != valid(e.ClientContext) || string(got.Cognito) != valid(e.Cognito) {
 			t.Errorf("%+v for %+v", got, e)
 		}
 	}

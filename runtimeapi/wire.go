@@ -140,6 +140,7 @@ type invokeHeader struct {
 	Trace     string          `json:"trace,omitempty"`
 	Client    json.RawMessage `json:"client,omitempty"`
 	Cognito   json.RawMessage `json:"cognito,omitempty"`
+	Attempt   int             `json:"attempt,omitempty"` // of an asynchronous invocation
 }
 
 // appendInvokeHeader appends the invokeHeader of an event, which package json needs
