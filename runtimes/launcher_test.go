@@ -120,7 +120,10 @@ func TestPartsOfAStart(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		i := b.start(b.version("python3.11", "index.handler", py("import time\ntime.sleep(0.05)\ndef handler(e, c): pass"))).ready()
 		p := i.Parts()
-		if p.Sandbox <= 0 || (p.Runtime <= 0) != (p.Way == faas.WayCell) || p.Code <= 0 || p.Init < 50*time.Millisecond || p.Init > 5*time.Second {
+		// The two meet at the first byte, which a busy machine sees late: only their sum
+		// holds the whole of what the module waits.
+		if p.Sandbox <= 0 || (p.Runtime <= 0) != (p.Way == faas.WayCell) || p.Code <= 0 || p.Init <= 0 ||
+			p.Runtime+p.Init < 50*time.Millisecond || p.Init > 5*time.Second {
 			t.Errorf("parts %+v", p)
 		}
 		if i.MaxMemory() <= 0 {
