@@ -152,7 +152,7 @@ func (a *API) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if len(page.Events) == 0 && filter.Marker == "" && filter.Function.Name != "" {
+	if len(page.Events) == 0 && page.Next == "" && filter.Marker == "" && filter.Function.Name != "" {
 		// Events outlive their function; a misspelt name must not look like one without any.
 		if _, err := a.Registry.Get(r.Context(), filter.Function, ""); err != nil {
 			return err

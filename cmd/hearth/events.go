@@ -165,8 +165,7 @@ func terminateCommand(t *terminal) *cobra.Command {
 		Short:             "End an event: take it out of its queue, or stop what runs it",
 		Long: `Ends an event. One that waits is taken out of its queue. One that runs has its
 instance killed, or with --grace its runtime sent SIGTERM and 10 s to end by itself.
-It is not tried again, and counts as failed for its destinations. Returns when that is
-recorded.`,
+It is not tried again, and no destination is told. Returns when that is recorded.`,
 		Example: "  hearth events terminate 753b6992-b3e3-44b4-b2d4-f1ead4e6f5a4 --grace",
 	}, true, names(1, "one REQUEST_ID"), func(cmd *cobra.Command, args []string, v values) error {
 		var e faas.EventRecord
