@@ -139,11 +139,10 @@ func (p *pool) ask() (grant, *waiter, error) {
 	if p.waiters.len == 0 { // else those that came first are served first
 		inst, err := p.takeLocked()
 		if inst != nil || err != nil && p.hopeLocked() == 0 {
-			g := grant{}
-			if inst != nil {
-				g = grantLocked(inst)
+			if inst == nil {
+				return grant{}, nil, err
 			}
-			return g, nil, err
+			return grantLocked(inst), nil, err
 		}
 	}
 	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
