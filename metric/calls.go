@@ -36,8 +36,8 @@ type Totals struct {
 }
 
 func (c *calls) totals() Totals {
-	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(),
-		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read(), Events: c.eventCounts()}
+	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(), Events: c.eventCounts(),
+		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read()}
 	for i, reason := range coldReasons {
 		if n := c.cold[i].Load(); n > 0 {
 			t.Cold[reason] = n

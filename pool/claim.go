@@ -33,8 +33,8 @@ func (ps *Pools) Ask(version *faas.Version) (Claim, error) {
 	}
 }
 
-// Wait is the second half of Acquire. Where the instance that the call was given
-// cannot be thawed, it asks anew: each time there is one less that can fail.
+// Wait is the second half of Acquire. An instance that cannot be thawed is lost, and
+// the place in the order with it: the call asks again.
 func (c *Claim) Wait(ctx context.Context) (*Hold, error) {
 	for {
 		g, err := c.granted(ctx)
@@ -45,19 +45,19 @@ func (c *Claim) Wait(ctx context.Context) (*Hold, error) {
 		if err != nil {
 			return nil, err
 		}
-		if *c, err = c.pool.pools.Ask(c.pool.version); err != nil {
+		again, err := c.pool.pools.Ask(c.pool.version) // each time there is one less that can fail
+		if err != nil {
 			return nil, err
 		}
+		*c = again
 	}
 }
 
-// granted waits for the grant.
 func (c *Claim) granted(ctx context.Context) (grant, error) {
-	w := c.waiter
-	if w == nil {
+	if c.waiter == nil {
 		return c.grant, nil
 	}
-	g, err := c.pool.wait(ctx, w)
-	g.waited = time.Since(w.since)
+	g, err := c.pool.wait(ctx, c.waiter)
+	g.waited = time.Since(c.waiter.since)
 	return g, err
 }

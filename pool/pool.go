@@ -139,10 +139,11 @@ func (p *pool) ask() (grant, *waiter, error) {
 	if p.waiters.len == 0 { // else those that came first are served first
 		inst, err := p.takeLocked()
 		if inst != nil || err != nil && p.hopeLocked() == 0 {
-			if inst == nil {
-				return grant{}, nil, err
+			g := grant{}
+			if inst != nil {
+				g = grantLocked(inst)
 			}
-			return grantLocked(inst), nil, err
+			return g, nil, err
 		}
 	}
 	w := &waiter{ready: make(chan grant, 1), since: time.Now()}

@@ -21,6 +21,7 @@ type setting struct {
 	logStream string
 	api       string // host:port of the Runtime API; "" for other runtimes than provided
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
+	cpus      int    // that its quota is worth, rounded up; 0 where there is none
 	// path maps a path inside the sandbox to what the process sees.
 	path func(string) string
 }
@@ -46,6 +47,11 @@ func (s setting) defaults() map[string]string {
 	if s.known.language == languageNode {
 		env["NODE_PATH"] = s.list("/opt/nodejs/node"+s.known.version+"/node_modules", "/opt/nodejs/node_modules",
 			runtimeDir+"/node_modules", runtimeDir, taskDir)
+	}
+	// A Go program cannot see its quota in a sandbox. With more threads than that is
+	// worth they wake each other for nothing, and use it up in a part of each period.
+	if s.cpus > 0 && s.known.custom() {
+		env["GOMAXPROCS"] = strconv.Itoa(s.cpus)
 	}
 	return env
 }

@@ -218,6 +218,9 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process) error {
 	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
 	s := setting{version: p.version, known: p.known, logStream: stream,
 		path: func(target string) string { return sandbox.Path(r.box, target) }}
+	if _, shared := r.box.(sandbox.PathMapper); !shared {
+		s.cpus = (r.milliCPU + 999) / 1000
+	}
 	command := sandbox.Command{Dir: s.path(taskDir)}
 	switch p.known.language {
 	case languageProvided:

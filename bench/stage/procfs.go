@@ -1,22 +1,28 @@
-package bench
+package stage
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
-// tree is what a process and its descendants are at one moment.
-type tree struct {
-	processes int
-	cpu       time.Duration // of those that live
+// Tree is what a process and its descendants are at one moment.
+type Tree struct {
+	PIDs []int         // the root first
+	CPU  time.Duration // of those that live
+	Root time.Duration // of the root alone
 }
 
-// treeOf reads /proc; on systems without it the tree is empty.
-func treeOf(root int) (t tree) {
+// TreeOf reads /proc; on systems without it the tree is empty.
+func TreeOf(root int) (t Tree) {
 	children := map[int][]int{}
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat") // the pattern is well formed
 	for _, path := range stats {
@@ -31,12 +37,45 @@ func treeOf(root int) (t tree) {
 	}
 	for next := []int{root}; len(next) > 0; next = next[1:] {
 		if cpu, ok := processorTime(next[0]); ok {
-			t.processes++
-			t.cpu += cpu
+			t.PIDs = append(t.PIDs, next[0])
+			t.CPU += cpu
+			if next[0] == root {
+				t.Root = cpu
+			}
 		}
 		next = append(next, children[next[0]]...)
 	}
 	return t
+}
+
+// Memory is what processes hold, in bytes.
+type Memory struct {
+	PSS int64 // each page shared out among those that have it
+	RSS int64
+}
+
+// MemoryOf sums up /proc/PID/smaps_rollup; a process that has ended counts
+// nothing, one that may not be read is an error.
+func MemoryOf(pids []int) (m Memory, err error) {
+	for _, pid := range pids {
+		raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue
+		}
+		if err != nil {
+			return m, err
+		}
+		m.PSS += kilobytes(string(raw), "Pss")
+		m.RSS += kilobytes(string(raw), "Rss")
+	}
+	return m, nil
+}
+
+// kilobytes finds "name: n kB" and returns bytes.
+func kilobytes(text, name string) int64 {
+	value, _, _ := strings.Cut(field(text, name, "0"), " ")
+	n, _ := strconv.ParseInt(value, 10, 64)
+	return n << 10
 }
 
 // parentOf reads /proc/PID/stat: "pid (name) state ppid …". A name may hold
@@ -62,16 +101,14 @@ type Machine struct {
 
 const unknown = "unknown"
 
-// machine reads the facts from /proc and /sys; what is not there is unknown.
-func machine(cores int) Machine {
-	m := Machine{CPU: unknown, Cores: cores, Kernel: firstLine("/proc/sys/kernel/osrelease"),
+// Facts reads them from /proc and /sys; what is not there is unknown.
+func Facts() Machine {
+	m := Machine{CPU: unknown, Cores: runtime.NumCPU(), Kernel: firstLine("/proc/sys/kernel/osrelease"),
 		Cgroups: "v1", Governor: firstLine("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")}
 	info, _ := os.ReadFile("/proc/cpuinfo")
 	m.CPU = field(string(info), "model name", m.CPU)
 	memory, _ := os.ReadFile("/proc/meminfo")
-	kB, _, _ := strings.Cut(field(string(memory), "MemTotal", "0"), " ")
-	n, _ := strconv.ParseInt(kB, 10, 64)
-	m.MemoryMB = n / 1024
+	m.MemoryMB = kilobytes(string(memory), "MemTotal") >> 20
 	switch {
 	case exists("/sys/fs/cgroup/cgroup.controllers"):
 		m.Cgroups = "v2"
@@ -102,21 +139,26 @@ func firstLine(path string) string {
 	if err != nil {
 		return unknown
 	}
-	line, _, _ := strings.Cut(string(raw), "\n")
+	return firstOf(string(raw))
+}
+
+// firstOf is the first line of a text.
+func firstOf(text string) string {
+	line, _, _ := strings.Cut(text, "\n")
 	return strings.TrimSpace(line)
 }
 
-// loadAverage is the machine's load of the last minute, as /proc/loadavg has it.
-func loadAverage() string {
+// LoadAverage is the machine's load of the last minute, as /proc/loadavg has it.
+func LoadAverage() string {
 	first, _, _ := strings.Cut(firstLine("/proc/loadavg"), " ")
 	return first
 }
 
-// busyShare is the share of all processors that is in use while the benchmark
+// BusyShare is the share of all processors that is in use while the benchmark
 // rests: what others do to it. 0 on systems without /proc/stat.
-func busyShare(ctx context.Context, d time.Duration) (float64, error) {
+func BusyShare(ctx context.Context, d time.Duration) (float64, error) {
 	idleBefore, allBefore := processorTicks(firstLine("/proc/stat"))
-	if err := pause(ctx, d); err != nil {
+	if err := Pause(ctx, d); err != nil {
 		return 0, err
 	}
 	idle, all := processorTicks(firstLine("/proc/stat"))
