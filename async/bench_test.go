@@ -107,8 +107,8 @@ func BenchmarkBacklog(b *testing.B) {
 				began = time.Now()
 				s.async.Start(s.invoke)
 				left.Wait()
-				for len(s.async.Queues(scope)) > 0 {
-					time.Sleep(time.Millisecond)
+				for tick := time.Tick(time.Millisecond); len(s.async.Queues(scope)) > 0; {
+					<-tick
 				}
 				b.ReportMetric(events/time.Since(began).Seconds(), "events/s")
 				b.ReportMetric(events/accepted.Seconds(), "accepts/s")

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/http"
 	"sync"
 	"time"
 
@@ -110,15 +109,14 @@ func (s *Service) tellFunction(ctx context.Context, id string, o outgoing, body 
 // deliverer tells destinations what they have not taken at once.
 type deliverer struct {
 	*dispatcher
-	client *http.Client
-	slots  chan struct{} // of the requests of all functions
+	slots chan struct{} // of the requests of all functions
 
 	mu      sync.Mutex
 	running map[string]int // deliveries under way, by key
 }
 
-func newDeliverer(d *dispatcher, client *http.Client) *deliverer {
-	return &deliverer{dispatcher: d, client: client, slots: make(chan struct{}, deliveriesAtOnce), running: make(map[string]int)}
+func newDeliverer(d *dispatcher) *deliverer {
+	return &deliverer{dispatcher: d, slots: make(chan struct{}, deliveriesAtOnce), running: make(map[string]int)}
 }
 
 // notify is engine.Queue's, for the keys of deliveries.

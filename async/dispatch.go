@@ -2,6 +2,7 @@ package async
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Runner interface {
 type dispatcher struct {
 	*Service
 	runner Runner
+	client *http.Client // for the endpoints that are destinations
 
 	ctx     context.Context // ends when nothing is to be written any more
 	cancel  context.CancelFunc

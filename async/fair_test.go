@@ -24,7 +24,7 @@ func TestABacklogOfOneAccountDelaysNoOther(t *testing.T) {
 		}
 		accepted := map[string]time.Time{}
 		for range 100 {
-			time.Sleep(10 * time.Millisecond)
+			s.pass(10 * time.Millisecond)
 			s.n++
 			id := requestID(s.n)
 			accepted[id] = time.Now()
@@ -32,7 +32,7 @@ func TestABacklogOfOneAccountDelaysNoOther(t *testing.T) {
 				s.t.Fatal(err)
 			}
 		}
-		time.Sleep(time.Minute)
+		s.pass(time.Minute)
 		var waits []time.Duration
 		left := 0 // of a, when the last of b began
 		for _, r := range s.ran() {
@@ -70,7 +70,7 @@ func TestFunctionsOfAFullAccountTakeTurns(t *testing.T) {
 		for range 100 {
 			s.send(b, "")
 		}
-		time.Sleep(time.Second * 15)
+		s.pass(time.Second * 15)
 		n := map[string]int{}
 		for _, r := range s.ran() {
 			n[r.function]++
@@ -78,7 +78,7 @@ func TestFunctionsOfAFullAccountTakeTurns(t *testing.T) {
 		if n["a"]+n["b"] < 120 || n["b"] < n["a"]/2 || n["a"] < n["b"]/2 {
 			s.t.Errorf("ran %v", n)
 		}
-		time.Sleep(time.Minute)
+		s.pass(time.Minute)
 		if len(s.ran()) != 400 {
 			s.t.Errorf("%d ran", len(s.ran()))
 		}

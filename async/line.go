@@ -18,6 +18,9 @@ const (
 	// ceilingLasts is how long a limit that refused one more is taken to be the
 	// most, unless something is freed.
 	ceilingLasts = time.Second
+	// emptyPause is how long a line rests whose queue gave nothing where it had said
+	// that there is something.
+	emptyPause = 10 * time.Millisecond
 	// lookEvery is how often a line that cannot begin its first event looks whether
 	// that is too old, at most.
 	lookEvery = time.Minute
@@ -218,6 +221,10 @@ func (d *dispatcher) fetched(f fetch, events []engine.Event, err error) {
 	if err != nil && d.ctx.Err() == nil && !errors.Is(err, engine.ErrClosed) {
 		d.log.Error("events cannot be fetched", "queue", l.key, "err", err)
 		d.pause(l, faulted, nil, now, time.Time{})
+	}
+	if err == nil && len(events) == 0 && !d.closing { // gone meanwhile, or what the queue counts is not there
+		l.held = true
+		d.wakeAt(l, now.Add(emptyPause), now)
 	}
 	if d.closing || len(l.wanted) > 0 {
 		d.giveBack(l, events)

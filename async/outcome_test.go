@@ -23,9 +23,9 @@ func TestDestinationsGetLambdasRecord(t *testing.T) {
 		s.shelf.configure(good, faas.AsyncConfig{OnSuccess: to(sink)})
 		s.shelf.configure(bad, faas.AsyncConfig{Retries: &none, OnFailure: to(sink), DeadLetter: to(sink)})
 		first := s.send(good, `{"order": [1, "<2>"]}`)
-		time.Sleep(time.Second)
+		s.pass(time.Second)
 		second := s.send(bad, `"x"`)
-		time.Sleep(time.Second)
+		s.pass(time.Second)
 		var got []string
 		for _, r := range s.ran() {
 			if r.function == "sink" {
@@ -78,7 +78,7 @@ func TestWhatExpiredHasNoResponse(t *testing.T) {
 		s.shelf.configure(f, faas.AsyncConfig{OnFailure: to(sink), MaxAgeSeconds: 60})
 		s.reserve(f, 0)
 		s.send(f, "{}")
-		time.Sleep(2 * time.Minute)
+		s.pass(2 * time.Minute)
 		var record struct {
 			RequestContext struct {
 				Condition string
@@ -105,7 +105,7 @@ func TestADestinationThatIsDownIsTriedAgainAndBlocksNothing(t *testing.T) {
 		for range 20 {
 			ids = append(ids, s.send(f, "{}"))
 		}
-		time.Sleep(10 * time.Second)
+		s.pass(10 * time.Second)
 		for _, id := range ids {
 			r := s.get(id)
 			if r.Status != faas.EventDone || len(r.Deliveries) != 1 || r.Deliveries[0].Next.IsZero() || r.Deliveries[0].Error == "" {
@@ -118,7 +118,7 @@ func TestADestinationThatIsDownIsTriedAgainAndBlocksNothing(t *testing.T) {
 		s.close()
 		s.deploy("sink", nil)
 		s.open(nil)
-		time.Sleep(time.Minute)
+		s.pass(time.Minute)
 		told := 0
 		for _, r := range s.ran() {
 			if r.function == "sink" {
@@ -136,7 +136,7 @@ func TestADestinationThatStaysDownIsGivenUp(t *testing.T) {
 		f := s.deploy("f", nil)
 		s.shelf.configure(f, faas.AsyncConfig{OnSuccess: to(function("nobody"))})
 		id := s.send(f, "{}")
-		time.Sleep(7 * time.Hour)
+		s.pass(7 * time.Hour)
 		r := s.get(id)
 		if d := r.Deliveries[0]; !d.Next.IsZero() || !d.Delivered.IsZero() || d.Attempts < 50 {
 			s.t.Errorf("%+v", r)
@@ -155,7 +155,7 @@ func TestAChainOfDestinationsEnds(t *testing.T) {
 		f := s.deploy("f", nil)
 		s.shelf.configure(f, faas.AsyncConfig{OnSuccess: to(f)})
 		s.send(f, "{}")
-		time.Sleep(time.Hour)
+		s.pass(time.Hour)
 		if n := len(s.ran()); n != 17 {
 			s.t.Errorf("ran %d times", n)
 		}
@@ -178,7 +178,7 @@ func TestFaultsOfThePlatformDoNotCountAsRetries(t *testing.T) {
 		none := 0
 		s.shelf.configure(f, faas.AsyncConfig{Retries: &none})
 		id := s.send(f, "{}")
-		time.Sleep(time.Hour)
+		s.pass(time.Hour)
 		r := s.get(id)
 		if r.Status != faas.EventDone || len(r.Attempts) != 6 || strings.Contains(r.Attempts[0].ErrorMessage, "a fault") {
 			s.t.Errorf("%+v", r)
@@ -216,10 +216,10 @@ func TestRedriveAndReplay(t *testing.T) {
 		var ids []string
 		for range 3 {
 			ids = append(ids, s.send(bad, `{"n":1}`))
-			time.Sleep(time.Second)
+			s.pass(time.Second)
 		}
 		done := s.send(good, `"old"`)
-		time.Sleep(time.Second)
+		s.pass(time.Second)
 		ctx := s.t.Context()
 		_, err := s.async.Redrive(ctx, async.Redrive{Scope: scope, RequestIDs: ids, Payload: []byte("1")})
 		if !faas.IsCode(err, faas.CodeInvalid) {
@@ -229,7 +229,7 @@ func TestRedriveAndReplay(t *testing.T) {
 		if err != nil || len(one) != 1 || one[0].Err != nil {
 			s.t.Fatalf("%+v, %v", one, err)
 		}
-		time.Sleep(time.Second)
+		s.pass(time.Second)
 		if r := s.get(one[0].RequestID); r.Status != faas.EventDone || r.Function != good || r.Origin == nil || r.Origin.Kind != faas.OriginRedrive || r.Origin.RequestID != ids[0] {
 			s.t.Errorf("%+v", r)
 		}
@@ -240,7 +240,7 @@ func TestRedriveAndReplay(t *testing.T) {
 			s.t.Errorf("payload %s, %v", p, err)
 		}
 		all, err := s.async.Redrive(ctx, async.Redrive{Scope: scope, Filter: async.Filter{Function: bad}})
-		if err != nil || len(all) != 3 || all[0].From != ids[0] || !faas.IsCode(all[0].Err, faas.CodeConflict) || all[1].Err != nil || all[2].Err != nil {
+		if err != nil || len(all) != 2 || all[0].From != ids[1] || all[0].Err != nil || all[1].Err != nil {
 			s.t.Errorf("%+v, %v", all, err)
 		}
 		if r, err := s.async.Redrive(ctx, async.Redrive{Scope: scope, RequestIDs: []string{done}}); err != nil || !faas.IsCode(r[0].Err, faas.CodeConflict) {
@@ -250,7 +250,7 @@ func TestRedriveAndReplay(t *testing.T) {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		s.pass(time.Second)
 		if r := s.get(again); r.Status != faas.EventDone || r.Origin.Kind != faas.OriginReplay {
 			s.t.Errorf("%+v", r)
 		}
@@ -271,7 +271,7 @@ func TestListPagesThroughAll(t *testing.T) {
 			s.send(g, "")
 			s.send(bad, "")
 		}
-		time.Sleep(time.Minute)
+		s.pass(time.Minute)
 		list := func(filter async.Filter) (all []faas.EventRecord) {
 			filter.Function.Scope, filter.Max = scope, 7
 			for {

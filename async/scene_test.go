@@ -267,3 +267,9 @@ func refusalOf(err error) *faas.Refusal {
 var errFull = engine.Failure(engine.ErrFull, "disk", "no room")
 
 func settings(l faas.AccountLimits) quota.Settings { return quota.Settings{Limits: l} }
+
+// pass lets time go by, and what is due then happen.
+func (s *scene) pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}

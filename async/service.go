@@ -93,7 +93,8 @@ func New(o Options) *Service {
 // Start begins to run what is accepted, and what was before. Called once.
 func (s *Service) Start(runner Runner) {
 	d := newDispatcher(s, runner)
-	v := newDeliverer(d, newClient(s.allowed))
+	d.client = newClient(s.allowed)
+	v := newDeliverer(d)
 	s.dispatcher.Store(d)
 	go d.loop()
 	notify := func(key string) {
@@ -161,6 +162,7 @@ func (s *Service) Close(ctx context.Context) error {
 		err = fmt.Errorf("async: events in flight are left for the next start: %w", context.Cause(ctx))
 	}
 	d.cancel()
+	d.client.CloseIdleConnections()
 	close(d.quit)
 	<-d.ended
 	return err

@@ -169,11 +169,12 @@ func (w *world) send(ctx context.Context, client *http.Client, url string) bool 
 // finish lets a server live until everything that was accepted has happened.
 func (w *world) finish() {
 	s := start(w.t, w.binary, w.data, "")
-	if s.ready(w.t) == "" {
+	url := s.ready(w.t)
+	if url == "" {
 		w.t.Fatalf("the last server died\n%s", &s.log)
 	}
 	deadline := time.Now().Add(bounded)
-	for time.Now().Before(deadline) && w.missing(nil) > 0 {
+	for time.Now().Before(deadline) && (w.missing(nil) > 0 || w.waiting(url)) {
 		select {
 		case <-time.After(50 * time.Millisecond): // of another process, which has a clock of its own
 		case <-s.exited:
@@ -181,6 +182,19 @@ func (w *world) finish() {
 		}
 	}
 	s.stop(w.t)
+}
+
+// waiting reports whether a server has something in its queues: events that were
+// accepted without an answer, and outcomes that the endpoint has not taken yet, too.
+func (w *world) waiting(url string) bool {
+	res, err := http.Get(url + "/hearth/v1/queues")
+	if err != nil {
+		return true // the loop sees the server's end
+	}
+	defer res.Body.Close()
+	var queues []json.RawMessage
+	err = json.NewDecoder(res.Body).Decode(&queues)
+	return err != nil || len(queues) > 0
 }
 
 // notes are what the functions wrote.
