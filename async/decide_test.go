@@ -123,7 +123,7 @@ func TestRingSharesByTime(t *testing.T) {
 	r.add(short)
 	spent := map[string]int{}
 	for range 10_000 {
-		l := r.next()
+		l := r.next(time.Time{})
 		spent[l.key] += costOf(l.duration)
 		r.spend(l, costOf(l.duration))
 	}
@@ -133,7 +133,7 @@ func TestRingSharesByTime(t *testing.T) {
 	late := &line{key: "late", account: &account{name: "b"}, duration: time.Millisecond}
 	r.add(late)
 	for n := 0; ; n++ {
-		l := r.next()
+		l := r.next(time.Time{})
 		if l == late {
 			if n > 2*quantum {
 				t.Errorf("the new line waited for %d others", n)
@@ -155,7 +155,7 @@ func TestAccountsTakeTurns(t *testing.T) {
 	r.add(&line{key: "b", account: b})
 	began := map[string]int{}
 	for range 10_000 {
-		l := r.next()
+		l := r.next(time.Time{})
 		began[l.key]++
 		r.spend(l, costOf(l.duration))
 	}
@@ -170,15 +170,15 @@ func TestRingDropsWhatIsDone(t *testing.T) {
 	l := &line{account: a}
 	r.add(l)
 	r.add(l)
-	if r.next() != l || a.lines.len() != 1 {
+	if r.next(time.Time{}) != l || a.lines.len() != 1 {
 		t.Fatal("a line is in the ring twice, or not")
 	}
 	r.drop(l)
-	if r.next() != nil || a.listed {
+	if r.next(time.Time{}) != nil || a.listed {
 		t.Error("something is left in the ring")
 	}
 	r.add(l)
-	if r.next() != l {
+	if r.next(time.Time{}) != l {
 		t.Error("a line that was dropped does not come back")
 	}
 }

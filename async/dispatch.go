@@ -150,7 +150,7 @@ func (d *dispatcher) step(now time.Time) bool {
 	if d.closing || d.finishing >= maxFinishing {
 		return false
 	}
-	l := d.ring.next()
+	l := d.ring.next(now)
 	if l == nil {
 		return false
 	}
@@ -216,6 +216,11 @@ func (d *dispatcher) landed(l *line, took time.Duration) {
 	d.rouseStarved()
 	if l.running == 0 && l.ceilingUntil.After(time.Now()) {
 		l.ceilingUntil = time.Time{} // nothing of its own will make room: it asks again
+	}
+	// The place may be one that others of the account wait for: who was refused
+	// longest ago is in the ring before the line that had it.
+	if next := l.account.nextRefused(); next != nil && next != l {
+		d.rouse(next, true)
 	}
 	d.turn(l)
 }

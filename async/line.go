@@ -185,6 +185,7 @@ func (d *dispatcher) fetch(l *line, n int, b engine.Backlog, look bool) {
 		n = min(n, int(max(1, maxFetchBytes/(b.Bytes/events+1))))
 	}
 	l.fetching = true
+	l.account.fetching++
 	d.toFetch.push(fetch{l, n, look})
 	d.startFetches()
 }
@@ -217,6 +218,7 @@ func (d *dispatcher) fetched(f fetch, events []engine.Event, err error) {
 	d.trap("fetched")
 	l := f.line
 	l.fetching = false
+	l.account.fetching--
 	now := time.Now()
 	if err != nil && d.ctx.Err() == nil && !errors.Is(err, engine.ErrClosed) {
 		d.log.Error("events cannot be fetched", "queue", l.key, "err", err)
@@ -254,6 +256,7 @@ func (d *dispatcher) fetched(f fetch, events []engine.Event, err error) {
 	}
 	d.startFetches()
 	d.turn(l)
+	d.ring.relist(l.account)
 }
 
 // giveBack returns events to their places in the queue, and tells who wanted that.
@@ -298,6 +301,7 @@ func (d *dispatcher) hold(l *line, e ending, err error, now, expiry time.Time) {
 	var refusal *faas.Refusal
 	errors.As(err, &refusal)
 	d.unbuffer(l)
+	l.account.contended = now.Add(ceilingLasts)
 	if !l.refused {
 		l.refused = true
 		l.account.refused.push(l)

@@ -30,6 +30,11 @@ type account struct {
 
 	refused fifo[*line] // that a limit refused, longest ago first; those that are not any more are skipped
 	watched bool        // a goroutine waits for something of the account to be freed
+
+	// While lines of it were refused a moment ago, none begins before those that fetch
+	// have fetched: they share what is free by turns and not by who fetches faster.
+	contended time.Time // until when
+	fetching  int       // lines
 }
 
 // add puts a line at the end of its account, and the account at the end of the
@@ -49,11 +54,16 @@ func (r *ring) add(l *line) {
 
 // next returns the line whose turn it is, nil where there is none. Of that line spend
 // or drop is called before next is called again.
-func (r *ring) next() *line {
+func (r *ring) next(now time.Time) *line {
 	for {
 		a, ok := r.accounts.head()
 		if !ok {
 			return nil
+		}
+		if a.fetching > 0 && now.Before(a.contended) { // relist brings it back
+			r.accounts.pop()
+			a.listed = false
+			continue
 		}
 		l, ok := a.lines.head()
 		if !ok {
@@ -68,6 +78,14 @@ func (r *ring) next() *line {
 			l.deficit += quantum
 		}
 		return l
+	}
+}
+
+// relist puts an account with lines back into the ring.
+func (r *ring) relist(a *account) {
+	if !a.listed && a.lines.len() > 0 {
+		a.listed = true
+		r.accounts.push(a)
 	}
 }
 
