@@ -3,6 +3,7 @@
 #   make test    everything that CI runs
 #   make build   bin/hearth
 #   make bench   the benchmarks, 20 minutes; writes bench/RESULTS.md. ROWS=warm,cold BENCHFLAGS=-short
+#   make crash   kills the server again and again while it takes and runs events
 #   make sim     keep-alive policies, simulated; writes docs/keep-alive
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test deps-bench bench-peers clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench crash examples deps-demo deps-test deps-bench bench-peers clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -84,6 +85,10 @@ fuzz:
 # The long forms of the leak test, the simulations and the crash tests.
 long: deps-test bin/hearth examples
 	CGO_ENABLED=1 HEARTH_LONG=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 3h ./...
+
+# The long form of the crash test of asynchronous invocations: about fifteen minutes.
+crash: deps-test
+	CGO_ENABLED=1 HEARTH_LONG=1 $(GO) test -race -v -timeout 1h ./test/crash
 
 # ROWS picks rows, comma-separated; the results of the others stay what they were.
 ROWS ?=

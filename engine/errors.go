@@ -33,14 +33,21 @@ func Closed(subject string) error {
 	return Failure(ErrClosed, subject, "the engine is closed")
 }
 
+// Fetched is the Failure of cancelling a message that has been fetched.
+func Fetched(id string) error {
+	return Failure(ErrInFlight, id, "the message is in flight; whoever fetched it must end it")
+}
+
 func codeOf(kind error) faas.ErrorCode {
 	switch {
 	case errors.Is(kind, ErrNotFound):
 		return faas.CodeNotFound
-	case errors.Is(kind, ErrConflict), errors.Is(kind, ErrLocked):
+	case errors.Is(kind, ErrConflict), errors.Is(kind, ErrLocked), errors.Is(kind, ErrInFlight):
 		return faas.CodeConflict
 	case errors.Is(kind, ErrClosed):
 		return faas.CodeShuttingDown
+	case errors.Is(kind, ErrBacklog):
+		return faas.CodeThrottled
 	case errors.Is(kind, ErrFull):
 		return faas.CodeDiskFull
 	}

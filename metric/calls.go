@@ -21,6 +21,7 @@ type calls struct {
 	cold        [7]atomic.Uint64 // by coldReasons
 	refused     [8]atomic.Uint64 // by limits
 	durations   histogram
+	events      [eventCounts]atomic.Uint64
 }
 
 // Totals are the counters of one function since Hearth began.
@@ -31,11 +32,12 @@ type Totals struct {
 	Cold        map[faas.ColdReason]uint64
 	Refused     map[faas.Limit]uint64
 	Durations   Durations
+	Events      EventCounts // of asynchronous invocations
 }
 
 func (c *calls) totals() Totals {
 	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(),
-		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read()}
+		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read(), Events: c.eventCounts()}
 	for i, reason := range coldReasons {
 		if n := c.cold[i].Load(); n > 0 {
 			t.Cold[reason] = n

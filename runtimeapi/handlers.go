@@ -18,6 +18,7 @@ const (
 	headerDeadline  = "Lambda-Runtime-Deadline-Ms"
 	headerARN       = "Lambda-Runtime-Invoked-Function-Arn"
 	headerTrace     = "Lambda-Runtime-Trace-Id"
+	headerAttempt   = "Hearth-Attempt" // Hearth's own: the number of the try of an asynchronous invocation
 	headerClient    = "Lambda-Runtime-Client-Context"
 	headerCognito   = "Lambda-Runtime-Cognito-Identity"
 	headerErrorType = "Lambda-Runtime-Function-Error-Type"
@@ -161,6 +162,9 @@ func writeEventHeader(h http.Header, e *faas.Event) {
 	h.Set(headerARN, e.InvokedARN)
 	if e.TraceID != "" {
 		h.Set(headerTrace, e.TraceID)
+	}
+	if e.Attempt > 0 {
+		h.Set(headerAttempt, strconv.Itoa(e.Attempt))
 	}
 	if len(e.ClientContext) > 0 {
 		h.Set(headerClient, string(e.ClientContext))

@@ -50,7 +50,7 @@ func newHTTPRequest(event *faas.Event) (httpRequest, error) {
 	}
 	// What the caller sent by these names is not the platform's.
 	for name := range req.Header {
-		if strings.HasPrefix(name, "Lambda-Runtime-") {
+		if strings.HasPrefix(name, "Lambda-Runtime-") || name == headerAttempt {
 			delete(req.Header, name)
 		}
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"runtime"
 
 	"hearth/engine/datadir"
 	"hearth/faas"
@@ -12,6 +13,10 @@ import (
 	"hearth/sandbox/process"
 	"hearth/sandbox/process/network"
 )
+
+// mostSpares bounds the sandboxes that are built ahead: of each kind as many as have
+// their turn to start at once (pool/turns.go), up to this.
+const mostSpares = 16
 
 // openProcess opens the process driver on its network.
 func (i *isolation) openProcess(v values, data *datadir.Dir, log *slog.Logger) error {
@@ -33,6 +38,7 @@ func (i *isolation) openProcess(v values, data *datadir.Dir, log *slog.Logger) e
 	driver, err := process.New(process.Options{
 		StateDir: state, DataID: data.ID(), Logger: log,
 		MaxSandboxes: v.number("max-instances"), Networks: namespaces{net},
+		Spares: min(4*runtime.NumCPU(), mostSpares),
 	})
 	if err != nil {
 		_ = net.Close() // the first error is what matters

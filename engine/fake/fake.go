@@ -2,7 +2,8 @@
 // it. It passes the same contract (package enginetest) as the real one, keeps
 // nothing after the process, and can be told to refuse writes.
 //
-// It owns two maps; it must not know what it stores.
+// It owns a few maps; it must not know what it stores. Time is package time's, so
+// that it works in a testing/synctest bubble.
 package fake
 
 import (
@@ -11,10 +12,11 @@ import (
 	"hearth/engine"
 )
 
-// Engine is a Meta and a Blobs in memory. Safe for concurrent use.
+// Engine is a Meta, a Blobs, a Queue and a History in memory. Safe for concurrent use.
 type Engine struct {
 	meta  meta
 	blobs blobs
+	queue queue
 }
 
 // New returns an empty engine.
@@ -23,6 +25,7 @@ func New() *Engine {
 	e.meta.entries = make(map[string]record)
 	e.meta.changed = make(chan struct{})
 	e.blobs.content = make(map[string][]byte)
+	e.queue.init()
 	return e
 }
 
@@ -32,18 +35,26 @@ func (e *Engine) Meta() engine.Meta { return &e.meta }
 // Blobs returns the blob store.
 func (e *Engine) Blobs() engine.Blobs { return &e.blobs }
 
-// Refuse makes every later Create, Update and Put fail with err, for instance
+// Queue returns the queues.
+func (e *Engine) Queue() engine.Queue { return &e.queue }
+
+// History returns the record of what the queues settled.
+func (e *Engine) History() engine.History { return (*history)(&e.queue) }
+
+// Refuse makes every later Create, Update, Put, Append and Schedule fail with err, for instance
 // with engine.ErrFull, until it is called with nil. Reads and deletions go on.
 func (e *Engine) Refuse(err error) {
 	e.meta.gate.refuse(err)
 	e.blobs.gate.refuse(err)
+	e.queue.gate.refuse(err)
 }
 
 // Close makes every later operation fail with engine.ErrClosed and ends the
-// watches.
+// watches and the timers.
 func (e *Engine) Close() {
 	e.meta.gate.close()
 	e.blobs.gate.close()
+	e.queue.close()
 	e.meta.mu.Lock()
 	defer e.meta.mu.Unlock()
 	e.meta.announceLocked()

@@ -54,3 +54,7 @@ func TestRefuseAndClose(t *testing.T) {
 		t.Errorf("Get after Close: %v", err)
 	}
 }
+
+func TestQueue(t *testing.T) {
+	enginetest.RunQueue(t, func(*testing.T) enginetest.Queues { return fake.New() })
+}

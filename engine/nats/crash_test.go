@@ -29,7 +29,7 @@ const childVariable = "HEARTH_ENGINE_CHILD"
 
 func TestMain(m *testing.M) {
 	if job := os.Getenv(childVariable); job != "" {
-		if err := writeForEver(job); err != nil {
+		if err := child(job); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -38,16 +38,38 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// writeForEver writes entries and blobs from several goroutines and prints one
-// line for each write after it was acknowledged.
-func writeForEver(job string) error {
-	life, path, _ := strings.Cut(job, ":")
+// child is what this process does when it is the one that is killed.
+func child(job string) error {
+	kind, path, _ := strings.Cut(job, ":")
+	switch kind {
+	case "reopen":
+		return reopen(path)
+	}
+	if life, ok := strings.CutPrefix(kind, "queue-"); ok {
+		return queueForEver(life, path)
+	}
+	return writeForEver(kind, path)
+}
+
+// openPlain opens an engine in a process without a test.
+func openPlain(path string, change ...func(nats.Options) nats.Options) (*nats.Engine, *datadir.Dir, error) {
 	dir, err := datadir.Open(path)
 	if err != nil {
-		return err
+		return nil, nil, err
 	}
+	o := nats.Options{Dir: dir}
+	for _, c := range change {
+		o = c(o)
+	}
+	e, err := nats.Open(context.Background(), o)
+	return e, dir, err
+}
+
+// writeForEver writes entries and blobs from several goroutines and prints one
+// line for each write after it was acknowledged.
+func writeForEver(life, path string) error {
 	ctx := context.Background()
-	e, err := nats.Open(ctx, nats.Options{Dir: dir})
+	e, _, err := openPlain(path)
 	if err != nil {
 		return err
 	}
@@ -107,9 +129,9 @@ func TestKill(t *testing.T) {
 	var acknowledged []string
 	for life := range lives {
 		if life%4 == 0 {
-			acknowledged = append(acknowledged, liveFor(t, path, life, time.Duration(rand.IntN(60))*time.Millisecond)...)
+			acknowledged = append(acknowledged, liveFor(t, path, strconv.Itoa(life), time.Duration(rand.IntN(60))*time.Millisecond)...)
 		} else {
-			acknowledged = append(acknowledged, liveUntil(t, path, life, 5+rand.IntN(100))...)
+			acknowledged = append(acknowledged, liveUntil(t, path, strconv.Itoa(life), 5+rand.IntN(100))...)
 		}
 		e := start(t, path)
 		for _, line := range acknowledged {
@@ -153,8 +175,8 @@ func TestKilledWhileStreamsWereMade(t *testing.T) {
 
 // liveUntil kills the child after a number of lines and returns all that it
 // printed.
-func liveUntil(t *testing.T, path string, life, lines int) []string {
-	return live(t, path, life, func(cmd *exec.Cmd, count int) {
+func liveUntil(t *testing.T, path, job string, lines int) []string {
+	return live(t, path, job, func(cmd *exec.Cmd, count int) {
 		if count == lines {
 			cmd.Process.Kill()
 		}
@@ -162,17 +184,17 @@ func liveUntil(t *testing.T, path string, life, lines int) []string {
 }
 
 // liveFor kills the child after a time, mostly before it has opened the store.
-func liveFor(t *testing.T, path string, life int, d time.Duration) []string {
+func liveFor(t *testing.T, path, job string, d time.Duration) []string {
 	var once sync.Once
-	return live(t, path, life, func(cmd *exec.Cmd, _ int) {
+	return live(t, path, job, func(cmd *exec.Cmd, _ int) {
 		once.Do(func() { time.AfterFunc(d, func() { cmd.Process.Kill() }) })
 	})
 }
 
-func live(t *testing.T, path string, life int, step func(cmd *exec.Cmd, lines int)) []string {
+func live(t *testing.T, path, job string, step func(cmd *exec.Cmd, lines int)) []string {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+strconv.Itoa(life)+":"+path)
+	cmd.Env = append(os.Environ(), childVariable+"="+job+":"+path)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.StdoutPipe()

@@ -3,7 +3,8 @@
 //
 // It owns the layout of buckets and streams, the embedded server, and the checks
 // that tell a healthy store from a damaged one. It knows keys and bytes; it must
-// not know what a function is. Locks: mark.mu, room.mu and gate.mu are leaves.
+// not know what a function is. Locks: mark.mu and gate.mu are leaves; shard.mu is taken
+// before historyShard.mu and account.mu, and neither of these before another.
 package nats
 
 import (
@@ -13,6 +14,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,6 +33,10 @@ type Options struct {
 	// Reserve is the free space, in bytes, below which writes fail with
 	// engine.ErrFull, so that the store never meets a full disk. 0 means 64 MiB.
 	Reserve int64
+	// Queue says how the queues are kept.
+	Queue QueueOptions
+
+	now func() time.Time // tests; nil is time.Now
 }
 
 const (
@@ -45,6 +51,7 @@ type Engine struct {
 	gate   *gate
 	meta   *table
 	blobs  *blobs
+	queue  *queue
 }
 
 // Open starts the engine and checks what is stored. It fails with
@@ -80,27 +87,30 @@ func Open(ctx context.Context, o Options) (*Engine, error) {
 		reserve = defaultReserve
 	}
 	e := &Engine{server: srv, gate: newGate()}
-	if err := e.attach(ctx, marks, &room{dir: store, reserve: reserve}, log); err != nil {
+	if err := e.attach(ctx, o, queuePlaces{marks, filepath.Join(root, "aside")}, &room{dir: store, reserve: reserve}, log); err != nil {
 		return nil, errors.Join(err, e.Close(ctx))
 	}
 	return e, nil
 }
 
 // attach opens the stores on the running server.
-func (e *Engine) attach(ctx context.Context, marks string, r *room, log *slog.Logger) error {
+func (e *Engine) attach(ctx context.Context, o Options, where queuePlaces, r *room, log *slog.Logger) error {
 	js, err := jetstream.New(e.server.conn)
 	if err != nil {
 		return err
 	}
 	shared := access{server: e.server, js: js, gate: e.gate, room: r}
-	if e.meta, err = openTable(ctx, shared, metaBucket, marks); err != nil {
+	if e.meta, err = openTable(ctx, shared, metaBucket, where.marks); err != nil {
 		return err
 	}
-	index, err := openTable(ctx, shared, blobBucket, marks)
+	index, err := openTable(ctx, shared, blobBucket, where.marks)
 	if err != nil {
 		return err
 	}
-	e.blobs, err = openBlobs(ctx, shared, index, log)
+	if e.blobs, err = openBlobs(ctx, shared, index, log); err != nil {
+		return err
+	}
+	e.queue, err = openQueue(ctx, shared, o.Queue, where, o.now, log)
 	return err
 }
 
@@ -110,16 +120,22 @@ func (e *Engine) Meta() engine.Meta { return e.meta }
 // Blobs returns the blob store.
 func (e *Engine) Blobs() engine.Blobs { return e.blobs }
 
+// Queue returns the queues.
+func (e *Engine) Queue() engine.Queue { return e.queue }
+
+// History returns the record of what the queues settled.
+func (e *Engine) History() engine.History { return queueHistory{e.queue} }
+
 // Check reads everything that is stored and returns engine.ErrDamaged, with what
 // to do, where something is lost or changed. It takes as long as reading all
-// blobs; writes go on meanwhile.
+// blobs and all that waits; writes go on meanwhile.
 func (e *Engine) Check(ctx context.Context) error {
 	done, err := e.gate.enter("check")
 	if err != nil {
 		return err
 	}
 	defer done()
-	return errors.Join(e.meta.check(ctx), e.blobs.check(ctx))
+	return errors.Join(e.meta.check(ctx), e.blobs.check(ctx), e.queue.check(ctx))
 }
 
 // Close refuses new operations, lets those under way end until ctx does, and
@@ -131,6 +147,9 @@ func (e *Engine) Close(ctx context.Context) error {
 		return nil
 	}
 	e.gate.drain(ctx)
+	if e.queue != nil {
+		e.queue.stop()
+	}
 	e.server.close()
 	e.gate.drain(context.Background()) // what was under way has failed by now
 	var errs []error
@@ -138,6 +157,9 @@ func (e *Engine) Close(ctx context.Context) error {
 		if t != nil {
 			errs = append(errs, t.mark.close())
 		}
+	}
+	if e.queue != nil {
+		errs = append(errs, e.queue.close())
 	}
 	return errors.Join(errs...)
 }

@@ -61,3 +61,7 @@ func (o *opened) stop() {
 	o.Close(ctx)
 	o.dir.Close()
 }
+
+func TestQueue(t *testing.T) {
+	enginetest.RunQueue(t, func(t *testing.T) enginetest.Queues { return start(t, t.TempDir()) })
+}

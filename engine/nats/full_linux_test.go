@@ -16,9 +16,9 @@ import (
 // privateVariable is set in the process whose mounts nobody else sees.
 const privateVariable = "HEARTH_ENGINE_PRIVATE"
 
-// onSmallDisk runs the test again in a mount namespace of its own, there on a
-// file system of a few megabytes; whatever happens to it, no mount stays behind.
-func onSmallDisk(t *testing.T, test func(t *testing.T, path string)) {
+// inPrivateMounts runs the test again in a mount namespace of its own; whatever
+// happens to it, no mount stays behind.
+func inPrivateMounts(t *testing.T, test func(t *testing.T)) {
 	if os.Getenv(privateVariable) == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
 		cmd.Env = append(os.Environ(), privateVariable+"=1")
@@ -28,10 +28,17 @@ func onSmallDisk(t *testing.T, test func(t *testing.T, path string)) {
 		check(t, err)
 		return
 	}
-	path := t.TempDir()
-	check(t, syscall.Mount("tmpfs", path, "tmpfs", 0, "size=64m"))
-	t.Cleanup(func() { syscall.Unmount(path, syscall.MNT_DETACH) })
-	test(t, path)
+	test(t)
+}
+
+// onSmallDisk runs the test on a file system of a few megabytes.
+func onSmallDisk(t *testing.T, test func(t *testing.T, path string)) {
+	inPrivateMounts(t, func(t *testing.T) {
+		path := t.TempDir()
+		check(t, syscall.Mount("tmpfs", path, "tmpfs", 0, "size=64m"))
+		t.Cleanup(func() { syscall.Unmount(path, syscall.MNT_DETACH) })
+		test(t, path)
+	})
 }
 
 const smallReserve = 16 << 20

@@ -18,6 +18,7 @@ const (
 	// Subjects hold whole keys: up to 16 tokens of 255 bytes, each byte three
 	// characters long, twice in some requests.
 	maxControlLine = 64 << 10
+	maxPayload     = 2 << 20  // bytes; a page with one message of the largest size
 	memoryStore    = 64 << 20 // bytes for what JetStream keeps in memory: consumers of watches
 	noStoreLimit   = 1 << 60  // bytes; room stops writers before the disk is full
 )
@@ -50,6 +51,7 @@ func startEmbedded(dir string, log *slog.Logger) (*embedded, error) {
 		JetStreamMaxStore:      noStoreLimit,
 		DisableJetStreamBanner: true,
 		MaxControlLine:         maxControlLine,
+		MaxPayload:             maxPayload,
 		NoSigs:                 true,
 		NoLog:                  true,
 	})

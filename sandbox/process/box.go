@@ -26,16 +26,16 @@ const deathLimit = time.Second
 // Destroy kills everything and hands it to clean. Whatever ends first, everything
 // ends through the death of the first process.
 type box struct {
-	d      *Driver
-	id     string
-	slot   *slot
-	limits []rlimit
+	d    *Driver
+	id   string
+	slot *slot
 
 	// Set by Create and constant until clean.
 	netns    Netns
 	tmp      *image
 	mnt      *os.File // the mount namespace; its last mounts go when this is closed
 	first    *proc    // pid 1 of the sandbox
+	command  *proc    // the starter, which becomes the command
 	lifeline *os.File // first ends when this is closed, by Destroy or by Hearth's death
 	oom      *oomEvents
 	cpu0     time.Duration // the group's CPU time when the sandbox began
@@ -50,7 +50,9 @@ type box struct {
 
 	mu         sync.Mutex
 	launching  chan struct{} // non-nil once Start was called; closed when it is over
-	command    *proc
+	started    bool          // the command was exec'ed
+	plumbing   *plumbing     // what Start has not given to socket and output
+	spare      int           // a socket of the network namespace for Listen, or -1
 	socket     net.Conn
 	output     *os.File
 	listeners  []net.Listener
@@ -73,6 +75,7 @@ func (b *box) ID() string { return b.id }
 // watch starts the goroutines that see the sandbox's ends. They end by its death.
 func (b *box) watch() {
 	b.watchers.Go(b.awaitFirst)
+	b.watchers.Go(b.reap)
 	b.watchers.Go(func() {
 		if b.oom.wait(b.slot.group) {
 			b.mu.Lock()
@@ -86,7 +89,7 @@ func (b *box) watch() {
 // awaitFirst reaps the first process.
 func (b *box) awaitFirst() {
 	if _, err := b.first.wait(); err != nil {
-		b.d.log.Error("cannot wait for a sandbox's first process", "sandbox", b.id, "error", err)
+		b.d.log.Error("cannot wait for a sandbox's first process", "user", b.slot.uid, "error", err)
 	}
 	close(b.firstGone)
 }
@@ -96,19 +99,7 @@ func (b *box) Listen(ctx context.Context, network, address string) (net.Listener
 	if err := b.dead(); err != nil {
 		return nil, err
 	}
-	var ln net.Listener
-	err := onThread(func() (err error) {
-		if err := b.join(unix.CLONE_NEWNET); err != nil {
-			return err
-		}
-		// Addresses are literals here: nothing is resolved, on any other thread.
-		var config net.ListenConfig
-		// MPTCP, which Go listens with by default, makes a second socket that
-		// would keep the namespace from being recycled.
-		config.SetMultipathTCP(false)
-		ln, err = config.Listen(ctx, network, address)
-		return err
-	})
+	ln, err := b.listen(ctx, network, address)
 	if err != nil {
 		if dead := b.dead(); dead != nil {
 			return nil, dead
@@ -177,32 +168,46 @@ func (b *box) claimStart() (chan struct{}, error) {
 	return b.launching, nil
 }
 
+// start makes the starter become the command.
 func (b *box) start(cmd sandbox.Command) error {
-	p, err := plumb(cmd.Socket, b.slot.uid)
-	defer p.closeTheirs()
-	if err != nil {
-		return errors.Join(err, p.closeOurs())
-	}
-	var command *proc
-	err = onThread(func() (err error) {
-		command, err = b.launch(cmd, p)
+	b.mu.Lock()
+	control := b.plumbing.control // nil after Destroy, and an error to write to
+	b.mu.Unlock()
+	if err := order(cmd).send(control); err != nil {
 		return err
-	})
-	if err != nil {
-		return errors.Join(err, p.closeOurs())
 	}
 	b.mu.Lock()
-	b.command, b.socket, b.output = command, p.conn, p.output
+	if b.dying { // an end that looked like an exec
+		defer b.mu.Unlock()
+		return sandbox.Destroyed(b.cause)
+	}
+	b.started = true
+	if cmd.Socket {
+		b.socket, b.plumbing.conn = b.plumbing.conn, nil
+	}
+	b.output, b.plumbing.output = b.plumbing.output, nil
 	b.mu.Unlock()
-	b.watchers.Go(func() { b.reap(command) })
+	b.closeUnused()
 	return nil
 }
 
+// closeUnused closes what was made for Start and Listen and was not used.
+func (b *box) closeUnused() {
+	if fd := b.takeSpare(); fd >= 0 {
+		unix.Close(fd)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.plumbing != nil {
+		b.plumbing.closeOurs()
+	}
+}
+
 // reap waits for the command's end.
-func (b *box) reap(command *proc) {
-	status, err := command.wait()
+func (b *box) reap() {
+	status, err := b.command.wait()
 	if err != nil {
-		b.d.log.Error("cannot wait for a command", "sandbox", b.id, "error", err)
+		b.d.log.Error("cannot wait for a command", "user", b.slot.uid, "error", err)
 		status = exitStatus{code: -1, signal: syscall.SIGKILL}
 	}
 	b.finish(sandbox.Exit{Code: status.code, Signal: status.signal, OOM: b.oom.happened(b.slot.group)})
@@ -280,12 +285,12 @@ func (b *box) alive(f func() error) error {
 func (b *box) Signal(sig syscall.Signal) error {
 	return b.alive(func() error {
 		b.mu.Lock()
-		command := b.command
+		started := b.started
 		b.mu.Unlock()
-		if command == nil {
+		if !started {
 			return errors.New("process: no command was started")
 		}
-		return command.kill(sig)
+		return b.command.kill(sig)
 	})
 }
 
@@ -375,12 +380,6 @@ func (b *box) end(listeners []net.Listener) error {
 	if !b.gone(deathLimit) {
 		return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
 			b.id, deathLimit, errors.Join(killErr, context.DeadlineExceeded))
-	}
-	b.mu.Lock()
-	started := b.command != nil
-	b.mu.Unlock()
-	if !started {
-		b.finish(sandbox.Exit{Code: -1, Signal: syscall.SIGKILL})
 	}
 	<-b.done // the command was reaped before its namespace could be gone
 	last, err := b.usage()

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -16,21 +18,22 @@ import (
 )
 
 // takeSlotLocked returns a free slot or a new one. Where all are in use but some
-// are being cleaned it waits for one of those, letting go of mu meanwhile.
+// are being cleaned, or a spare has one or gets one, it waits for one of those,
+// letting go of mu meanwhile.
 func (d *Driver) takeSlotLocked(ctx context.Context) (*slot, error) {
 	for {
-		switch {
-		case d.closed:
+		if d.closed {
 			return nil, sandbox.ErrClosed
-		case len(d.free) > 0:
-			s := d.free[len(d.free)-1]
-			d.free = d.free[:len(d.free)-1]
+		}
+		if s := d.freeSlotLocked(); s != nil {
 			return s, nil
-		case d.made < d.max:
-			d.made++
-			return &slot{uid: d.users.first + d.made}, nil
-		case d.cleaning == 0:
-			return nil, fmt.Errorf("%w: all %d sandboxes are in use", sandbox.ErrNoCapacity, d.max)
+		}
+		if d.cleaning == 0 && !d.stock.building {
+			spare := d.stock.surplusLocked(true)
+			if spare == nil {
+				return nil, fmt.Errorf("%w: all %d sandboxes are in use", sandbox.ErrNoCapacity, d.max)
+			}
+			d.discardLocked(spare)
 		}
 		changed := d.changed
 		d.mu.Unlock()
@@ -44,9 +47,26 @@ func (d *Driver) takeSlotLocked(ctx context.Context) (*slot, error) {
 	}
 }
 
+// freeSlotLocked returns a slot that nobody has, or nil.
+func (d *Driver) freeSlotLocked() *slot {
+	if last := len(d.free) - 1; last >= 0 {
+		s := d.free[last]
+		d.free = d.free[:last]
+		return s
+	}
+	if d.made < d.max {
+		d.made++
+		return &slot{uid: d.users.first + d.made}
+	}
+	return nil
+}
+
 // checkMemory refuses a sandbox whose limit the machine could not serve now.
 func (d *Driver) checkMemory(memoryMB int) error {
-	kb, err := memAvailable()
+	if d.room.grant(memoryMB, memoryMB+d.minFreeMB, time.Now()) {
+		return nil
+	}
+	kb, err := d.room.measure()
 	if err != nil {
 		return fmt.Errorf("process: read the free memory: %w", err)
 	}
@@ -54,7 +74,46 @@ func (d *Driver) checkMemory(memoryMB int) error {
 		return fmt.Errorf("%w: %d MB of memory are available, a sandbox of %d MB needs %d",
 			sandbox.ErrNoCapacity, kb/1024, memoryMB, memoryMB+d.minFreeMB)
 	}
+	d.room.grant(memoryMB, 0, time.Now())
 	return nil
+}
+
+// memoryRoom remembers how much memory was available: the kernel takes 0.2 ms to
+// say, on a machine with many block devices, and a start would wait for it.
+type memoryRoom struct {
+	mu sync.Mutex
+	// measured is when availableMB was true. All that was granted since is taken off
+	// it in full, as if it were in use at once.
+	measured    time.Time
+	availableMB int
+}
+
+// roomLasts is how long what was measured counts; others use the machine too.
+const roomLasts = 5 * time.Second
+
+// grant takes memoryMB off what is left and returns true, if that is known to be
+// neededMB or more.
+func (r *memoryRoom) grant(memoryMB, neededMB int, now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.availableMB < neededMB || now.Sub(r.measured) > roomLasts {
+		return false
+	}
+	r.availableMB -= memoryMB
+	return true
+}
+
+// measure asks the kernel, and returns what it says in KiB.
+func (r *memoryRoom) measure() (int64, error) {
+	now := time.Now()
+	kb, err := memAvailable()
+	if err != nil {
+		return 0, err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.measured, r.availableMB = now, int(kb/1024)
+	return kb, nil
 }
 
 // checkDisk refuses a sandbox whose /tmp could not be filled now.

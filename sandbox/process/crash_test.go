@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -36,7 +37,7 @@ func crashee(dir string) {
 			os.Exit(1)
 		}
 	}
-	d, err := New(Options{StateDir: dir, DataID: crashID})
+	d, err := New(Options{StateDir: dir, DataID: crashID, Spares: 1})
 	fail(err)
 	ctx := context.Background()
 	for i, script := range []string{
@@ -228,10 +229,30 @@ func TestNothingLeaks(t *testing.T) {
 		n = 10_000
 	}
 	dir := t.TempDir()
-	d := newDriver(t, func(o *Options) { o.StateDir, o.DataID, o.MaxSandboxes = dir, "leak-test", 4 })
+	d := newDriver(t, func(o *Options) { o.StateDir, o.DataID, o.MaxSandboxes, o.Spares = dir, "leak-test", 4, 2 })
+	code := t.TempDir()
 	life := func() {
-		if out, _ := run(t, d, testSpec(), "/bin/sh", "-c", "echo x >/tmp/x; sleep 1000 & echo ok"); out != "ok\n" {
-			t.Fatalf("output %q", out)
+		sb, err := d.Create(t.Context(), testSpec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		late := func(target string) {
+			if err := sb.Mount(t.Context(), sandbox.Mount{Source: code, Target: target}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		late("/var/task")
+		if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", "echo x >/tmp/x; sleep 1000 & echo ok; exec sleep 1000"}}); err != nil {
+			t.Fatal(err)
+		}
+		out := sb.Output()
+		defer out.Close()
+		if _, err := io.ReadFull(out, make([]byte, len("ok\n"))); err != nil {
+			t.Fatal(err)
+		}
+		late("/opt")
+		if err := sb.Destroy("test"); err != nil {
+			t.Fatal(err)
 		}
 	}
 	count := func() [5]int {
@@ -261,6 +282,16 @@ func TestNothingLeaks(t *testing.T) {
 	}
 	if now := len(listing(t, "/proc/self/task")); now > threads+20 {
 		t.Errorf("%d threads before, %d after", threads, now)
+	}
+	mounts := map[string]bool{} // namespaces that threads of ours are in: the host's, and the template's
+	for _, tid := range listing(t, "/proc/self/task") {
+		ns, err := os.Readlink("/proc/self/task/" + tid + "/ns/mnt")
+		if err == nil { // a thread may have ended since
+			mounts[ns] = true
+		}
+	}
+	if len(mounts) > 2 {
+		t.Errorf("threads are in %d mount namespaces", len(mounts))
 	}
 	if g := countWorld(t, dir, "leak-test").groups; g > 100 {
 		t.Errorf("%d control groups for sandboxes that came one after the other", g)

@@ -43,6 +43,9 @@ type Driver struct {
 	filter    []unix.SockFilter
 	template  *template
 	proc      *os.File // the host's /proc, for threads that have left its mounts
+	room      memoryRoom
+	mounter   *mounter
+	stock     *stock
 	tmp       *tmpPool
 	lo        *loopback
 	networks  Networks // nil without egress
@@ -53,7 +56,8 @@ type Driver struct {
 	// slow disk cannot be interrupted, and takes minutes.
 	quarantine time.Duration
 
-	// background are the Creates in flight and the cleaning of dead sandboxes.
+	// background are the Creates in flight, the filler of the stock, and the cleaning
+	// of dead sandboxes.
 	background sync.WaitGroup
 
 	mu       sync.Mutex
@@ -142,6 +146,7 @@ func newOn(l layout, opts Options) (*Driver, error) {
 		quarantine: defaultQuarantine,
 		boxes:      map[string]*box{},
 		changed:    make(chan struct{}),
+		stock:      newStock(opts.Spares, firstKinds(opts.Networks)),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
@@ -194,7 +199,22 @@ func (d *Driver) open() (err error) {
 		return err
 	}
 	d.lo = newLoopback()
+	d.mounter = newMounter(d.template.ns)
+	if d.stock.depth > 0 {
+		d.background.Go(d.fillStock)
+	}
 	return nil
+}
+
+// firstKinds are the kinds of sandbox that most functions want.
+func firstKinds(networks Networks) []kind {
+	k := kind{tmpMB: defaultTmpMB, pids: defaultPids, files: defaultFiles, egress: sandbox.EgressNone}
+	kinds := []kind{k}
+	if networks != nil {
+		k.egress = sandbox.EgressInternet
+		kinds = append(kinds, k)
+	}
+	return kinds
 }
 
 // Name implements sandbox.Driver.
@@ -212,20 +232,21 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	if spec.Egress != sandbox.EgressNone && d.networks == nil {
 		return nil, fmt.Errorf("process: egress %q: this driver has no networks: %w", spec.Egress, sandbox.ErrUnsupported)
 	}
-	b := &box{
-		d: d, id: spec.ID, limits: resourceLimits(spec), mounts: spec.Mounts, memoryMB: spec.MemoryMB,
-		firstGone: make(chan struct{}), done: make(chan struct{}),
-		killed: make(chan struct{}), destroyed: make(chan struct{}),
-	}
-	if err := d.admit(ctx, b, spec); err != nil {
+	b, built, err := d.admit(ctx, spec)
+	if err != nil {
 		return nil, err
 	}
 	defer d.background.Done()
-	if err := d.build(ctx, b, spec); err != nil {
-		d.cleanLater(func() { d.abandon(b) })
-		return nil, scarce(fmt.Errorf("process: create sandbox %s: %w", spec.ID, err))
+	if !built {
+		if err := d.build(ctx, b, d.kindOf(spec)); err != nil {
+			d.cleanLater(func() { d.abandon(b) })
+			return nil, scarce(fmt.Errorf("process: create sandbox %s: %w", spec.ID, err))
+		}
+		b.watch()
 	}
-	b.watch()
+	if err := b.dedicate(spec); err != nil {
+		return nil, scarce(errors.Join(fmt.Errorf("process: create sandbox %s: %w", spec.ID, err), b.Destroy("not completed")))
+	}
 	d.mu.Lock()
 	b.ready = true
 	closed := d.closed
@@ -263,33 +284,49 @@ func complete(spec sandbox.Spec) (sandbox.Spec, error) {
 	return spec, checkMounts(spec.Mounts)
 }
 
-// admit counts the Create in background, takes a slot, and registers the box.
-func (d *Driver) admit(ctx context.Context, b *box, spec sandbox.Spec) error {
+// newBox returns a sandbox that is to be built in a slot.
+func newBox(d *Driver, s *slot) *box {
+	return &box{
+		d: d, slot: s, spare: -1,
+		firstGone: make(chan struct{}), done: make(chan struct{}),
+		killed: make(chan struct{}), destroyed: make(chan struct{}),
+	}
+}
+
+// admit counts the Create in background and registers the box: one of the stock,
+// which is built, or a new one with a slot.
+func (d *Driver) admit(ctx context.Context, spec sandbox.Spec) (b *box, built bool, err error) {
 	if err := errors.Join(d.checkMemory(spec.MemoryMB), d.checkDisk(spec.TmpMB)); err != nil {
-		return err
+		return nil, false, err
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
-		return sandbox.ErrClosed
+		return nil, false, sandbox.ErrClosed
 	}
-	if _, ok := d.boxes[b.id]; ok {
-		return fmt.Errorf("process: sandbox %s exists already", b.id)
+	if _, ok := d.boxes[spec.ID]; ok {
+		return nil, false, fmt.Errorf("process: sandbox %s exists already", spec.ID)
 	}
-	d.boxes[b.id] = b
+	d.boxes[spec.ID] = nil // takeSlotLocked lets go of mu
 	d.background.Add(1)
-	slot, err := d.takeSlotLocked(ctx)
-	if err != nil {
-		delete(d.boxes, b.id)
-		d.background.Done()
-		return err
+	b = d.stock.takeLocked(d.kindOf(spec))
+	built = b != nil
+	if !built {
+		slot, err := d.takeSlotLocked(ctx)
+		if err != nil {
+			delete(d.boxes, spec.ID)
+			d.background.Done()
+			return nil, false, err
+		}
+		b = newBox(d, slot)
 	}
-	b.slot = slot
-	return nil
+	b.id, b.mounts, b.memoryMB = spec.ID, spec.Mounts, spec.MemoryMB
+	d.boxes[b.id] = b
+	return b, built, nil
 }
 
 // build makes the sandbox. What it made before it failed, abandon removes.
-func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err error) {
+func (d *Driver) build(ctx context.Context, b *box, k kind) (err error) {
 	if err := d.setups.enter(ctx, nil); err != nil {
 		return err
 	}
@@ -301,7 +338,7 @@ func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err erro
 		}
 	}
 	g := b.slot.group
-	if err := g.limit(spec.MemoryMB, spec.Pids); err != nil {
+	if err := g.limitPids(k.pids); err != nil {
 		return err
 	}
 	if b.cpu0, err = g.cpuTime(); err != nil {
@@ -311,16 +348,22 @@ func (d *Driver) build(ctx context.Context, b *box, spec sandbox.Spec) (err erro
 		return err
 	}
 	var networks Networks = d.lo
-	if spec.Egress != sandbox.EgressNone {
+	if k.egress != sandbox.EgressNone {
 		networks = d.networks
 	}
-	if b.netns, err = networks.Acquire(ctx, spec.Egress); err != nil {
+	if b.netns, err = networks.Acquire(ctx, k.egress); err != nil {
 		return err
 	}
-	if b.tmp, err = d.tmp.get(ctx, spec.TmpMB, spec.MemoryMB); err != nil {
+	if b.tmp, err = d.tmp.get(ctx, k.tmpMB); err != nil {
 		return err
 	}
-	return onThread(func() error { return b.house(spec) })
+	p, err := plumb(b.slot.uid)
+	b.plumbing = p
+	defer p.closeTheirs()
+	if err != nil {
+		return err
+	}
+	return onThread(func() error { return b.house(k) })
 }
 
 // cleanLater runs f, which ends in clean, in the background.
@@ -355,6 +398,7 @@ func (d *Driver) clean(b *box, dead bool) {
 	if b.oom != nil {
 		b.oom.close()
 	}
+	b.closeUnused()
 	var errs []error
 	for closing := false; !dead && !closing; closing = d.isClosed() {
 		dead = b.gone(d.quarantine)
@@ -389,7 +433,9 @@ func (d *Driver) isClosed() bool {
 func (d *Driver) settle(b *box, dead bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.boxes, b.id)
+	if d.boxes[b.id] == b {
+		delete(d.boxes, b.id)
+	}
 	d.cleaning--
 	if dead && err == nil {
 		d.free = append(d.free, b.slot)
@@ -397,6 +443,12 @@ func (d *Driver) settle(b *box, dead bool, err error) {
 		d.lost++
 		d.log.Error("a slot is lost: processes may be left in it", "sandbox", b.id, "error", err)
 	}
+	d.signalLocked()
+}
+
+// signalLocked wakes those who wait for a slot, the filler of the stock included.
+func (d *Driver) signalLocked() {
+	d.stock.wakeFiller()
 	close(d.changed)
 	d.changed = make(chan struct{})
 }
@@ -414,10 +466,11 @@ func (d *Driver) Close() error {
 	d.closed = true
 	var ready []*box
 	for _, b := range d.boxes {
-		if b.ready {
+		if b != nil && b.ready {
 			ready = append(ready, b)
 		}
 	}
+	close(d.stock.stop)
 	d.mu.Unlock()
 
 	var wg sync.WaitGroup
@@ -429,6 +482,12 @@ func (d *Driver) Close() error {
 		})
 	}
 	wg.Wait()
+	d.background.Wait() // the filler too: now nothing is added to the stock
+	d.mu.Lock()
+	for b := d.stock.surplusLocked(true); b != nil; b = d.stock.surplusLocked(true) {
+		d.discardLocked(b)
+	}
+	d.mu.Unlock()
 	d.background.Wait()
 	var lost error
 	if d.lost > 0 {
@@ -456,6 +515,9 @@ func (d *Driver) release() error {
 	}
 	if d.lost == 0 {
 		errs = append(errs, removeGroups(d.layout.parents(d.name)))
+	}
+	if d.mounter != nil {
+		d.mounter.close()
 	}
 	if d.template != nil {
 		errs = append(errs, d.template.close())

@@ -9,27 +9,31 @@ import (
 	"unsafe"
 )
 
-// firstProcessText returns where the instructions of the first process are.
+// firstProcessText and starterText return where the instructions of the first
+// process and of the starter are.
 func firstProcessText() unsafe.Pointer
+func starterText() unsafe.Pointer
 
-// firstProcess exists so that vet can check its assembler; it must not be called.
+// firstProcess and starter exist so that vet can check their assembler; they must
+// not be called.
 func firstProcess()
+func starter()
 
-// firstProcessMax bounds the search for the program's end, in bytes.
-const firstProcessMax = 256
+// programMax bounds the search for a program's end, in bytes.
+const programMax = 512
 
-var firstProcessEnd = []byte{0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b}
+var programEnd = []byte{0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b, 0x0f, 0x0b}
 
-// firstELF builds the executable of every sandbox's first process: an ELF header,
-// one segment, and the instructions of firstProcess, whose source is
-// spawn_amd64.s. It is the same on every build because the assembler's output is.
-func firstELF() ([]byte, error) {
-	text := unsafe.Slice((*byte)(firstProcessText()), firstProcessMax)
-	end := bytes.Index(text, firstProcessEnd)
+// elf builds the executable of one of the programs in spawn_amd64.s: an ELF header,
+// one segment, and the program's instructions. It is the same on every build because
+// the assembler's output is.
+func elf(program unsafe.Pointer) ([]byte, error) {
+	text := unsafe.Slice((*byte)(program), programMax)
+	end := bytes.Index(text, programEnd)
 	if end < 0 {
-		return nil, errors.New("process: the first process's program has no end marker")
+		return nil, errors.New("process: a program of the root has no end marker")
 	}
-	text = text[:end+len(firstProcessEnd)]
+	text = text[:end+len(programEnd)]
 
 	const base, headers = 0x400000, 64 + 56
 	var b bytes.Buffer

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,17 +35,24 @@ type group struct {
 	// core is the slot's version 2 directory, "" where that is not mounted. The
 	// command runs in core/run, which is frozen and killed; the first process in
 	// core/init, which is never frozen, so that its death ends a frozen sandbox.
-	core      string
-	run, init *os.File
+	core string
 
 	freezer string // version 1, only where core is ""
 	acct    string // version 1 cpuacct, only where core is ""
 
-	// tasks are the version 1 files into which a thread writes 0 to move itself.
-	// Attaching another process by its pid waits for the whole machine's thread
-	// groups (10-20 ms); a thread that moves itself does not.
-	tasks []*os.File
-	dirs  []string // version 1 directories, each once
+	dirs []string // version 1 directories, each once
+
+	// What limitMemory and setCPU set last, so that they write only what changes: on
+	// the way of a start each write counts. Guarded by mu, held over the writes.
+	mu       sync.Mutex
+	memoryMB int // 0 = unknown
+	milliCPU int // 0 = no quota
+	periodUS int // 0 = unknown
+
+	// Open because the warm path uses them: no lookup, no allocation. All else is
+	// opened when it is needed: a server has a limit of descriptors too.
+	freezing *os.File // cgroup.freeze or freezer.state of what runs the command
+	peak     *os.File // the memory's high-water mark
 }
 
 // newGroup makes (or, after a crash of this driver's own, reuses) the groups
@@ -76,6 +85,7 @@ func newGroup(l layout, name, slot string) (*group, error) {
 }
 
 func (g *group) make() (err error) {
+	g.memoryMB, g.milliCPU, g.periodUS = 0, 0, 0
 	dirs := g.dirs
 	if g.core != "" {
 		dirs = append(slices.Clone(dirs), g.core, g.core+"/run", g.core+"/init")
@@ -85,38 +95,102 @@ func (g *group) make() (err error) {
 			return err
 		}
 	}
-	for _, dir := range g.dirs {
-		f, err := os.OpenFile(dir+"/tasks", os.O_WRONLY, 0)
-		if err != nil {
-			return err
-		}
-		g.tasks = append(g.tasks, f)
-	}
-	if g.core == "" {
-		return nil
-	}
-	if g.run, err = os.Open(g.core + "/run"); err != nil {
+	if g.peak, err = openControl(g.peakPath(), unix.O_RDONLY); err != nil {
 		return err
 	}
-	g.init, err = os.Open(g.core + "/init")
+	g.freezing, err = openControl(g.freezePath(), unix.O_WRONLY)
 	return err
 }
 
+// peakPath is the file with the memory's high-water mark. On version 2 it came with
+// Linux 5.19; before, it is what is in use now.
+func (g *group) peakPath() string {
+	if !g.memory.v2 {
+		return g.memory.dir + "/memory.max_usage_in_bytes"
+	}
+	if path := g.memory.dir + "/memory.peak"; unix.Access(path, unix.F_OK) == nil {
+		return path
+	}
+	return g.memory.dir + "/memory.current"
+}
+
+func (g *group) freezePath() string {
+	if g.core != "" {
+		return g.core + "/run/cgroup.freeze"
+	}
+	return g.freezer + "/freezer.state"
+}
+
+// openControl opens a control file outside of Go's poller, in which package os
+// would register it: that costs more than one use of it.
+func openControl(path string, mode int) (*os.File, error) {
+	fd, err := openFD(path, mode)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func openFD(path string, mode int) (int, error) {
+	fd, err := unix.Open(path, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, &os.PathError{Op: "open", Path: path, Err: err}
+	}
+	return fd, nil
+}
+
+// doors are descriptors by which threads and processes get into a group, for the
+// length of a setup: its thread does not see the host's files for long.
+type doors struct {
+	run, init int   // version 2 groups to be born in; -1 where there is no version 2
+	tasks     []int // version 1
+}
+
+// openDoors opens the ways into the group. What it opened before it failed is in
+// its result.
+func (g *group) openDoors() (d doors, err error) {
+	d.run, d.init = -1, -1
+	if g.core != "" {
+		if d.run, err = openFD(g.core+"/run", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+			return d, err
+		}
+		if d.init, err = openFD(g.core+"/init", unix.O_PATH|unix.O_DIRECTORY); err != nil {
+			return d, err
+		}
+	}
+	for _, dir := range g.dirs {
+		fd, err := openFD(dir+"/tasks", unix.O_WRONLY)
+		if err != nil {
+			return d, err
+		}
+		d.tasks = append(d.tasks, fd)
+	}
+	return d, nil
+}
+
 // enter moves the calling thread into the version 1 groups. The thread must end
-// afterwards.
-func (g *group) enter() error {
-	for _, f := range g.tasks {
-		if _, err := f.WriteAt([]byte("0"), 0); err != nil {
+// afterwards. Attaching another process by its pid waits for the whole machine's
+// thread groups (10-20 ms); a thread that moves itself does not.
+func (d doors) enter() error {
+	for _, fd := range d.tasks {
+		if _, err := unix.Write(fd, []byte("0")); err != nil {
 			return fmt.Errorf("process: enter control group: %w", err)
 		}
 	}
 	return nil
 }
 
-// limit sets the hard limits. The group is empty.
-func (g *group) limit(memoryMB, pids int) error {
-	err := errors.Join(g.limitMemory(memoryMB), put(g.pids.dir, "pids.max", strconv.Itoa(pids)))
-	if err != nil {
+func (d doors) close() {
+	for _, fd := range append(d.tasks, d.run, d.init) {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+	}
+}
+
+// limitPids sets the hard limit of processes and threads.
+func (g *group) limitPids(n int) error {
+	if err := put(g.pids.dir, "pids.max", strconv.Itoa(n)); err != nil {
 		return fmt.Errorf("process: set limits: %w", err)
 	}
 	return nil
@@ -125,21 +199,46 @@ func (g *group) limit(memoryMB, pids int) error {
 // limitMemory sets the hard limit of memory. Below what is in use it makes the
 // kernel reclaim; where that is not enough, version 1 refuses and version 2 kills.
 func (g *group) limitMemory(mb int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if mb == g.memoryMB {
+		return nil
+	}
+	before := g.memoryMB
+	g.memoryMB = 0
+	if err := g.writeMemory(before, mb); err != nil {
+		return err
+	}
+	g.memoryMB = mb
+	return nil
+}
+
+// writeMemory sets the limit where before is the one in force, 0 where that is not
+// known.
+func (g *group) writeMemory(before, mb int) error {
 	bytes := strconv.FormatInt(int64(mb)<<20, 10)
+	set := func(name string) error { return put(g.memory.dir, name, bytes) }
 	if g.memory.v2 {
-		return errors.Join(put(g.memory.dir, "memory.max", bytes),
+		return errors.Join(set("memory.max"),
 			optional(put(g.memory.dir, "memory.swap.max", "0")),
 			put(g.memory.dir, "memory.oom.group", "1"))
 	}
 	// The limit with swap may not be below the one without.
-	return errors.Join(optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", "-1")),
-		put(g.memory.dir, "memory.limit_in_bytes", bytes),
-		optional(put(g.memory.dir, "memory.memsw.limit_in_bytes", bytes)),
-		// Version 1 counts the buffers of TCP sockets only from the first time
-		// that they have a limit; without, one sandbox can use up the whole
-		// machine's (net.ipv4.tcp_mem). What the last one's sockets still hold
-		// may be above this limit: theirs stays in force then.
-		optional(busy(put(g.memory.dir, "memory.kmem.tcp.limit_in_bytes", bytes))))
+	const limit, withSwap = "memory.limit_in_bytes", "memory.memsw.limit_in_bytes"
+	var err error
+	switch {
+	case before == 0:
+		err = errors.Join(optional(put(g.memory.dir, withSwap, "-1")), set(limit), optional(set(withSwap)))
+	case mb > before:
+		err = errors.Join(optional(set(withSwap)), set(limit))
+	default:
+		err = errors.Join(set(limit), optional(set(withSwap)))
+	}
+	// Version 1 counts the buffers of TCP sockets only from the first time that they
+	// have a limit; without, one sandbox can use up the whole machine's
+	// (net.ipv4.tcp_mem). What the last one's sockets still hold may be above this
+	// limit: theirs stays in force then.
+	return errors.Join(err, optional(busy(set("memory.kmem.tcp.limit_in_bytes"))))
 }
 
 // optional drops the error of a file that this kernel does not have.
@@ -164,34 +263,62 @@ func quota(milli int) (quotaUS, periodUS int) {
 // setCPU sets the quota, in thousandths of a core, with a burst of one quota
 // where the kernel has it; 0 removes it.
 func (g *group) setCPU(milli int) error {
-	if g.cpu.v2 {
-		if milli <= 0 {
-			return errors.Join(optional(put(g.cpu.dir, "cpu.max.burst", "0")), put(g.cpu.dir, "cpu.max", "max"))
-		}
-		q, p := quota(milli)
-		return errors.Join(optional(put(g.cpu.dir, "cpu.max.burst", "0")),
-			put(g.cpu.dir, "cpu.max", fmt.Sprintf("%d %d", q, p)),
-			optional(put(g.cpu.dir, "cpu.max.burst", strconv.Itoa(q))))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	milli = max(milli, 0)
+	if milli == g.milliCPU {
+		return nil
 	}
-	// A quota below the burst is refused, so the burst goes first.
-	err := optional(put(g.cpu.dir, "cpu.cfs_burst_us", "0"))
-	if milli <= 0 {
-		return errors.Join(err, put(g.cpu.dir, "cpu.cfs_quota_us", "-1"))
+	if g.milliCPU != 0 { // a quota below the burst is refused, so the burst goes first
+		if err := g.writeCPU(0); err != nil {
+			return err
+		}
+		g.milliCPU = 0
+	}
+	if milli == 0 {
+		return nil
+	}
+	g.milliCPU = -1 // no value that a caller has, should it fail half way
+	if err := g.writeCPU(milli); err != nil {
+		return err
+	}
+	g.milliCPU = milli
+	return nil
+}
+
+// writeCPU sets a quota where there is none, or removes it.
+func (g *group) writeCPU(milli int) error {
+	burst, limit := "cpu.cfs_burst_us", "cpu.cfs_quota_us"
+	if g.cpu.v2 {
+		burst, limit = "cpu.max.burst", "cpu.max"
+	}
+	if milli == 0 {
+		none := "-1"
+		if g.cpu.v2 {
+			none = "max"
+		}
+		return errors.Join(optional(put(g.cpu.dir, burst, "0")), put(g.cpu.dir, limit, none))
 	}
 	q, p := quota(milli)
-	return errors.Join(err,
-		put(g.cpu.dir, "cpu.cfs_quota_us", "-1"),
-		put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)),
-		put(g.cpu.dir, "cpu.cfs_quota_us", strconv.Itoa(q)),
-		optional(put(g.cpu.dir, "cpu.cfs_burst_us", strconv.Itoa(q))))
+	value := strconv.Itoa(q)
+	switch {
+	case g.cpu.v2:
+		value = fmt.Sprintf("%d %d", q, p)
+	case p != g.periodUS:
+		if err := put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)); err != nil {
+			return err
+		}
+		g.periodUS = p
+	}
+	return errors.Join(put(g.cpu.dir, limit, value), optional(put(g.cpu.dir, burst, strconv.Itoa(q))))
 }
 
 // freeze stops what runs in the group. On version 2 it does not wait for it.
 func (g *group) freeze() error {
 	if g.core != "" {
-		return put(g.core+"/run", "cgroup.freeze", "1")
+		return write(g.freezing, "1")
 	}
-	if err := put(g.freezer, "freezer.state", "FROZEN"); err != nil {
+	if err := write(g.freezing, "FROZEN"); err != nil {
 		return err
 	}
 	return poll(time.Second, func() (bool, error) {
@@ -202,9 +329,15 @@ func (g *group) freeze() error {
 
 func (g *group) thaw() error {
 	if g.core != "" {
-		return put(g.core+"/run", "cgroup.freeze", "0")
+		return write(g.freezing, "0")
 	}
-	return put(g.freezer, "freezer.state", "THAWED")
+	return write(g.freezing, "THAWED")
+}
+
+// write writes an open control file, whose values are all written at its start.
+func write(f *os.File, value string) error {
+	_, err := f.WriteAt([]byte(value), 0)
+	return err
 }
 
 // kill ends every process of the command, frozen or not. On version 1 it only
@@ -256,14 +389,12 @@ func (g *group) memoryNow() (int64, error) {
 }
 
 func (g *group) memoryPeak() (int64, error) {
-	if !g.memory.v2 {
-		return number(g.memory.dir, "memory.max_usage_in_bytes")
+	var digits [24]byte
+	n, err := g.peak.ReadAt(digits[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
 	}
-	peak, err := number(g.memory.dir, "memory.peak")
-	if errors.Is(err, os.ErrNotExist) { // it came with Linux 5.19
-		return g.memoryNow()
-	}
-	return peak, err
+	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }
 
 // populated reports whether a process is left in the group.
@@ -309,7 +440,6 @@ func (g *group) recycle() error {
 	if err := g.close(); err != nil {
 		return err
 	}
-	g.tasks, g.run, g.init = nil, nil, nil
 	return g.make()
 }
 
@@ -320,7 +450,7 @@ func (g *group) renewRun() (err error) {
 	if g.core == "" {
 		return nil
 	}
-	g.run.Close()
+	g.freezing.Close()
 	dir := g.core + "/run"
 	if err := removeGroups([]string{dir}); err != nil {
 		return err
@@ -328,7 +458,7 @@ func (g *group) renewRun() (err error) {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	g.run, err = os.Open(dir)
+	g.freezing, err = openControl(g.freezePath(), unix.O_WRONLY)
 	return err
 }
 
@@ -355,9 +485,9 @@ func busy(err error) error {
 
 // close removes the groups. They must be empty.
 func (g *group) close() error {
-	for _, f := range append(g.tasks, g.run, g.init) {
+	for _, f := range []*os.File{g.freezing, g.peak} {
 		if f != nil {
-			f.Close()
+			f.Close() // again, where making the group anew failed in between
 		}
 	}
 	dirs := g.dirs

@@ -117,6 +117,7 @@ var hostiles = map[string]func(args []string){
 	"litter":      litter,
 	"pump":        pump,
 	"sibling":     sibling,
+	"shuffle":     shuffle,
 	"idle": func([]string) {
 		fmt.Println("ready")
 		unix.Pause()

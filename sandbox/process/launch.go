@@ -18,14 +18,15 @@ const hostname = "sandbox"
 // namespaces are the ones that each sandbox has of its own, besides the network.
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
-// house makes a sandbox's namespaces and starts its first process in them. It
-// runs on a thread of its own and fills in b.first, b.lifeline and b.mnt.
-func (b *box) house(spec sandbox.Spec) error {
-	sources, err := openSources(spec.Mounts)
+// house makes a sandbox's namespaces and starts its two processes in them, the
+// first one and the starter. It runs on a thread of its own and fills in b.first,
+// b.lifeline, b.mnt, b.spare and b.command.
+func (b *box) house(k kind) error {
+	in, err := b.slot.group.openDoors()
+	defer in.close()
 	if err != nil {
 		return err
 	}
-	defer closeSources(sources)
 	if err := enterNamespaces(int(b.d.template.ns.Fd()), b.netns.FD()); err != nil {
 		return err
 	}
@@ -35,18 +36,21 @@ func (b *box) house(spec sandbox.Spec) error {
 	if err != nil {
 		return err
 	}
-	if err := attachSources(sources); err != nil {
-		return err
-	}
 	mnt, err := unix.Openat(int(b.d.proc.Fd()), "thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("process: open the mount namespace: %w", err)
 	}
 	b.mnt = os.NewFile(uintptr(mnt), "mount namespace")
-	if err := b.startFirst(); err != nil {
+	if b.spare, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
 		return err
 	}
-	return maskProc()
+	if err := b.startFirst(in.init); err != nil {
+		return err
+	}
+	if err := maskProc(); err != nil {
+		return err
+	}
+	return b.startStarter(in, k.files, k.pids)
 }
 
 // enterNamespaces gives the calling thread a copy of the template's mounts, the
@@ -73,8 +77,8 @@ func enterNamespaces(template, netns int) error {
 // startFirst spawns pid 1 of the sandbox. It mounts /proc, which only a process
 // in the pid namespace can, and gives up everything that it could do before it
 // runs its program. Its user is not the sandbox's: what runs inside cannot signal
-// or trace it.
-func (b *box) startFirst() error {
+// or trace it. It is born in the version 2 group init, or in none (-1).
+func (b *box) startFirst(init int) error {
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return err
@@ -98,46 +102,8 @@ func (b *box) startFirst() error {
 	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
 	s.exec(firstPath, []string{"first"}, nil)
 
-	cgroup := -1
-	if b.slot.group.init != nil {
-		cgroup = int(b.slot.group.init.Fd())
-	}
-	b.first, err = spawn(&s, cgroup)
+	b.first, err = spawn(&s, init)
 	return err
-}
-
-// launch starts the command in the sandbox. It runs on a thread of its own.
-func (b *box) launch(cmd sandbox.Command, p *plumbing) (*proc, error) {
-	if err := b.slot.group.enter(); err != nil {
-		return nil, err
-	}
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return nil, fmt.Errorf("process: unshare: %w", err)
-	}
-	if err := b.join(namespaces | unix.CLONE_NEWNET); err != nil {
-		return nil, err
-	}
-	var s script
-	defer s.release()
-	s.descriptors(p.theirs)
-	s.add("setsid", unix.SYS_SETSID)
-	s.outOfMemoryFirst(len(p.theirs))
-	s.limits(b.limits)
-	s.dropPrivileges(b.slot.uid, b.d.caps)
-	dir := cmd.Dir
-	if dir == "" {
-		dir = "/"
-	}
-	s.add("change to "+dir, unix.SYS_CHDIR, s.text(dir))
-	s.seccomp(b.d.filter)
-	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
-	s.exec(cmd.Args[0], cmd.Args, cmd.Env)
-
-	cgroup := -1
-	if b.slot.group.run != nil {
-		cgroup = int(b.slot.group.run.Fd())
-	}
-	return spawn(&s, cgroup)
 }
 
 // join moves the calling thread into namespaces of the sandbox.
@@ -185,11 +151,11 @@ type rlimit struct {
 	value    uint64
 }
 
-func resourceLimits(spec sandbox.Spec) []rlimit {
+func resourceLimits(files, pids int) []rlimit {
 	return []rlimit{
-		{unix.RLIMIT_NOFILE, atMostOwn(unix.RLIMIT_NOFILE, uint64(spec.Files))},
+		{unix.RLIMIT_NOFILE, atMostOwn(unix.RLIMIT_NOFILE, uint64(files))},
 		// The user is the slot's alone, so this is a second fence behind the group's.
-		{unix.RLIMIT_NPROC, uint64(spec.Pids)},
+		{unix.RLIMIT_NPROC, uint64(pids)},
 		// Not 0: where core_pattern is a pipe, that limit is ignored, and every crash
 		// would run a program as root on the host, outside of every limit. 1 is the
 		// kernel's word for "not there either" (fs/coredump.c).

@@ -28,10 +28,20 @@ func (b *box) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
 			return err
 		}
 		defer closeSources(sources)
+		if !b.runs() {
+			return fmt.Errorf("process: mount into %s: its process has ended", b.id)
+		}
 		if err := b.claimTargets(mounts); err != nil {
 			return err
 		}
-		return onThread(func() error { return b.mountLate(sources) })
+		return b.d.mounter.in(b.mnt, func() error {
+			for _, s := range sources {
+				if err := attachAt(s); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	})
 }
 
@@ -44,23 +54,6 @@ func (b *box) claimTargets(mounts []sandbox.Mount) error {
 		b.mounts = all
 	}
 	return err
-}
-
-// mountLate mounts the sources in the sandbox's mount namespace, where processes
-// of the sandbox may run already. It runs on a thread of its own.
-func (b *box) mountLate(sources []source) error {
-	if err := unix.Unshare(unix.CLONE_FS); err != nil {
-		return fmt.Errorf("process: unshare: %w", err)
-	}
-	if err := unix.Setns(int(b.mnt.Fd()), unix.CLONE_NEWNS); err != nil {
-		return fmt.Errorf("process: enter the mounts of %s: %w", b.id, err)
-	}
-	for _, s := range sources {
-		if err := attachAt(s); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // attachAt mounts a source on one of sandbox.MountPoints. They lie in the

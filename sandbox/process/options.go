@@ -23,6 +23,10 @@ type Options struct {
 	// MinFreeMB is what the machine must still have, of memory and of disk each,
 	// beyond the new sandbox's own limits, for Create to go ahead; 0 = 128.
 	MinFreeMB int
+	// Spares is how many sandboxes of each kind in use (size of /tmp, egress) are
+	// kept built ahead, so that Create has little left to do; 0 = none. They have
+	// slots of MaxSandboxes, which they give up where those are needed.
+	Spares int
 	// Networks gives network namespaces with egress; a driver that New returned
 	// closes it. Without it only sandbox.EgressNone works.
 	Networks Networks

@@ -16,19 +16,20 @@ import (
 // moving one into place overwrites none that is still to be moved.
 const lowFD = 16
 
-// plumbing is what connects a command with Hearth.
+// plumbing is what connects a sandbox's process with Hearth.
 type plumbing struct {
-	// The command's ends, at or above lowFD, in the order of its descriptors:
-	// standard input, output, error, and the socket where there is one. Output
-	// and error are one.
-	theirs []int
-	output *os.File
-	conn   net.Conn // nil without a socket
+	// The process's ends, at or above lowFD, in the order of its descriptors:
+	// standard input, output, error, the socket, and the starter's control. Output
+	// and error are one. They are closed once the process has them.
+	theirs  []int
+	output  *os.File
+	conn    net.Conn
+	control *os.File // to the starter
 }
 
-// plumb opens both ends, for a command that runs as uid. What it opened before it
+// plumb opens both ends, for a process that runs as uid. What it opened before it
 // failed is in its result.
-func plumb(socket bool, uid int) (*plumbing, error) {
+func plumb(uid int) (*plumbing, error) {
 	p := &plumbing{}
 	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -48,16 +49,22 @@ func plumb(socket bool, uid int) (*plumbing, error) {
 		return p, err
 	}
 	p.theirs = append(p.theirs, p.theirs[1])
-	if !socket {
-		return p, nil
-	}
 	conn, other, err := sockpair.New()
 	if err != nil {
 		return p, err
 	}
 	defer other.Close()
 	p.conn = conn
-	return p, p.add(int(other.Fd())) // Fd makes it blocking, as a runtime expects
+	if err := p.add(int(other.Fd())); err != nil { // Fd makes it blocking, as a runtime expects
+		return p, err
+	}
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return p, err
+	}
+	err = unix.SetNonblock(pair[0], true)
+	p.control = os.NewFile(uintptr(pair[0]), "control")
+	return p, errors.Join(err, p.give(pair[1]))
 }
 
 // give adds a descriptor for the command, and closes it.
@@ -81,15 +88,18 @@ func (p *plumbing) closeTheirs() {
 			unix.Close(fd)
 		}
 	}
+	p.theirs = nil
 }
 
-func (p *plumbing) closeOurs() error {
-	var errs []error
-	if p.output != nil {
-		errs = append(errs, p.output.Close())
+// closeOurs closes Hearth's ends. What it has given away is nil before.
+func (p *plumbing) closeOurs() {
+	for _, f := range []*os.File{p.output, p.control} {
+		if f != nil {
+			f.Close()
+		}
 	}
 	if p.conn != nil {
-		errs = append(errs, p.conn.Close())
+		p.conn.Close()
 	}
-	return errors.Join(errs...)
+	p.output, p.conn, p.control = nil, nil, nil
 }

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -85,7 +86,7 @@ func TestVersion2Files(t *testing.T) {
 		}
 	}
 	g := &group{memory: ctl{dir, true}, cpu: ctl{dir, true}, pids: ctl{dir, true}, core: dir}
-	if err := g.limit(128, 1024); err != nil {
+	if err := errors.Join(g.limitMemory(128), g.limitPids(1024)); err != nil {
 		t.Fatal(err)
 	}
 	if err := g.setCPU(72); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -20,8 +21,11 @@ const roFlags = unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATT
 
 // Paths inside every sandbox.
 const (
-	firstPath = "/.first" // the program of the first process: executable, not readable
-	emptyPath = "/var/empty"
+	// The programs of the first process and of the command's process before it is
+	// the command: executable, not readable.
+	firstPath   = "/.first"
+	starterPath = "/.start"
+	emptyPath   = "/var/empty"
 )
 
 // template is a mount namespace that holds the root of every sandbox and nothing
@@ -76,12 +80,14 @@ func buildRoot(dir string, users idRange) error {
 	if err := errors.Join(hostTrees(dir), devices(dir), etc(dir, users)); err != nil {
 		return err
 	}
-	elf, err := firstELF()
-	if err != nil {
-		return err
-	}
-	if err := os.WriteFile(dir+firstPath, elf, 0o111); err != nil {
-		return err
+	for path, program := range map[string]unsafe.Pointer{firstPath: firstProcessText(), starterPath: starterText()} {
+		file, err := elf(program)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(dir+path, file, 0o111); err != nil {
+			return err
+		}
 	}
 	// The devices are here, so no MOUNT_ATTR_NODEV; nobody inside can make one.
 	attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY | unix.MOUNT_ATTR_NOSUID}

@@ -118,10 +118,19 @@ func (p *tmpPool) idleOf(sizeMB int) (n int) {
 	return n
 }
 
-// get returns an image of the size, whose next is ready to be moved into place.
-func (p *tmpPool) get(ctx context.Context, sizeMB, memoryMB int) (*image, error) {
+// size is the size of the /tmp that a sandbox of this memory gets: what it asked
+// for, unless it is a tmpfs, which is charged to that memory.
+func (p *tmpPool) size(sizeMB, memoryMB int) int {
 	if p.noDisk != nil {
-		return makeTmpfs(min(sizeMB, max(memoryMB/2, 1)))
+		return min(sizeMB, max(memoryMB/2, 1))
+	}
+	return sizeMB
+}
+
+// get returns an image of the size, whose next is ready to be moved into place.
+func (p *tmpPool) get(ctx context.Context, sizeMB int) (*image, error) {
+	if p.noDisk != nil {
+		return makeTmpfs(sizeMB)
 	}
 	defer func() {
 		select {
