@@ -12,7 +12,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test deps-bench bench-peers crash clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench crash examples deps-demo deps-test deps-bench bench-peers clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
