@@ -2,7 +2,8 @@
 #   make demo    builds, deploys the examples to a throw-away server, runs each
 #   make test    everything that CI runs
 #   make build   bin/hearth
-#   make bench   the benchmark suite; writes bench/RESULTS.md
+#   make bench   the benchmarks, 20 minutes; writes bench/RESULTS.md. ROWS=warm,cold BENCHFLAGS=-short
+#   make crash   kills the server again and again while it takes and runs events
 #   make sim     keep-alive policies, simulated; writes docs/keep-alive
 
 SHELL := /bin/bash
@@ -11,7 +12,7 @@ VERSION := $(shell git describe --always --dirty 2>/dev/null || echo devel)
 LDFLAGS := -s -w -X main.version=$(VERSION)
 export CGO_ENABLED ?= 0
 
-.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test clean help
+.PHONY: sim build demo test test-go test-demo lint cross fuzz long bench examples deps-demo deps-test deps-bench bench-peers crash clean help
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -32,6 +33,18 @@ examples/markdown/build/bootstrap: examples/markdown/main.go examples/markdown/g
 
 deps-demo:
 	@.ci/deps demo
+
+# A peer that cannot be installed is missing in the results, which say so.
+PEERS := workerd functions-framework serverless-offline
+bench-peers:
+	@for peer in $(PEERS); do \
+	  [ bench/peers/$$peer/node_modules/.package-lock.json -nt bench/peers/$$peer/package-lock.json ] && continue; \
+	  echo "installing $$peer for the benchmark"; \
+	  (cd bench/peers/$$peer && npm ci --silent --no-audit --no-fund --ignore-scripts && touch node_modules/.package-lock.json) || echo "$$peer is not installed" >&2; \
+	done
+
+deps-bench:
+	@.ci/deps bench
 
 deps-test:
 	@.ci/deps test
@@ -73,8 +86,15 @@ fuzz:
 long: deps-test bin/hearth examples
 	CGO_ENABLED=1 HEARTH_LONG=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 3h ./...
 
-bench: deps-demo bin/hearth
-	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench
+# The long form of the crash test of asynchronous invocations: about fifteen minutes.
+crash: deps-test
+	CGO_ENABLED=1 HEARTH_LONG=1 $(GO) test -race -v -timeout 1h ./test/crash
+
+# ROWS picks rows, comma-separated; the results of the others stay what they were.
+ROWS ?=
+BENCHFLAGS ?=
+bench: deps-bench bin/hearth bench-peers
+	$(GO) run ./bench/cmd/bench -hearth bin/hearth -out bench -rows '$(ROWS)' $(BENCHFLAGS)
 
 # Half an hour on two cores; SIMTIME bounds it, and another run goes on where one
 # stopped. To begin anew, remove docs/keep-alive/results.json.
@@ -83,4 +103,4 @@ sim:
 	$(GO) run ./test/keepalive/cmd -out docs/keep-alive -budget $(SIMTIME)
 
 clean:
-	rm -rf bin dist examples/thumbnail/node_modules examples/markdown/build
+	rm -rf bin dist examples/thumbnail/node_modules examples/markdown/build bench/peers/*/node_modules

@@ -1,11 +1,8 @@
 package bench
 
 import (
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"errors"
-	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -13,7 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"hearth/bench/load"
+	"hearth/bench/record"
+	"hearth/bench/report"
+	"hearth/bench/stage"
 	"hearth/faas"
 	"hearth/test/e2e"
 )
@@ -26,90 +25,45 @@ func TestMain(m *testing.M) {
 
 // options are those of a run of the harness itself, with a temporary directory of
 // the test's own for all that it makes.
-func options(t *testing.T) Options {
+func options(t *testing.T, rows ...string) Options {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("the process sandbox needs root")
 	}
 	binary := e2e.Binary(t)
 	t.Setenv("TMPDIR", t.TempDir())
-	return Options{Hearth: binary, Source: ".", Out: t.TempDir(), Isolation: string(faas.IsolationProcess), Plan: Quick()}
+	return Options{Hearth: binary, Source: ".", Out: t.TempDir(), Isolation: string(faas.IsolationProcess), Rows: rows, Plan: Short()}
 }
 
-// TestQuickRun takes the whole harness through its shortest plan. It checks that
-// every number has samples behind it, not what they are.
-func TestQuickRun(t *testing.T) {
-	o := options(t)
+// TestWarmRow takes the harness through a row. It checks that every number has
+// samples behind it, not what they are.
+func TestWarmRow(t *testing.T) {
+	o := options(t, "warm")
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	r, err := Run(ctx, o)
+	if err := Run(ctx, o); err != nil {
+		t.Fatal(err)
+	}
+	all, err := record.ReadAll(filepath.Join(o.Out, "raw"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(r.Rows) != 3*len(o.Plan.Shapes) || len(r.Colds) != 3 || len(r.Loads) != o.Plan.Rounds {
-		t.Fatalf("%d rows, %d runtimes with cold starts, %d loads", len(r.Rows), len(r.Colds), len(r.Loads))
+	r := all["warm"]
+	if r == nil || len(r.Cases()) != 3*len(warmShapes) || len(r.Rests) != o.Plan.Rounds {
+		t.Fatalf("the record is %+v", r)
 	}
-	for _, row := range r.Rows {
-		checkRow(t, o.Plan, row)
-	}
-	for _, c := range r.Colds {
-		checkCold(t, o.Plan, c)
-	}
-	checkFiles(t, o.Out, r)
-	checkNothingLeft(t)
-}
-
-func checkRow(t *testing.T, p Plan, row *Row) {
-	t.Helper()
-	if len(row.Pairs) != p.Rounds {
-		t.Errorf("%s, %s: %d rounds", row.Runtime, row.Shape, len(row.Pairs))
-	}
-	for _, pair := range row.Pairs {
-		for which, c := range pair {
-			l := c.Latency
-			if l.N < row.Shape.Connections || l.Min <= 0 || l.Min > l.P50 || l.P50 > l.P99 || l.P99 > l.Max || c.Rate <= 0 || c.CPU <= 0 {
-				t.Errorf("%s, %s, %v: %+v", row.Runtime, row.Shape, side(which), c)
+	for _, of := range r.Cases() {
+		for _, side := range []string{bare, hearth} {
+			for _, s := range r.Of(of, side) {
+				checkSeries(t, s)
 			}
 		}
-		if c := pair[hearth]; c.Handler <= 0 || c.Handler > c.Latency.Max {
-			t.Errorf("%s, %s: the handler took %v of at most %v", row.Runtime, row.Shape, c.Handler, c.Latency.Max)
-		}
-		if n := pair[hearth].Instances; n < 1 || n > row.Shape.Connections && row.Shape.Rate == 0 {
-			t.Errorf("%s, %s: %d instances", row.Runtime, row.Shape, n)
-		}
 	}
-}
-
-func checkCold(t *testing.T, p Plan, c *Cold) {
-	t.Helper()
-	if len(c.Starts) != p.Cold*p.Rounds || len(c.Bare) != p.Cold*p.Rounds || len(c.Bursts) != p.Rounds {
-		t.Errorf("%s: %d starts, %d bare, %d bursts", c.Runtime, len(c.Starts), len(c.Bare), len(c.Bursts))
-	}
-	starts := c.Starts
-	for _, b := range c.Bursts {
-		if len(b.Starts) != p.Burst {
-			t.Errorf("%s: a burst of %d", c.Runtime, len(b.Starts))
-		}
-		starts = append(starts, b.Starts...)
-	}
-	for _, s := range starts {
-		l := s.Timeline
-		// Hearth's account fits into what the client saw. A static binary may have
-		// spoken before Hearth's own thread was back from the exec: its part is then 0.
-		if sum := l.Queue + l.Sandbox + l.Runtime + l.Code + l.Init + l.Handler + l.Settle; l.Sandbox <= 0 || l.Runtime < 0 || l.Runtime == 0 && c.Runtime != "go" || sum > s.Latency {
-			t.Errorf("%s: %v at the client, %v in %+v", c.Runtime, s.Latency, sum, l)
-		}
-	}
-}
-
-// checkFiles reads back what the run wrote.
-func checkFiles(t *testing.T, out string, r *Report) {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(out, "RESULTS.md"))
+	text, err := os.ReadFile(filepath.Join(o.Out, "RESULTS.md"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"| node | Hearth |", "| python | bare |", "| go | Hearth |", "isolation of Hearth | process", "cgroups", "payload", "trial"} {
+	for _, want := range []string{"| node, closed loop, 1 connection | Hearth |", "| process; bare: none |", "cgroups", "trial", "Node: added to the bare server's p50"} {
 		if !strings.Contains(string(text), want) {
 			t.Errorf("RESULTS.md has no %q", want)
 		}
@@ -117,55 +71,24 @@ func checkFiles(t *testing.T, out string, r *Report) {
 	if strings.Contains(string(text), "NaN") || strings.Contains(string(text), "%!") {
 		t.Errorf("RESULTS.md has a number that is none:\n%s", text)
 	}
-	if svg, err := os.ReadFile(filepath.Join(out, "latency.svg")); err != nil || strings.Count(string(svg), "<rect x=") != 2*len(r.Rows) {
-		t.Errorf("the plot: %v, %d bytes", err, len(svg))
-	}
-	runs, err := filepath.Glob(filepath.Join(out, "raw", "*"))
-	if err != nil || len(runs) != 1 {
-		t.Fatalf("raw runs %v, %v", runs, err)
-	}
-	cells, samples := readRaw(t, filepath.Join(runs[0], "samples.jsonl.gz"))
-	want := 0
-	for _, row := range r.Rows {
-		want += row.Bare().Samples() + row.Hearth().Samples()
-	}
-	if cells != 2*len(r.Rows) || samples != want {
-		t.Errorf("%d raw cells with %d samples, not %d with %d", cells, samples, 2*len(r.Rows), want)
-	}
-	raw, err := os.ReadFile(filepath.Join(runs[0], "report.json"))
-	if err != nil || json.Unmarshal(raw, new(Report)) != nil {
-		t.Errorf("report.json: %v, %d bytes", err, len(raw))
-	}
+	checkNothingLeft(t)
 }
 
-func readRaw(t *testing.T, path string) (cells, samples int) {
+func checkSeries(t *testing.T, s *record.Series) {
 	t.Helper()
-	file, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
+	p50, p99, rate := record.P(0.5)(s), record.P(0.99)(s), s.Rate()
+	if len(s.Samples) == 0 || p50 <= 0 || p50 > p99 || rate <= 0 || s.Values["cpu"] <= 0 {
+		t.Errorf("%s, %s: p50 %v, p99 %v, rate %v, %v", s.Case, s.Side, p50, p99, rate, s.Values)
 	}
-	defer file.Close()
-	unzipped, err := gzip.NewReader(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for in := json.NewDecoder(unzipped); ; cells++ {
-		var c rawCell
-		err := in.Decode(&c)
-		if errors.Is(err, io.EOF) {
-			return cells, samples
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		samples += len(c.Triples)
+	if s.Side == hearth && (s.Values["handler"] <= 0 || s.Values["instances"] < 1) {
+		t.Errorf("%s, %s: %v", s.Case, s.Side, s.Values)
 	}
 }
 
 // checkNothingLeft looks for processes and temporary files.
 func checkNothingLeft(t *testing.T) {
 	t.Helper()
-	if n := treeOf(os.Getpid()).processes; n > 1 {
+	if n := len(stage.TreeOf(os.Getpid()).PIDs); n > 1 {
 		t.Errorf("%d processes are left", n-1)
 	}
 	left, err := os.ReadDir(os.TempDir())
@@ -179,10 +102,11 @@ func checkNothingLeft(t *testing.T) {
 	}
 }
 
-// TestInterruptedRun: a run that is cut off says so, writes no results, and stops
-// what it started.
-func TestInterruptedRun(t *testing.T) {
-	o := options(t)
+// TestInterruptedRow: a row that is cut off is reported as failed, and what it
+// started is stopped.
+func TestInterruptedRow(t *testing.T) {
+	o := options(t, "warm")
+	o.Languages = []string{"python"}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	defer cancel(nil)
 	cut := errors.New("cut off")
@@ -191,11 +115,12 @@ func TestInterruptedRun(t *testing.T) {
 			cancel(cut)
 		}
 	})
-	if _, err := Run(ctx, o); !errors.Is(err, cut) && !errors.Is(err, context.Canceled) {
+	if err := Run(ctx, o); !errors.Is(err, cut) {
 		t.Errorf("the run returned %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(o.Out, "RESULTS.md")); err == nil {
-		t.Error("it wrote results")
+	text, err := os.ReadFile(filepath.Join(o.Out, "RESULTS.md"))
+	if err != nil || !strings.Contains(string(text), "Failed: ") {
+		t.Errorf("the results do not say so: %v", err)
 	}
 	checkNothingLeft(t)
 }
@@ -208,82 +133,44 @@ func (l lines) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestSpawn(t *testing.T) {
-	if _, err := spawn(t.Context(), "/nonexistent/server"); err == nil {
-		t.Error("a server that does not exist was started")
+// TestRows: every row has a name of its own and a deadline, and its section can do
+// with a record of nothing.
+func TestRows(t *testing.T) {
+	seen := map[string]bool{}
+	for _, row := range rows {
+		if seen[row.name] || row.limit <= 0 || row.measure == nil {
+			t.Errorf("row %q", row.name)
+		}
+		seen[row.name] = true
 	}
-	_, err := spawn(t.Context(), "/bin/sh", "-c", "echo why >&2; exit 3")
-	if err == nil || !strings.Contains(err.Error(), "why") {
-		t.Errorf("a server that ended: %v", err)
+	if _, err := choose([]string{"warm", "nonsense"}); err == nil || !strings.Contains(err.Error(), "warm") {
+		t.Errorf("a row that does not exist: %v", err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := spawn(ctx, "/bin/sh", "-c", "exec sleep 60"); !errors.Is(err, context.Canceled) {
-		t.Errorf("a server that never gets ready: %v", err)
+	r := results(nil)
+	if len(r.Sections) != len(rows) {
+		t.Errorf("%d sections of %d rows", len(r.Sections), len(rows))
 	}
-	if n := treeOf(os.Getpid()).processes; n > 1 {
-		t.Errorf("%d processes are left", n-1)
-	}
-}
-
-func TestReportArithmetic(t *testing.T) {
-	cell := func(p50 time.Duration, rate float64) Cell {
-		return Cell{Latency: load.Summary{N: 10, P50: p50}, Rate: rate}
-	}
-	one, two := &Report{}, Shape{Connections: 1}
-	*one.row("a", two) = Row{Runtime: "a", Shape: two, Pairs: []Pair{
-		{cell(100, 1000), cell(150, 500)}, {cell(10, 1000), cell(70, 100)}, {cell(100, 100), cell(300, 90)},
-	}}
-	*one.row("b", two) = Row{Runtime: "b", Shape: two, Pairs: []Pair{{cell(1, 100), cell(8, 50)}}}
-	row := one.row("a", two)
-	// Within each round first: the medians of the sides would differ by 50.
-	if got := row.Added(); got != (load.Spread{Median: 60, Min: 50, Max: 200}) {
-		t.Errorf("added %+v", got)
-	}
-	if got := row.Share(); got != (load.Spread{Median: 0.5, Min: 0.1, Max: 0.9}) {
-		t.Errorf("share %+v", got)
-	}
-	if got := one.SlowdownMean(two); math.Abs(got-math.Sqrt(3*8)) > 1e-9 {
-		t.Errorf("geometric mean %v", got)
-	}
-	if got := row.Hearth().Samples(); got != 30 {
-		t.Errorf("%d samples", got)
-	}
-}
-
-func TestColdParts(t *testing.T) {
-	c := &Cold{Starts: []ColdStart{{Latency: 100, Timeline: faas.Timeline{Sandbox: 10, Runtime: 20, Init: 30, Handler: 5}}}}
-	got := map[string]time.Duration{}
-	for _, p := range c.Parts() {
-		got[p.Name] = p.Median
-	}
-	if got["sandbox"] != 10 || got["runtime"] != 20 || got["init"] != 30 || got["HTTP and client"] != 35 {
-		t.Errorf("parts %v", got)
-	}
-}
-
-func TestProcessorTicks(t *testing.T) {
-	idle, all := processorTicks("cpu  10 1 5 100 4 2 1 7 50 0")
-	if idle != 104 || all != 130 {
-		t.Errorf("idle %d of %d", idle, all)
-	}
-	if idle, all := processorTicks(unknown); idle != 0 || all != 0 {
-		t.Errorf("of nothing: idle %d of %d", idle, all)
-	}
-}
-
-func TestParentOf(t *testing.T) {
-	for stat, want := range map[string]int{
-		"12 (a) S 7 12 12 0":            7,
-		"12 (odd ) name (x)) R 99 1 1 ": 99,
-		"12 (a) S":                      0,
-		"":                              0,
-	} {
-		if got, ok := parentOf(stat); got != want || ok != (want != 0) {
-			t.Errorf("%q: %d, %v", stat, got, ok)
+	for _, s := range r.Sections {
+		if s.State == "" || s.Title == "" {
+			t.Errorf("section %q of nothing: %q", s.Title, s.State)
+		}
+		for _, f := range s.Figures {
+			if f.Verdict() != report.Unmeasured || f.Isolation == "" || f.Durability == "" || f.Payload == "" {
+				t.Errorf("%s: %v under %+v", f.What, f.Verdict(), f.Conditions)
+			}
 		}
 	}
-	if tree := treeOf(os.Getpid()); tree.processes < 1 || tree.cpu <= 0 {
-		t.Errorf("this process is %+v", tree)
+	if text := r.Markdown(); strings.Contains(text, "NaN") {
+		t.Errorf("a number that is none:\n%s", text)
+	}
+}
+
+func TestAccount(t *testing.T) {
+	warm := func(handler, settle time.Duration) stage.Report {
+		return stage.Report{Start: "warm", Timeline: stage.Timeline{Handler: handler, Settle: settle}}
+	}
+	handler, settle := account([]stage.Report{warm(3*time.Second, 1), warm(time.Second, 1), warm(2*time.Second, 1), {Start: "cold"}})
+	if handler != 2 || math.Abs(settle-1e-9) > 1e-15 {
+		t.Errorf("handler %v, settle %v", handler, settle)
 	}
 }

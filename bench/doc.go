@@ -1,17 +1,19 @@
-// Package bench measures Hearth beside the same handler as a plain HTTP server,
-// interleaved in one run on one machine, and writes RESULTS.md.
+// Package bench measures Hearth beside the same handler as a plain HTTP server, and
+// beside other platforms, interleaved on one machine, and writes RESULTS.md.
 //
-// It owns what is measured (Plan), the servers under test, the arithmetic over the
-// rounds and the text of the results. The load and its samples are package load's.
-// It knows the binary, its flags and its HTTP APIs, as a stranger does: what it
-// measures is what a user gets.
+// It owns the rows: what is measured, for how long, what is concluded from the
+// samples, and what was to be reached. One file has both for a row. The servers
+// under test are package stage's, the load is package load's, the samples are kept
+// by package record and the text is package report's. It knows the binary, its
+// flags and its HTTP APIs, as a stranger does: what it measures is what a user gets.
 //
 // # What makes a number honest here
 //
-// Both sides run the very same handler file, on the same interpreter, and get the
-// same bytes from the same client over loopback. Every answer is checked; one that
-// is wrong fails the run. Each round measures both sides of a row one right after
-// the other, in changing order, and a ratio is taken within a round before the
-// median over the rounds. Every sample is kept in raw/. A cold start is one that
-// Hearth's own report calls cold, on a function that was never called before.
+// All sides run the very same handler file and get the same bytes from the same
+// client over loopback. Every answer is checked; one that is wrong fails the row.
+// Each round measures all sides of a row one right after the other, in changing
+// order, and a ratio is taken within a round before the median over the rounds.
+// Every sample is kept in raw/, and the results are computed from there. A cold
+// start counts only if Hearth's own report of it says that it went the way that
+// the row is about.
 package bench

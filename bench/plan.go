@@ -3,33 +3,56 @@ package bench
 import (
 	"fmt"
 	"time"
+
+	"hearth/bench/load"
+	"hearth/bench/record"
+
+	"context"
 )
 
 // memoryMB is the memory of the functions: it comes with one whole CPU, so that no
 // CPU quota is measured instead of Hearth.
 const memoryMB = 1769
 
-// Plan is what a run measures and for how long.
+// Plan is how much is measured.
 type Plan struct {
-	Rounds   int           `json:"rounds"`
-	Duration time.Duration `json:"duration"` // of one cell: one side of one row in one round
-	WarmUp   int           `json:"warmUp"`   // requests of each connection before a cell
-	Shapes   []Shape       `json:"shapes"`
-	// Cold is how many cold starts each runtime has in a round, one after the
-	// other; Burst how many at once after them.
-	Cold  int `json:"cold"`
-	Burst int `json:"burst"`
-	// ColdPause is the time between two cold starts, in which the server may get
-	// ready for the next one.
-	ColdPause time.Duration `json:"coldPause"`
-	// Probe is how long the machine is watched before a round, for what others do.
-	Probe time.Duration `json:"probe"`
+	Short  bool          // a trial of the harness
+	Rounds int           // of every row
+	Cell   time.Duration // load on one side of one case in one round
+	WarmUp int           // requests of each connection before that
+	Probe  time.Duration // for which the machine is watched before a round
+	// Colds is how many cold starts each side has in a round where the next way is
+	// pool hits; Slow where it is something slower, of which fewer say as much.
+	Colds, Slow int
+	// Pace is the time between two cold starts, in which the stock may be filled up.
+	Pace time.Duration
+	// Many is how many functions are many; Idle and Frozen are how many instances
+	// are kept to look at their CPU and at their memory.
+	Many, Idle, Frozen int
+	// Span is for how long starts are counted, or idle instances are watched.
+	Span time.Duration
+	// Backlog and Queue are how many events are drained, and are queued at a kill.
+	Backlog, Queue int
+}
+
+// Full is the plan of make bench.
+func Full() Plan {
+	return Plan{Rounds: 5, Cell: time.Second, WarmUp: 200, Probe: 500 * time.Millisecond,
+		Colds: 60, Slow: 8, Pace: 100 * time.Millisecond, Many: 10_000, Idle: 200, Frozen: 100, Span: 10 * time.Second,
+		Backlog: 100_000, Queue: 1_000_000}
+}
+
+// Short is a plan that tries the harness; its numbers mean little.
+func Short() Plan {
+	return Plan{Short: true, Rounds: 1, Cell: 150 * time.Millisecond, WarmUp: 5, Probe: 50 * time.Millisecond,
+		Colds: 3, Slow: 2, Pace: 30 * time.Millisecond, Many: 100, Idle: 10, Frozen: 5, Span: time.Second,
+		Backlog: 500, Queue: 2000}
 }
 
 // Shape is one form of load.
 type Shape struct {
-	Connections int     `json:"connections"`
-	Rate        float64 `json:"rate"` // arrivals per second of an open loop; 0 is a closed loop
+	Connections int
+	Rate        float64 // arrivals per second of an open loop; 0 is a closed loop
 }
 
 func (s Shape) String() string {
@@ -43,17 +66,14 @@ func (s Shape) String() string {
 	return fmt.Sprintf("open loop, %.0f/s, %s", s.Rate, connections)
 }
 
-// shapes are the rows of every runtime.
-var shapes = []Shape{{Connections: 1}, {Connections: 16}, {Connections: 16, Rate: 400}}
-
-// Full is the plan of make bench: some five minutes.
-func Full() Plan {
-	return Plan{Rounds: 5, Duration: 2 * time.Second, WarmUp: 200, Shapes: shapes,
-		Cold: 10, Burst: 8, ColdPause: 150 * time.Millisecond, Probe: time.Second}
+func (s Shape) run(ctx context.Context, t load.Target, d time.Duration, seed uint64) (*load.Result, error) {
+	if s.Rate == 0 {
+		return load.Closed(ctx, t, s.Connections, d)
+	}
+	return load.Open(ctx, t, s.Connections, load.Poisson(s.Rate, d, seed))
 }
 
-// Quick is a plan that tries the harness itself; its numbers mean little.
-func Quick() Plan {
-	return Plan{Rounds: 1, Duration: 200 * time.Millisecond, WarmUp: 5, Shapes: shapes,
-		Cold: 2, Burst: 2, ColdPause: 20 * time.Millisecond, Probe: 100 * time.Millisecond}
+// series keeps the result of a load.
+func series(of, side string, round int, r *load.Result) record.Series {
+	return record.Series{Case: of, Side: side, Round: round, Elapsed: r.Elapsed, Samples: record.Samples(r.Samples), Values: map[string]float64{}}
 }

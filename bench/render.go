@@ -1,64 +1,122 @@
 package bench
 
 import (
-	_ "embed"
 	"fmt"
-	"os"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
-	"text/template"
 	"time"
 
-	"hearth/bench/load"
+	"hearth/bench/record"
+	"hearth/bench/report"
+	"hearth/bench/stage"
 )
 
-//go:embed results.md.tmpl
-var resultsText string
-
-var resultsTemplate = template.Must(template.New("results").Funcs(template.FuncMap{
-	"us":      func(s load.Spread) string { return spread(s, 1e3, 0) },
-	"rate":    func(s load.Spread) string { return spread(s, 1, 0) },
-	"times":   func(s load.Spread) string { return spread(s, 1, 2) },
-	"share":   func(s load.Spread) string { return spread(s, 0.01, 0) + " %" },
-	"percent": func(f float64) string { return fmt.Sprintf("%.0f %%", 100*f) },
-	"number":  func(f float64) string { return fmt.Sprintf("%.2f", f) },
-	"ms":      func(d time.Duration) string { return fmt.Sprintf("%.2f", d.Seconds()*1e3) },
-	"join":    strings.Join,
-	"event":   func() string { return string(event) },
-	"bytes":   func() string { return fmt.Sprintf("%d bytes in, %d out", len(event), len(knownAnswers[0])) },
-	"memory":  func() int { return memoryMB },
-}).Parse(resultsText))
-
-// spread writes a median and, where there is more than one value, the ends.
-func spread(s load.Spread, unit float64, digits int) string {
-	middle := fmt.Sprintf("%.*f", digits, s.Median/unit)
-	if s.Min == s.Max {
-		return middle
-	}
-	return fmt.Sprintf("%s (%.*f–%.*f)", middle, digits, s.Min/unit, digits, s.Max/unit)
-}
-
-// Render returns the text of RESULTS.md.
-func (r *Report) Render() (string, error) {
-	var b strings.Builder
-	err := resultsTemplate.Execute(&b, r)
-	return b.String(), err
-}
-
-// write writes RESULTS.md and its plot into a directory, each whole or not at all.
-func (r *Report) write(dir string) error {
-	text, err := r.Render()
+// Render writes RESULTS.md and its plots anew from the samples in raw/.
+func Render(out string) error {
+	records, err := record.ReadAll(filepath.Join(out, "raw"))
 	if err != nil {
 		return err
 	}
-	for name, content := range map[string]string{"RESULTS.md": text, "latency.svg": r.plot()} {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path+".new", []byte(content), 0o644); err != nil {
-			return err
+	return results(records).Write(out)
+}
+
+// results concludes from the records, in the order of the rows.
+func results(records map[string]*record.Record) *report.Report {
+	r := &report.Report{}
+	var whole []*record.Record
+	for _, row := range rows {
+		rec := records[row.name]
+		if rec == nil {
+			rec = &record.Record{Row: row.name, Absent: "it was not run"}
+		} else {
+			whole = append(whole, rec)
 		}
-		if err := os.Rename(path+".new", path); err != nil {
-			return err
+		s := row.section(rec)
+		s.Notes = append(s.Notes, rec.Notes...)
+		s.Text = strings.TrimSpace(s.Text) + " " + circumstances(rec)
+		switch {
+		case rec.Absent != "":
+			s.State = "Not measured: " + rec.Absent + "."
+		case rec.Failure != "":
+			s.State = "Failed: " + strings.ReplaceAll(rec.Failure, "\n", " ")
+		}
+		if !rec.Whole() {
+			s.Plots, s.Tables = nil, nil // of a part of the rounds
+		}
+		r.Sections = append(r.Sections, s)
+	}
+	r.Facts, r.Warnings = facts(whole)
+	return r
+}
+
+// circumstances says when and under what a record was made.
+func circumstances(r *record.Record) string {
+	if r.Started.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf("(`make bench ROWS=%s`; %s UTC, %d rounds in %v; others used up to %.0f %% of the processors.)",
+		r.Row, r.Started.Format("2006-01-02 15:04"), len(r.Rests), r.Took.Round(time.Second), 100*r.Busiest())
+}
+
+// A row with others so busy beside it is marked as one not to be quoted.
+const quietShare = 0.1
+
+// facts are what the records say of machine and software, and what a reader has to
+// be warned of.
+func facts(records []*record.Record) (list []report.Fact, warnings []string) {
+	if len(records) == 0 {
+		return nil, []string{"Nothing was measured."}
+	}
+	software, versions, isolation := map[string]string{}, map[string]bool{}, map[string]bool{}
+	var short, loud []string
+	for _, r := range records {
+		maps.Copy(software, r.Software)
+		versions["Hearth "+r.Version] = true
+		isolation[r.Isolation] = true
+		if r.Short {
+			short = append(short, r.Row)
+		}
+		if r.Busiest() > quietShare {
+			loud = append(loud, r.Row)
 		}
 	}
-	return nil
+	if len(short) > 0 {
+		warnings = append(warnings, "A trial of the harness, too short to be quoted: "+strings.Join(short, ", ")+".")
+	}
+	if len(loud) > 0 {
+		warnings = append(warnings, fmt.Sprintf("Not a quiet machine, others used more than %.0f %% of it before a round; not to be quoted: %s.",
+			100*quietShare, strings.Join(loud, ", ")))
+	}
+	m := records[0].Machine
+	list = append(list,
+		report.Fact{Name: "machine", Value: fmt.Sprintf("%s, %d cores, %d MB; kernel %s, cgroups %s, CPU governor %s", m.CPU, m.Cores, m.MemoryMB, m.Kernel, m.Cgroups, m.Governor)},
+		report.Fact{Name: "measured", Value: strings.Join(slices.Sorted(maps.Keys(versions)), ", ")},
+		report.Fact{Name: "isolation of Hearth", Value: isolationText(isolation)},
+		report.Fact{Name: "memory of a function", Value: fmt.Sprintf("%d MB, one CPU, where nothing else is said", memoryMB)},
+		report.Fact{Name: "event", Value: "`" + string(stage.Event) + "`"})
+	for _, name := range slices.Sorted(maps.Keys(software)) {
+		list = append(list, report.Fact{Name: name, Value: software[name]})
+	}
+	return list, warnings
+}
+
+func isolationText(seen map[string]bool) string {
+	if len(seen) == 1 && seen["process"] {
+		return "process: namespaces (pid, mount, ipc, uts, net), own root, own user, seccomp, cgroup limits; no egress"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(seen)), ", ") + ": see the rows"
+}
+
+// under makes the conditions of a figure about calls that wait for their answer.
+func under(r *record.Record, others string) report.Conditions {
+	isolation := r.Isolation
+	if isolation == "" {
+		isolation = "process"
+	}
+	if others != "" {
+		isolation += "; " + others
+	}
+	return report.Conditions{Isolation: isolation, Durability: "nothing stored; logs in batches, unsynced", Payload: stage.Payload()}
 }

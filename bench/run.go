@@ -7,147 +7,243 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
+	"strings"
 	"time"
 
-	"hearth/bench/load"
+	"hearth/bench/record"
+	"hearth/bench/stage"
 )
 
 // Options configure a run.
 type Options struct {
 	Hearth    string // the binary
+	Against   string // another one, measured beside it where a row is about Hearth alone; may be empty
 	Source    string // the directory of this package
-	Out       string // gets RESULTS.md, the plot and raw/
+	Out       string // gets RESULTS.md, plots/ and raw/
 	Isolation string // process or none
+	Rows      []string
+	Languages []string // node, python, go; empty is all
 	Plan      Plan
-	Progress  io.Writer // a line for each step; nil discards
+	Budget    time.Duration // no row is begun later than this after the begin; 0 is no bound
+	Progress  io.Writer     // a line for each step; nil discards
 }
 
-// side is one of the two servers that a row compares.
-type side int
-
-const (
-	bareServer side = iota
-	hearth
-	sides
-)
-
-func (s side) String() string { return [...]string{"bare", "hearth"}[s] }
-
-// running is a language while it is measured.
-type running struct {
-	language
-	warm    string // its function that stays warm
-	bare    *child
-	targets [sides]load.Target
-}
-
-// session is one run in progress. Everything happens in the goroutine of Run: what
-// is measured must not compete with what measures.
-type session struct {
+// run is a run in progress. Everything happens in the goroutine of Run: what is
+// measured must not compete with what measures.
+type run struct {
 	Options
-	server    *server
-	languages []*running
-	raw       *rawWriter
-	report    *Report
+	binary    stage.Binary
+	other     stage.Binary // of Against
+	languages []*stage.Language
+	work      string // what was built
 }
 
-// Run measures the plan and writes the results. It starts servers on loopback and
-// stops all of them before it returns, also when ctx ends.
-func Run(ctx context.Context, o Options) (report *Report, err error) {
+// measurement is one row of a run while it is measured.
+type measurement struct {
+	*run
+	stage  *stage.Stage
+	record *record.Record
+}
+
+// Run measures the rows and writes the results of these and all earlier ones. It
+// starts servers on loopback and stops those of a row before the next begins, also
+// when ctx ends. A row that fails is reported as failed, the others go on, and the
+// error names it.
+func Run(ctx context.Context, o Options) (err error) {
 	if o.Progress == nil {
 		o.Progress = io.Discard
 	}
-	s := &session{Options: o, report: &Report{Started: time.Now().UTC(), Plan: o.Plan,
-		Machine: machine(runtime.NumCPU()), Isolation: o.Isolation}}
-	if s.raw, err = newRaw(filepath.Join(o.Out, "raw", s.report.Started.Format("20060102T150405Z"))); err != nil {
-		return nil, err
-	}
-	defer func() { err = errors.Join(err, s.raw.close()) }()
-	work, err := os.MkdirTemp("", "hearth-bench-build-")
+	selected, err := choose(o.Rows)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(work)) }()
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := s.start(ctx, work); err != nil {
-		return nil, err
+	r := &run{Options: o}
+	if r.work, err = os.MkdirTemp("", "hearth-bench-"); err != nil {
+		return err
 	}
-	for round := 1; round <= o.Plan.Rounds; round++ {
-		if err := s.round(ctx, round); err != nil {
-			return nil, fmt.Errorf("round %d: %w", round, err)
+	defer func() { err = errors.Join(err, os.RemoveAll(r.work)) }()
+	if err := r.prepare(ctx); err != nil {
+		return err
+	}
+	began := time.Now()
+	var failed []string
+	for _, row := range selected {
+		if o.Budget > 0 && time.Since(began) > o.Budget {
+			r.say("%s: not begun, the budget of %v is used up", row.name, o.Budget)
+			failed = append(failed, row.name+" (not begun)")
+			continue
 		}
-	}
-	return s.report, errors.Join(s.raw.report(s.report), s.report.write(o.Out))
-}
-
-func (s *session) say(format string, args ...any) { fmt.Fprintf(s.Progress, format+"\n", args...) }
-
-// start starts the servers and deploys the functions that stay warm.
-func (s *session) start(ctx context.Context, work string) (err error) {
-	s.say("starting %s", s.Hearth)
-	if s.server, err = startServer(ctx, s.Hearth, s.Isolation); err != nil {
-		return err
-	}
-	status, err := s.server.status(ctx)
-	if err != nil {
-		return err
-	}
-	s.report.Version, s.report.Isolation = status.Version, status.Isolation
-	languages, err := prepare(ctx, s.server, s.Source, work)
-	if err != nil {
-		return err
-	}
-	for _, l := range languages {
-		r := &running{language: l, warm: "warm-" + l.name}
-		if r.bare, r.targets[bareServer], err = l.startBare(ctx); err != nil {
+		whole, err := r.row(ctx, row)
+		if err != nil {
 			return err
 		}
-		s.languages = append(s.languages, r)
-		if err := s.server.deploy(ctx, r.warm, l.function); err != nil {
+		if !whole {
+			failed = append(failed, row.name)
+		}
+		// After each row, so that a run that is cut off leaves what it has.
+		if err := Render(o.Out); err != nil {
 			return err
 		}
-		r.targets[hearth] = s.server.warmTarget(r.warm)
-		s.report.Runtimes = append(s.report.Runtimes, Runtime{Name: l.name, Version: l.version})
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("failed: %s", strings.Join(failed, ", "))
 	}
 	return nil
 }
 
-// stop ends what start started.
-func (s *session) stop() (err error) {
-	for _, l := range s.languages {
-		err = errors.Join(err, l.bare.kill()) // it has nothing to finish
+// choose finds rows by their names; none is all.
+func choose(names []string) (selected []row, err error) {
+	if len(names) == 0 {
+		return rows, nil
 	}
-	if s.server != nil {
-		err = errors.Join(err, s.server.stop())
+	for _, name := range names {
+		i := slices.IndexFunc(rows, func(r row) bool { return r.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("there is no row %q; there are %s", name, strings.Join(Names(), ", "))
+		}
+		selected = append(selected, rows[i])
 	}
-	return err
+	return selected, nil
 }
 
-// round measures every row once.
-func (s *session) round(ctx context.Context, round int) error {
-	load := loadAverage()
-	busy, err := busyShare(ctx, s.Plan.Probe)
+// Names lists the rows.
+func Names() (names []string) {
+	for _, r := range rows {
+		names = append(names, r.name)
+	}
+	return names
+}
+
+func (r *run) say(format string, args ...any) { fmt.Fprintf(r.Progress, format+"\n", args...) }
+
+// prepare inspects the binaries and builds the functions.
+func (r *run) prepare(ctx context.Context) (err error) {
+	if r.binary, err = stage.Inspect(ctx, r.Hearth, r.work); err != nil {
+		return err
+	}
+	if r.Against != "" {
+		if r.other, err = stage.Inspect(ctx, r.Against, r.work); err != nil {
+			return err
+		}
+	}
+	all, err := stage.Languages(ctx, r.binary.Runtimes, r.Source, r.work)
 	if err != nil {
 		return err
 	}
-	s.report.Loads, s.report.Busy = append(s.report.Loads, load), append(s.report.Busy, busy)
-	s.say("round %d of %d: load average %s, processors busy at rest %.0f %%", round, s.Plan.Rounds, load, 100*busy)
-	for _, l := range s.languages {
-		for i, shape := range s.Plan.Shapes {
-			pair, err := s.warmPair(ctx, l, shape, round, side((round+i)%2))
-			if err != nil {
-				return fmt.Errorf("%s, %s: %w", l.name, shape, err)
-			}
-			row := s.report.row(l.name, shape)
-			row.Pairs = append(row.Pairs, pair)
-			s.say("  %-6s %-36s bare p50 %v, Hearth p50 %v", l.name, shape, pair[bareServer].Latency.P50, pair[hearth].Latency.P50)
+	for _, l := range all {
+		if len(r.Languages) == 0 || slices.Contains(r.Languages, l.Name) {
+			r.languages = append(r.languages, l)
 		}
 	}
-	for _, l := range s.languages {
-		if err := s.coldRound(ctx, l, round); err != nil {
-			return fmt.Errorf("%s, cold: %w", l.name, err)
+	if len(r.languages) == 0 {
+		return fmt.Errorf("there is no language among %s; there are node, python, go", strings.Join(r.Languages, ", "))
+	}
+	return nil
+}
+
+// language returns one by its name; nil where it was not asked for.
+func (r *run) language(name string) *stage.Language {
+	for _, l := range r.languages {
+		if l.Name == name {
+			return l
 		}
 	}
 	return nil
+}
+
+var errLimit = errors.New("the row took longer than it may")
+
+// row measures one row and keeps its record. An error is the benchmark's own; one
+// of the row is in its record, and whole is false then.
+func (r *run) row(ctx context.Context, row row) (whole bool, err error) {
+	m := &measurement{run: r, record: &record.Record{Row: row.name, Started: time.Now().UTC(), Version: r.binary.Version,
+		Against: r.other.Version, Machine: stage.Facts(), Isolation: r.Isolation, Rounds: r.Plan.Rounds, Short: r.Plan.Short, Software: map[string]string{}}}
+	for _, l := range r.languages {
+		m.record.Software[l.Name] = l.Version
+	}
+	r.say("%s (at most %v)", row.name, row.limit)
+	if missing := r.missing(row.needs); missing != "" {
+		m.record.Absent = missing
+	} else if err := m.measure(ctx, row); err != nil {
+		m.record.Failure = err.Error()
+		r.say("%s failed: %v", row.name, err)
+	}
+	m.record.Took = time.Since(m.record.Started).Round(time.Millisecond)
+	if m.record.Absent != "" {
+		r.say("%s: not measured: %s", row.name, m.record.Absent)
+	}
+	return m.record.Failure == "", record.Write(filepath.Join(r.Out, "raw"), m.record)
+}
+
+// missing names the settings that a row needs and the binary does not have.
+func (r *run) missing(settings []string) string {
+	for _, s := range settings {
+		if !r.binary.Has(s) {
+			return fmt.Sprintf("this Hearth has no setting --%s", s)
+		}
+	}
+	return ""
+}
+
+func (m *measurement) measure(ctx context.Context, row row) (err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, row.limit, errLimit)
+	defer cancel()
+	if m.stage, err = stage.New(m.Hearth, m.Source, m.Isolation); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, m.stage.Close()) }()
+	return row.measure(ctx, m)
+}
+
+// rounds calls one for each round, after a look at what else the machine does.
+func (m *measurement) rounds(ctx context.Context, one func(round int) error) error {
+	return m.roundsOf(ctx, m.Plan.Rounds, one)
+}
+
+// roundsOf is rounds with a number of the row's own.
+func (m *measurement) roundsOf(ctx context.Context, n int, one func(round int) error) error {
+	m.record.Rounds = n
+	for round := 1; round <= n; round++ {
+		rest := record.Rest{Load: stage.LoadAverage()}
+		var err error
+		if rest.Busy, err = stage.BusyShare(ctx, m.Plan.Probe); err != nil {
+			return err
+		}
+		m.record.Rests = append(m.record.Rests, rest)
+		m.say("  round %d of %d: load average %s, processors busy at rest %.0f %%", round, n, rest.Load, 100*rest.Busy)
+		if err := one(round); err != nil {
+			return fmt.Errorf("round %d: %w", round, err)
+		}
+	}
+	return nil
+}
+
+// keep adds a series to the record.
+func (m *measurement) keep(s record.Series) {
+	m.record.Series = append(m.record.Series, s)
+	if len(s.Samples) > 0 {
+		m.say("    %-46s %-20s p50 %v, %d samples", s.Case, s.Side, record.P50(&s), len(s.Samples))
+	}
+}
+
+// note adds a remark to the record, once.
+func (m *measurement) note(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	if !slices.Contains(m.record.Notes, text) {
+		m.record.Notes = append(m.record.Notes, text)
+		m.say("    %s", text)
+	}
+}
+
+// inTurn returns 0..n-1 beginning with another one in each round.
+func inTurn(n, round int) []int {
+	order := make([]int, n)
+	for i := range order {
+		order[i] = (i + round) % n
+	}
+	return order
 }

@@ -3,132 +3,244 @@ package bench
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
-	"hearth/api/native"
 	"hearth/bench/load"
-	"hearth/faas"
+	"hearth/bench/record"
+	"hearth/bench/report"
+	"hearth/bench/stage"
 )
 
-// settleTimeout bounds the wait for a server to come to rest between two
-// measurements, and settlePause is how often it is asked.
+// The sides of most rows.
 const (
-	settleTimeout = 30 * time.Second
-	settlePause   = 5 * time.Millisecond
+	bare    = "bare"
+	hearth  = "Hearth"
+	against = "other Hearth" // Options.Against
 )
 
-// Cell is one side of one row in one round.
-type Cell struct {
-	Latency load.Summary  `json:"latency"`
-	Late    load.Summary  `json:"late"` // how late the client sent
-	Rate    float64       `json:"rate"` // answers per second
-	CPU     time.Duration `json:"cpu"`  // of the server and all its processes, for each request
-	// Instances is how many the function had, and Starts how many of them were
-	// started while it was measured. Both are 0 for a bare server.
-	Instances int `json:"instances"`
-	Starts    int `json:"starts"`
-	// Handler and Settle are Hearth's own account of its last calls, at most 32:
-	// from the hand-over to the instance to its answer, and from there until the
-	// answer is sent. Both are 0 for a bare server.
-	Handler time.Duration `json:"handler"`
-	Settle  time.Duration `json:"settle"`
+// warmShapes are the cases of every language.
+var warmShapes = []Shape{{Connections: 1}, {Connections: 16}, {Connections: 16, Rate: 400}}
+
+// contender is one side that takes load.
+type contender struct {
+	side     string
+	target   load.Target
+	pid      int           // of the process whose tree does the work
+	server   *stage.Hearth // nil where it is another's
+	function string
 }
 
-// Pair is a row in one round, by side.
-type Pair [sides]Cell
-
-// warmPair measures both sides of a row, one right after the other.
-func (s *session) warmPair(ctx context.Context, l *running, shape Shape, round int, first side) (p Pair, err error) {
-	for _, which := range [...]side{first, 1 - first} {
-		r, cell, err := s.warmCell(ctx, l, shape, which, uint64(round))
-		if err != nil {
-			return p, fmt.Errorf("%v: %w", which, err)
-		}
-		p[which] = cell
-		err = s.raw.add(rawCell{Kind: "warm", Round: round, Runtime: l.name, Shape: shape, Side: which.String(), Samples: r.Samples})
-		if err != nil {
-			return p, err
-		}
-	}
-	return p, nil
-}
-
-func (s *session) warmCell(ctx context.Context, l *running, shape Shape, which side, seed uint64) (*load.Result, Cell, error) {
-	var cell Cell
-	target := l.targets[which]
-	if _, err := load.Count(ctx, target, shape.Connections, shape.Connections*s.Plan.WarmUp); err != nil {
-		return nil, cell, err
-	}
-	pid := l.bare.pid()
-	if which == hearth {
-		pid = s.server.child.pid()
-		d, err := s.rest(ctx, l.warm)
-		if err != nil {
-			return nil, cell, err
-		}
-		cell.Instances = d.Instances.Idle
-	}
-	before := treeOf(pid)
-	r, err := shape.run(ctx, target, s.Plan.Duration, seed)
+func (m *measurement) bareContender(ctx context.Context, l *stage.Language, group *stage.Group) (c contender, err error) {
+	b, err := m.stage.Bare(ctx, l, group)
 	if err != nil {
-		return nil, cell, err
+		return c, err
 	}
-	after := treeOf(pid)
-	cell.Latency, cell.Late, cell.Rate = load.Summarize(r.Latencies()), load.Summarize(r.Lateness()), r.Rate()
-	cell.CPU = max(0, after.cpu-before.cpu) / time.Duration(len(r.Samples))
-	if which == hearth {
-		d, err := s.rest(ctx, l.warm)
-		if err != nil {
-			return nil, cell, err
-		}
-		cell.Starts = d.Instances.Idle - cell.Instances
-		cell.Instances = d.Instances.Idle
-		cell.Handler, cell.Settle = account(d.Recent)
-	}
-	return r, cell, nil
+	return contender{side: bare, target: b.Target, pid: b.Child.PID()}, nil
 }
 
-// account is the medians of what the reports of warm calls say.
-func account(reports []faas.Report) (handler, settle time.Duration) {
+// deploy makes a contender of a function on a server.
+func deploy(ctx context.Context, h *stage.Hearth, side, name string, f stage.Function, memory int) (contender, error) {
+	return contender{side: side, target: h.Target(name), pid: h.Child.PID(), server: h, function: name},
+		h.Deploy(ctx, name, f, memory)
+}
+
+func measureWarm(ctx context.Context, m *measurement) error {
+	servers, err := m.servers(ctx)
+	if err != nil {
+		return err
+	}
+	sides := map[string][]contender{}
+	for _, l := range m.languages {
+		c, err := m.bareContender(ctx, l, nil)
+		if err != nil {
+			return err
+		}
+		sides[l.Name] = []contender{c}
+		for _, h := range servers {
+			c, err := deploy(ctx, h.Hearth, h.side, "warm-"+l.Name, l.Function, memoryMB)
+			if err != nil {
+				return err
+			}
+			sides[l.Name] = append(sides[l.Name], c)
+		}
+	}
+	return m.rounds(ctx, func(round int) error {
+		for _, l := range m.languages {
+			for i, shape := range warmShapes {
+				if err := m.beside(ctx, warmCase(l.Name, shape), shape, sides[l.Name], round, round+i); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func warmCase(language string, shape Shape) string { return language + ", " + shape.String() }
+
+// sided is a Hearth and its side.
+type sided struct {
+	side string
+	*stage.Hearth
+}
+
+// servers starts Hearth and, where there is one, the other Hearth.
+func (m *measurement) servers(ctx context.Context, settings ...string) ([]sided, error) {
+	h, err := m.stage.Hearth(ctx, settings...)
+	if err != nil || m.Against == "" {
+		return []sided{{hearth, h}}, err
+	}
+	other, err := m.stage.HearthFrom(ctx, m.Against, settings...)
+	return []sided{{hearth, h}, {against, other}}, err
+}
+
+// beside measures all sides of a case one right after the other.
+func (m *measurement) beside(ctx context.Context, of string, shape Shape, sides []contender, round, turn int) error {
+	for _, i := range inTurn(len(sides), turn) {
+		if err := m.warmCell(ctx, of, shape, sides[i], round); err != nil {
+			return fmt.Errorf("%s, %s: %w", of, sides[i].side, err)
+		}
+	}
+	return nil
+}
+
+// warmCell loads one side and keeps the samples with what they cost. A side that
+// is Hearth also tells how many instances it had and where the time went.
+func (m *measurement) warmCell(ctx context.Context, of string, shape Shape, c contender, round int) error {
+	if _, err := load.Count(ctx, c.target, shape.Connections, shape.Connections*m.Plan.WarmUp); err != nil {
+		return err
+	}
+	before := 0
+	if c.server != nil {
+		d, err := c.server.Rest(ctx, c.function)
+		if err != nil {
+			return err
+		}
+		before = d.Instances.Idle
+	}
+	tree := stage.TreeOf(c.pid)
+	r, err := shape.run(ctx, c.target, m.Plan.Cell, uint64(round))
+	if err != nil {
+		return err
+	}
+	used := stage.TreeOf(c.pid).CPU - tree.CPU
+	s := series(of, c.side, round, r)
+	s.Values["cpu"] = max(0, used.Seconds()) / float64(len(r.Samples))
+	if c.server != nil {
+		d, err := c.server.Rest(ctx, c.function)
+		if err != nil {
+			return err
+		}
+		s.Values["instances"], s.Values["starts"] = float64(d.Instances.Idle), float64(d.Instances.Idle-before)
+		s.Values["handler"], s.Values["settle"] = account(d.Recent)
+	}
+	m.keep(s)
+	return nil
+}
+
+// account is the medians of what the reports of warm calls say, in seconds.
+func account(reports []stage.Report) (handler, settle float64) {
 	var handlers, settles []time.Duration
 	for _, r := range reports {
-		if r.Start == faas.StartWarm {
+		if !r.IsCold() {
 			handlers, settles = append(handlers, r.Timeline.Handler), append(settles, r.Timeline.Settle)
 		}
 	}
-	return load.Summarize(handlers).P50, load.Summarize(settles).P50
+	return load.Summarize(handlers).P50.Seconds(), load.Summarize(settles).P50.Seconds()
 }
 
-func (s Shape) run(ctx context.Context, t load.Target, d time.Duration, seed uint64) (*load.Result, error) {
-	if s.Rate == 0 {
-		return load.Closed(ctx, t, s.Connections, d)
+// titles are the languages as the report calls them.
+var titles = map[string]string{"node": "Node", "python": "Python", "go": "Go (provided, aws-lambda-go)"}
+
+// added are the goals of the latency that Hearth adds, and share those of its rate
+// at 16 connections.
+var (
+	managedAdded = [2]*report.Goal{report.AtMost(60e-6, 25e-6), report.AtMost(400e-6, 120e-6)}
+	added        = map[string][2]*report.Goal{
+		"node": managedAdded, "python": managedAdded, "go": {report.AtMost(200e-6, 110e-6), report.AtMost(800e-6, 400e-6)},
 	}
-	return load.Open(ctx, t, s.Connections, load.Poisson(s.Rate, d, seed))
-}
+	share = map[string]*report.Goal{
+		"node": report.AtLeast(0.5, 0.8), "python": report.AtLeast(0.5, 0.8), "go": report.AtLeast(0.15, 0.25),
+	}
+)
 
-// rest waits until all instances of a function are idle, and describes it.
-func (s *session) rest(ctx context.Context, name string) (d *native.Description, err error) {
-	err = until(ctx, func() (bool, error) {
-		d, err = s.server.describe(ctx, name)
-		return err == nil && d.Instances.Starting == 0 && d.Instances.Busy == 0, err
-	})
-	return d, err
-}
-
-// until asks again and again whether something has come to be, for a bounded time.
-func until(ctx context.Context, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	ticker := time.NewTicker(settlePause)
-	defer ticker.Stop()
-	for {
-		if ok, err := done(); ok || err != nil {
-			return err
+func warmSection(r *record.Record) report.Section {
+	s := report.Section{Title: "Warm calls beside a bare server", Text: `Both sides run the same handler file. A closed loop
+sends the next request of a connection when the last is answered; the arrivals of the open loop are those of a seeded Poisson process, the
+same for all sides. A bare server is one process; Hearth may use one instance for each connection. *Handler* and *settle* are
+Hearth's own account of its last calls: from the hand-over to the instance to its answer, and from there to the answer to the caller.`}
+	where := under(r, "bare: none")
+	for _, language := range []string{"node", "python", "go"} {
+		one, many := warmCase(language, warmShapes[0]), warmCase(language, warmShapes[1])
+		for i, q := range []float64{0.5, 0.99} {
+			s.Figures = append(s.Figures, report.Figure{
+				What:  fmt.Sprintf("%s: added to the bare server's %s, 1 connection", titles[language], [...]string{"p50", "p99"}[i]),
+				Value: r.Compare(one, hearth, bare, record.P(q), record.Minus), Unit: report.Micro, N: r.N(one, hearth),
+				Goal: added[language][i], Conditions: where})
 		}
-		select {
-		case <-ticker.C:
-		case <-ctx.Done():
-			return fmt.Errorf("the server does not come to rest: %w", context.Cause(ctx))
+		s.Figures = append(s.Figures, report.Figure{
+			What:  fmt.Sprintf("%s: calls/s of the bare server's, 16 connections", titles[language]),
+			Value: r.Compare(many, hearth, bare, record.Rate, record.Ratio), Unit: report.Percent, N: r.N(many, hearth),
+			Goal: share[language], Conditions: where})
+	}
+	s.Tables = append(s.Tables, loadTable(r), accountTable(r))
+	s.Plots = []report.Plot{latencyPlot(r, "plots/warm.svg", "Warm calls: p50 (bar) and p99 (line), µs")}
+	return s
+}
+
+// loadTable has all sides of all cases.
+func loadTable(r *record.Record) report.Table {
+	t := report.Table{Head: []string{"case", "side", "p50 µs", "p99 µs", "p99.9 µs", "calls/s", "CPU µs/call", "sent late p99 µs", "samples"}}
+	for _, of := range r.Cases() {
+		for _, side := range r.Sides(of) {
+			t.Add(of, side, report.Micro.Spread(r.Over(of, side, record.P(0.5))), report.Micro.Spread(r.Over(of, side, record.P(0.99))),
+				report.Micro.Spread(r.Over(of, side, record.P(0.999))), report.PerSecond.Spread(r.Over(of, side, record.Rate)),
+				report.Micro.Spread(r.Over(of, side, record.Value("cpu"))), report.Micro.Number(r.Over(of, side, lateness).Median), fmt.Sprint(r.N(of, side)))
 		}
 	}
+	return t
+}
+
+// lateness is how late the client sent 99 of 100 requests at most, in seconds.
+func lateness(s *record.Series) float64 {
+	if len(s.Samples) == 0 {
+		return math.NaN()
+	}
+	return load.QuantileOf(s.Lateness(), 0.99).Seconds()
+}
+
+// accountTable has what Hearth says of itself.
+func accountTable(r *record.Record) report.Table {
+	t := report.Table{Caption: "Beside the bare server, and by Hearth's own account:",
+		Head: []string{"case", "side", "adds to p50 µs", "p50 × bare", "p99 × bare", "calls/s of bare %", "handler µs", "settle µs", "instances", "started while measured"}}
+	for _, of := range r.Cases() {
+		for _, side := range r.Sides(of) {
+			if side == bare {
+				continue
+			}
+			compare := func(n record.Number, f func(a, b float64) float64, u report.Unit) string {
+				return u.Spread(r.Compare(of, side, bare, n, f))
+			}
+			t.Add(of, side, compare(record.P(0.5), record.Minus, report.Micro), compare(record.P(0.5), record.Ratio, report.Times),
+				compare(record.P(0.99), record.Ratio, report.Times), compare(record.Rate, record.Ratio, report.Percent),
+				report.Micro.Spread(r.Over(of, side, record.Value("handler"))), report.Micro.Spread(r.Over(of, side, record.Value("settle"))),
+				report.Count.Spread(r.Over(of, side, record.Value("instances"))), report.Count.Spread(r.Over(of, side, record.Value("starts"))))
+		}
+	}
+	return t
+}
+
+// latencyPlot draws p50 and p99 of all sides, a group for each case.
+func latencyPlot(r *record.Record, file, title string) report.Plot {
+	p := report.Plot{File: file, Title: title, Unit: report.Micro}
+	for _, of := range r.Cases() {
+		g := report.Group{Title: of}
+		for _, side := range r.Sides(of) {
+			g.Bars = append(g.Bars, report.Bar{Label: side, Ours: side == hearth,
+				Value: r.Over(of, side, record.P(0.5)).Median, Tail: r.Over(of, side, record.P(0.99)).Median})
+		}
+		p.Groups = append(p.Groups, g)
+	}
+	return p
 }

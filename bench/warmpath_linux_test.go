@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"hearth/bench/load"
+	"hearth/bench/stage"
 	"hearth/test/e2e"
 )
 
@@ -28,18 +29,16 @@ const logBatch = 20 * time.Millisecond
 func TestWarmPathTouchesNoDisk(t *testing.T) {
 	s := e2e.Start(t)
 	address := strings.TrimPrefix(s.URL, "http://")
-	deployed := &server{url: s.URL, http: httpClient()}
+	deployed := stage.At(s.URL)
 	work := t.TempDir()
-	languages, err := prepare(t.Context(), deployed, ".", work)
-	if err != nil {
-		t.Fatal(err)
-	}
+	binary := must(stage.Inspect(t.Context(), e2e.Binary(t), work))(t)
+	languages := must(stage.Languages(t.Context(), binary.Runtimes, ".", work))(t)
 	for _, l := range languages {
-		t.Run(l.name, func(t *testing.T) {
-			if err := deployed.deploy(t.Context(), l.name, l.function); err != nil {
+		t.Run(l.Name, func(t *testing.T) {
+			if err := deployed.Deploy(t.Context(), l.Name, l.Function, memoryMB); err != nil {
 				t.Fatal(err)
 			}
-			target := deployed.warmTarget(l.name)
+			target := deployed.Target(l.Name)
 			if _, err := load.Count(t.Context(), target, 1, 100); err != nil {
 				t.Fatal(err)
 			}
@@ -148,7 +147,7 @@ func (d *diskWatch) wantEvent(t *testing.T) {
 	probe := filepath.Join(d.root(), "probe")
 	check(t, os.WriteFile(probe, []byte("x"), 0o600))
 	check(t, os.Remove(probe))
-	check(t, until(t.Context(), func() (bool, error) {
+	check(t, stage.Until(t.Context(), "the disk at rest", func() (bool, error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return d.events["write "+probe] > 0 && d.events["delete "+probe] > 0, nil
@@ -169,7 +168,7 @@ func (d *diskWatch) root() (root string) {
 // and forgets it.
 func (d *diskWatch) settle(t *testing.T) {
 	t.Helper()
-	check(t, until(t.Context(), func() (bool, error) {
+	check(t, stage.Until(t.Context(), "the disk at rest", func() (bool, error) {
 		d.mu.Lock()
 		defer d.mu.Unlock()
 		return time.Since(d.last) > 300*time.Millisecond, nil

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/api/lambda"
+	"hearth/bench/stage"
 	"hearth/code"
 	"hearth/engine"
 	"hearth/engine/datadir"
@@ -116,7 +117,7 @@ func countedServer(t testing.TB) (http.Handler, *atomic.Int64) {
 	deployCounted(t, control)
 	return lambda.New(lambda.Options{
 		Registry: control, Invoker: invoke.New(invoke.Options{Resolver: control, Pools: pools, Quota: allocator}),
-		Quotas: control, Provisioning: provisioned,
+		Quotas: control, Provisioning: provisioned, Events: control,
 		Account: counted.Account, Region: counted.Region,
 	}), calls
 }
@@ -132,7 +133,7 @@ func deployCounted(t testing.TB, control *registry.Registry) {
 		Function: counted, Zip: zip,
 		Config: faas.Config{Runtime: "nodejs22.x", Handler: "index.handler", MemoryMB: memoryMB},
 	}))(t)
-	check(t, until(t.Context(), func() (bool, error) {
+	check(t, stage.Until(t.Context(), "the state", func() (bool, error) {
 		f, err := control.Get(t.Context(), counted, "")
 		return err == nil && f.Version.State == faas.StateActive, err
 	}))
@@ -157,10 +158,10 @@ func check(t testing.TB, err error) {
 
 // invokeOnce is one Invoke of the Lambda API.
 func invokeOnce(t testing.TB, h http.Handler) {
-	request := httptest.NewRequest(http.MethodPost, "/2015-03-31/functions/warm/invocations", bytes.NewReader(event))
+	request := httptest.NewRequest(http.MethodPost, "/2015-03-31/functions/warm/invocations", bytes.NewReader(stage.Event))
 	answer := httptest.NewRecorder()
 	h.ServeHTTP(answer, request)
-	if answer.Code != http.StatusOK || !bytes.Equal(answer.Body.Bytes(), event) { // the runtime echoes
+	if answer.Code != http.StatusOK || !bytes.Equal(answer.Body.Bytes(), stage.Event) { // the runtime echoes
 		t.Fatalf("status %d: %s", answer.Code, answer.Body)
 	}
 }
@@ -186,7 +187,7 @@ func TestWarmPathDoesNoEngineWork(t *testing.T) {
 func settled(t *testing.T, calls *atomic.Int64) (n int64) {
 	t.Helper()
 	quiet := time.Now()
-	check(t, until(t.Context(), func() (bool, error) {
+	check(t, stage.Until(t.Context(), "the state", func() (bool, error) {
 		if now := calls.Load(); now != n {
 			n, quiet = now, time.Now()
 		}

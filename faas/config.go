@@ -173,6 +173,9 @@ func (c Config) Validate(l Limits) error {
 	errs = errs.oneOf("isolation", string(c.Isolation), "", string(IsolationProcess), string(IsolationNone))
 	errs = errs.oneOf("tracingConfig.mode", c.TracingMode, "Active", "PassThrough")
 	errs = c.Logging.validate(errs)
+	if constraint := c.DeadLetter.fault(); constraint != "" {
+		errs = append(errs, FieldError{"deadLetterConfig.targetArn", clip(string(c.DeadLetter)), constraint})
+	}
 	return errs.Err()
 }
 

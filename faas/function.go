@@ -71,6 +71,9 @@ type Config struct {
 	Isolation           Isolation `json:"isolation,omitempty"`
 	Logging             Logging   `json:"logging"`
 	TracingMode         string    `json:"tracingMode"` // PassThrough or Active
+	// DeadLetter gets the payloads of asynchronous invocations of this version that
+	// failed; see AsyncConfig.DeadLetter.
+	DeadLetter Destination `json:"deadLetter,omitempty"`
 }
 
 // Logging is how an instance writes its log.

@@ -14,6 +14,9 @@ type Event struct {
 	TraceID       string // X-Amzn-Trace-Id, made up where the caller sent none
 	ClientContext []byte // JSON, nil when absent
 	Cognito       []byte // JSON, nil when absent
+	// Attempt is the number of this try of an asynchronous invocation, from 1; 0
+	// where a caller waits for the answer.
+	Attempt int
 }
 
 // Outcome is what an invocation that reached its handler came to. A function
@@ -84,6 +87,7 @@ const (
 	StatusExit     = "exit"     // its runtime ended
 	StatusRefused  = "refused"  // a limit, a full machine or a server that stops refused it
 	StatusCanceled = "canceled" // its caller left before an instance was there
+	StatusAborted  = "aborted"  // its user terminated it, or this server ended while it ran
 )
 
 // Report is the record of one settled invocation: the REPORT line, the metrics

@@ -15,6 +15,8 @@ const (
 	UnitMemoryMB   Unit = "MB"         // memory of the instances that are busy, starting or provisioned
 	UnitInstances  Unit = "instances"
 	UnitStarts     Unit = "starts" // of instances, in any 60 s
+	UnitEvents     Unit = "events" // that wait in queues
+	UnitBytes      Unit = "bytes"
 )
 
 // Amount is an amount of concurrency in the unit in which it was set. It is

@@ -19,6 +19,11 @@ const (
 	LimitSynchronous Limit = "synchronous-share"
 )
 
+// LimitBacklog is the events that a function or an account may have waiting, or
+// their bytes. It refuses the acceptance of an event, never an invocation, and so
+// is none of RefusingLimits.
+const LimitBacklog Limit = "backlog"
+
 // RefusingLimits returns every limit, in order.
 func RefusingLimits() []Limit {
 	return []Limit{LimitOff, LimitReserved, LimitFunction, LimitExecutions, LimitMemory, LimitExpansion, LimitMachine, LimitSynchronous}

@@ -13,6 +13,8 @@ const (
 	unhandled    = "Unhandled"
 	typeTimeout  = "Sandbox.Timedout"
 	typeInternal = "Runtime.Unknown"
+	// typeTerminated is Hearth's own: Lambda has no such request.
+	typeTerminated = "Sandbox.Terminated"
 )
 
 // errorDocument is the outcome of an invocation that failed in a way that the

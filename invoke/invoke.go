@@ -1,6 +1,10 @@
 package invoke
 
-import "hearth/faas"
+import (
+	"time"
+
+	"hearth/faas"
+)
 
 // Type is how an invocation is run.
 type Type string
@@ -23,6 +27,33 @@ type Request struct {
 	TraceID       string
 	LogTail       bool // return the last 4 KiB of the invocation's log
 	InvokedARN    string
+	// IdempotencyKey is the caller's name for an Event, at most MaxIdempotencyKey
+	// bytes: a second one of the function with the same key, within the window of
+	// the queue, is dropped. "" is none.
+	IdempotencyKey string
+	// Attempt is the number of this try of an Event, from 1; 0 for other types, and
+	// when it is accepted.
+	Attempt int
+	// Limit bounds the invocation in place of the version's timeout; 0 leaves that.
+	Limit time.Duration
+}
+
+func (r *Request) limit(version *faas.Version) time.Duration {
+	if r.Limit > 0 {
+		return r.Limit
+	}
+	return version.Config.Timeout()
+}
+
+// MaxIdempotencyKey bounds Request.IdempotencyKey, in bytes.
+const MaxIdempotencyKey = 128
+
+// Accepted is an Event that is durable.
+type Accepted struct {
+	// RequestID is the request's own, or with Duplicate that of the event that had
+	// the idempotency key before.
+	RequestID string
+	Duplicate bool
 }
 
 // Result is an invocation that reached its version. A function error is in
@@ -32,4 +63,5 @@ type Result struct {
 	ExecutedVersion string // Latest or a number
 	LogTail         []byte // only with Request.LogTail
 	Report          faas.Report
+	Accepted        *Accepted // of an Event: then nothing else is set
 }

@@ -123,11 +123,12 @@ func (g *ring) find(requestID string) (faas.Report, bool) {
 	return findIn(g.reports, requestID)
 }
 
-func findIn(reports []faas.Report, requestID string) (faas.Report, bool) {
+// findIn returns the report that began last: the attempts of an event share one id.
+func findIn(reports []faas.Report, requestID string) (last faas.Report, found bool) {
 	for i := range reports {
-		if reports[i].RequestID == requestID {
-			return reports[i], true
+		if r := &reports[i]; r.RequestID == requestID && (!found || !r.Began.Before(last.Began)) {
+			last, found = *r, true
 		}
 	}
-	return faas.Report{}, false
+	return last, found
 }

@@ -32,6 +32,15 @@ type Resolver interface {
 // Pools is where instances come from; *pool.Pools in the binary.
 type Pools interface {
 	Acquire(ctx context.Context, version *faas.Version) (*pool.Hold, error)
+	// Ask is the first half of Acquire: it takes the next place in the order of the
+	// version's calls and returns at once.
+	Ask(version *faas.Version) (pool.Claim, error)
+}
+
+// Acceptor makes Events durable; *async.Service in the binary.
+type Acceptor interface {
+	// Accept returns once the event is on disk. The request is valid.
+	Accept(ctx context.Context, req *Request) (Accepted, error)
 }
 
 // Options configure a Service.
@@ -40,6 +49,8 @@ type Options struct {
 	Pools    Pools    // required
 	// Quota admits invocations; nil admits all. It is the one that the pools ask.
 	Quota quota.Gate
+	// Acceptor takes the requests of type Event; nil refuses them.
+	Acceptor Acceptor
 	// Metrics counts calls; nil counts none. It is the one that the pools tell.
 	Metrics *metric.Registry
 	Logger  *slog.Logger // nil discards
@@ -51,6 +62,7 @@ type Service struct {
 	resolver Resolver
 	pools    Pools
 	quota    quota.Gate
+	acceptor Acceptor
 	metrics  *metric.Registry
 	log      *slog.Logger
 	recent   recent
@@ -59,7 +71,7 @@ type Service struct {
 
 // New returns a service that is ready.
 func New(o Options) *Service {
-	s := &Service{resolver: o.Resolver, pools: o.Pools, quota: o.Quota, metrics: o.Metrics, log: o.Logger}
+	s := &Service{resolver: o.Resolver, pools: o.Pools, quota: o.Quota, acceptor: o.Acceptor, metrics: o.Metrics, log: o.Logger}
 	if s.quota == nil {
 		s.quota = quota.Unlimited{}
 	}
@@ -75,10 +87,14 @@ func New(o Options) *Service {
 //
 // A ctx that ends while the invocation waits for an instance ends it. Once the
 // event was delivered the invocation runs to its end, whatever becomes of the
-// caller, and Invoke returns then.
+// caller, and Invoke returns then. An Event is durable when Invoke returns, and runs
+// later.
 func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if err := Validate(req); err != nil {
 		return nil, err
+	}
+	if req.Type == Event {
+		return s.accept(ctx, req)
 	}
 	version, err := s.resolver.Resolve(req.Function, req.Qualifier)
 	if err != nil {
@@ -87,7 +103,7 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if req.Type == DryRun {
 		return &Result{ExecutedVersion: version.ID.Number}, nil
 	}
-	if err := callable(version); err != nil {
+	if err := Callable(version); err != nil {
 		return nil, err
 	}
 	began := time.Now()
@@ -110,17 +126,13 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 // payload or client context that is too large or is not JSON. Invoke calls it.
 func Validate(req *Request) error {
 	switch req.Type {
-	case RequestResponse, DryRun, "":
-	case Event:
-		return faas.Errorf(faas.CodeUnsupported, "InvocationType",
-			"Asynchronous invocations (InvocationType Event) are not served yet. Use RequestResponse.")
+	case RequestResponse, DryRun, "", Event:
 	default:
 		return faas.Errorf(faas.CodeInvalid, "invocationType",
 			"The invocation type %.40q is none of RequestResponse, Event, DryRun.", string(req.Type))
 	}
-	if len(req.Payload) > MaxPayload {
-		return faas.Errorf(faas.CodeTooLarge, "payload",
-			"The payload has %d bytes; a synchronous invocation takes at most %d. Pass a reference to the data instead.", len(req.Payload), MaxPayload)
+	if err := validateSize(req); err != nil {
+		return err
 	}
 	if len(req.Payload) > 0 && !json.Valid(req.Payload) {
 		return faas.Errorf(faas.CodeInvalidBody, "payload", "Could not parse request body into json: %s", jsonFault(req.Payload))
@@ -133,6 +145,35 @@ func Validate(req *Request) error {
 		return faas.Errorf(faas.CodeInvalidBody, "clientContext", "Client context must be a valid Base64-encoded JSON object.")
 	}
 	return nil
+}
+
+func validateSize(req *Request) error {
+	limit, kind := MaxPayload, "a synchronous"
+	if req.Type == Event {
+		limit, kind = faas.MaxAsyncPayload, "an asynchronous"
+	}
+	if len(req.Payload) > limit {
+		return faas.Errorf(faas.CodeTooLarge, "payload",
+			"The payload has %d bytes; %s invocation takes at most %d. Pass a reference to the data instead.", len(req.Payload), kind, limit)
+	}
+	if len(req.IdempotencyKey) > MaxIdempotencyKey {
+		return faas.Errorf(faas.CodeInvalid, "idempotencyKey",
+			"The idempotency key has %d bytes; it may have at most %d.", len(req.IdempotencyKey), MaxIdempotencyKey)
+	}
+	return nil
+}
+
+// accept hands an Event to whoever makes it durable.
+func (s *Service) accept(ctx context.Context, req *Request) (*Result, error) {
+	if s.acceptor == nil {
+		return nil, faas.Errorf(faas.CodeUnsupported, "InvocationType",
+			"Asynchronous invocations (InvocationType Event) are not served here. Use RequestResponse.")
+	}
+	accepted, err := s.acceptor.Accept(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{Accepted: &accepted}, nil
 }
 
 // jsonFault says where a text stops being JSON.
@@ -149,8 +190,8 @@ func jsonFault(text []byte) string {
 	return "invalid JSON"
 }
 
-// callable refuses a version that cannot run now.
-func callable(v *faas.Version) error {
+// Callable refuses a version that cannot run now, with faas.CodeNotReady.
+func Callable(v *faas.Version) error {
 	switch v.State {
 	case faas.StateActive, "":
 		return nil
@@ -180,7 +221,7 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 			"version", version.ID.String(), "instance", hold.Instance(), "err", err)
 	}
 	if failure != nil {
-		out = failureOutcome(failure, version, req.RequestID)
+		out = failureOutcome(failure, req.limit(version), req.RequestID)
 	}
 	res := &call.res
 	res.Outcome, res.ExecutedVersion, res.Report = out, version.ID.Number, newReport(req, version, began)
@@ -193,7 +234,7 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 		took = 0 // no handler ran
 	case failure != nil && failure.Kind == pool.FailedTimeout:
 		// The time that the kill took is Hearth's own.
-		took = min(took, version.Config.Timeout())
+		took = min(took, req.limit(version))
 	}
 	measure(report, hold, handed, took)
 	report.Timeline.Settle = ended.Sub(handed) - took
@@ -261,14 +302,16 @@ func asFailure(err error) (*pool.Failure, error) {
 }
 
 // failureOutcome is the document that answers an invocation whose runtime failed.
-func failureOutcome(f *pool.Failure, version *faas.Version, requestID string) faas.Outcome {
+func failureOutcome(f *pool.Failure, limit time.Duration, requestID string) faas.Outcome {
 	switch {
 	case f.ForRequest != nil:
 		return f.ForRequest(requestID)
 	case len(f.Outcome.Payload) > 0:
 		return f.Outcome
 	case f.Kind == pool.FailedTimeout:
-		return timeoutDocument(requestID, version.Config.Timeout())
+		return timeoutDocument(requestID, limit)
+	case f.Kind == pool.FailedTerminated:
+		return errorDocument(requestID, typeTerminated, "Task was terminated by its user")
 	}
 	return errorDocument(requestID, typeInternal, "Runtime failed without a reason")
 }
@@ -277,6 +320,8 @@ func status(out faas.Outcome, failure *pool.Failure, err error) string {
 	switch {
 	case failure != nil && (failure.Kind == pool.FailedTimeout || failure.Kind == pool.FailedOOM || failure.Kind == pool.FailedExit):
 		return string(failure.Kind)
+	case failure != nil && failure.Kind == pool.FailedTerminated:
+		return faas.StatusAborted
 	case failure != nil || err != nil || out.FunctionError != "":
 		return faas.StatusError
 	}
@@ -291,7 +336,7 @@ func (s *Service) unheld(req *Request, version *faas.Version, began time.Time, e
 	if err != nil {
 		return nil, s.unserve(req, version, began, err)
 	}
-	out := failureOutcome(failure, version, req.RequestID)
+	out := failureOutcome(failure, req.limit(version), req.RequestID)
 	res := &Result{Outcome: out, ExecutedVersion: version.ID.Number, Report: newReport(req, version, began)}
 	report := &res.Report
 	report.Start, report.Cold = faas.StartCold, faas.ColdRecycle
@@ -314,6 +359,7 @@ func newEvent(req *Request, now time.Time) faas.Event {
 		InvokedARN:    req.InvokedARN,
 		TraceID:       req.TraceID,
 		ClientContext: req.ClientContext,
+		Attempt:       req.Attempt,
 	}
 	if len(event.Payload) == 0 {
 		event.Payload = emptyPayload

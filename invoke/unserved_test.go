@@ -94,6 +94,22 @@ func TestAFloodOfRefusalsForgetsNoReport(t *testing.T) {
 	})
 }
 
+// The attempts of an event have one request id: the last is what people ask for.
+func TestFindReturnsTheLastAttempt(t *testing.T) {
+	metered(t, pooltest.New(nil), func(t *testing.T, s *invoke.Service, _ *tight, _ *metric.Registry) {
+		began := time.Now().Add(2 * time.Minute)
+		for range 3 {
+			if _, err := s.Invoke(t.Context(), request("{}")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+		}
+		if r, ok := s.Find("req-1"); !ok || !r.Began.Equal(began) {
+			t.Errorf("found the attempt of %s, want that of %s", r.Began, began)
+		}
+	})
+}
+
 func TestCallsThatNoInstanceRan(t *testing.T) {
 	for name, test := range map[string]struct {
 		script pooltest.Script

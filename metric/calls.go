@@ -21,6 +21,7 @@ type calls struct {
 	cold        [7]atomic.Uint64 // by coldReasons
 	refused     [8]atomic.Uint64 // by limits
 	durations   histogram
+	events      [eventCounts]atomic.Uint64
 }
 
 // Totals are the counters of one function since Hearth began.
@@ -31,10 +32,11 @@ type Totals struct {
 	Cold        map[faas.ColdReason]uint64
 	Refused     map[faas.Limit]uint64
 	Durations   Durations
+	Events      EventCounts // of asynchronous invocations
 }
 
 func (c *calls) totals() Totals {
-	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(),
+	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(), Events: c.eventCounts(),
 		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read()}
 	for i, reason := range coldReasons {
 		if n := c.cold[i].Load(); n > 0 {

@@ -8,11 +8,13 @@ import (
 	"hearth/faas"
 )
 
+// ErrTerminated is the cause with which a context ends that terminates the
+// invocation under it.
+var ErrTerminated = errors.New("pool: terminated by the user")
+
 var (
 	// errGone: the pool was removed; the caller looks it up again.
 	errGone = errors.New("pool: removed")
-	// errAsleep: the instance could not be thawed; the caller takes another.
-	errAsleep = errors.New("pool: not thawed")
 	// errInitLimit and errInvokeLimit are the causes of contexts whose time is up.
 	errInitLimit   = errors.New("pool: init took too long")
 	errInvokeLimit = errors.New("pool: the invocation took too long")
@@ -57,6 +59,8 @@ func causeOf(kind FailureKind) Cause {
 		return CauseOOM
 	case FailedTimeout:
 		return CauseTimeout
+	case FailedTerminated:
+		return CauseTerminated
 	}
 	return CauseExit
 }

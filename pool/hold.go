@@ -13,8 +13,10 @@ import (
 // belongs to one goroutine.
 type Hold struct {
 	grant
-	handed    time.Time // when Deliver began
-	delivered bool      // the event was handed over and no answer is here yet
+	under     context.Context // whose end terminates the invocation; nil is never
+	within    time.Duration   // the limit of the invocation; 0 is the version's timeout
+	handed    time.Time       // when Deliver began
+	delivered bool            // the event was handed over and no answer is here yet
 	released  bool
 }
 
@@ -72,6 +74,11 @@ func (h *Hold) MaxMemory() int64 {
 // failure, and no handler runs.
 func (h *Hold) InitFailed() bool { return h.grant.failed != nil }
 
+// Under has Deliver wait so long in place of the version's timeout (0 leaves that),
+// and terminate the invocation when ctx ends: it fails with FailedTerminated, and
+// with no other invocation on the instance everything in it is dead then.
+func (h *Hold) Under(ctx context.Context, limit time.Duration) { h.under, h.within = ctx, limit }
+
 // Deliver hands the event to the instance and waits for the outcome, at most for
 // the function's timeout from now; it sets the event's deadline. A *Failure says
 // that init or the runtime failed, or with FailedTimeout (and no document) that
@@ -82,8 +89,12 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 	if h.failed != nil {
 		return faas.Outcome{}, h.failed
 	}
-	event.Deadline = h.handed.Add(h.inst.pool.version.Config.Timeout())
-	ctx, cancel := context.WithDeadlineCause(context.Background(), event.Deadline, errInvokeLimit)
+	event.Deadline = h.handed.Add(h.limit())
+	ctx := h.under
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	ctx, cancel := context.WithDeadlineCause(ctx, event.Deadline, errInvokeLimit)
 	h.delivered = true
 	out, err := h.inst.runtime.Invoke(ctx, event)
 	h.delivered = false
@@ -92,6 +103,31 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 		return out, nil
 	}
 	return faas.Outcome{}, h.inst.pool.recycle(h.inst, err)
+}
+
+func (h *Hold) limit() time.Duration {
+	if h.within > 0 {
+		return h.within
+	}
+	return h.inst.pool.version.Config.Timeout()
+}
+
+// Terminate has the instance take no new invocations and, where it holds no other,
+// tells its runtime to end; what is left of it after grace is killed. It returns
+// then. Any goroutine may call it between Acquire and Release.
+func (h *Hold) Terminate(grace time.Duration) {
+	p := h.inst.pool
+	p.mu.Lock()
+	p.condemnLocked(h.inst, CauseTerminated)
+	runtime, alone := h.inst.runtime, h.inst.state.n == 1
+	p.mu.Unlock()
+	if !alone || runtime == nil {
+		return
+	}
+	if err := runtime.Kill(string(CauseTerminated), grace); err != nil {
+		p.pools.log.Error("an instance could not be terminated in time", "instance", h.inst.id,
+			"version", p.version.ID.String(), "err", err)
+	}
 }
 
 // Handed is when the event was handed over, after Deliver.
@@ -124,6 +160,9 @@ func (p *pool) recycle(inst *instance, err error) error {
 	var failure *Failure
 	switch {
 	case errors.As(err, &failure):
+	case errors.Is(err, ErrTerminated):
+		failure = &Failure{Kind: FailedTerminated}
+		err = failure
 	case errors.Is(err, errInvokeLimit) || errors.Is(err, context.DeadlineExceeded):
 		failure = &Failure{Kind: FailedTimeout}
 		err = failure

@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"context"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -125,16 +124,16 @@ func (p *pool) holdLocked(inst *instance) {
 	}
 }
 
-// acquire takes room on an instance or waits for it.
-func (p *pool) acquire(ctx context.Context) (grant, error) {
+// ask takes room on an instance, or a place among those who wait for one: then the
+// waiter is not nil. It returns at once.
+func (p *pool) ask() (grant, *waiter, error) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	switch {
 	case p.gone:
-		p.mu.Unlock()
-		return grant{}, errGone
+		return grant{}, nil, errGone
 	case p.closing:
-		p.mu.Unlock()
-		return grant{}, shuttingDown()
+		return grant{}, nil, shuttingDown()
 	}
 	p.ahead = time.Time{}
 	if p.waiters.len == 0 { // else those that came first are served first
@@ -144,17 +143,17 @@ func (p *pool) acquire(ctx context.Context) (grant, error) {
 			if inst != nil {
 				g = grantLocked(inst)
 			}
-			p.mu.Unlock()
-			return g, err
+			return g, nil, err
 		}
 	}
 	w := &waiter{ready: make(chan grant, 1), since: time.Now()}
 	p.waiters.push(w)
 	p.stepLocked()
-	p.mu.Unlock()
-	g, err := p.wait(ctx, w)
-	g.waited = time.Since(w.since)
-	return g, err
+	if !w.served {
+		return grant{}, w, nil
+	}
+	g := <-w.ready // refused, or given an instance meanwhile
+	return g, nil, g.err
 }
 
 // serveLocked gives a waiter its grant.

@@ -138,21 +138,11 @@ func (ps *Pools) spawn(f func()) { ps.work.Go(f) }
 //
 // The version is shared: it is read, never changed, and must stay as it is.
 func (ps *Pools) Acquire(ctx context.Context, version *faas.Version) (*Hold, error) {
-	for {
-		p := ps.pool(version)
-		p.habit.arrived(p, time.Now())
-		g, err := p.acquire(ctx)
-		if err == nil && !g.wake() { // each time there is one less that can fail
-			err = errAsleep
-		}
-		if err == nil {
-			return &Hold{grant: g}, nil
-		}
-		p.habit.left()
-		if err != errGone && err != errAsleep {
-			return nil, err
-		}
+	c, err := ps.Ask(version)
+	if err != nil {
+		return nil, err
 	}
+	return c.Wait(ctx)
 }
 
 // pool returns the version's pool, made where there is none.

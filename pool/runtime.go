@@ -76,6 +76,8 @@ const (
 	FailedOOM     FailureKind = "oom"     // the group ran out of memory
 	FailedTimeout FailureKind = "timeout" // killed at its deadline
 	FailedBroken  FailureKind = "broken"  // it broke the protocol
+	// FailedTerminated: the user ended the invocation.
+	FailedTerminated FailureKind = "terminated"
 )
 
 func (f *Failure) Error() string {

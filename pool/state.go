@@ -56,6 +56,8 @@ const (
 	CauseFreeze   Cause = "freeze"   // it could not be frozen or thawed
 	CauseDeploy   Cause = "deploy"   // its revision was replaced or deleted
 	CauseShutdown Cause = "shutdown" // Hearth is stopping
+	// CauseTerminated: the user ended the invocation that it held.
+	CauseTerminated Cause = "terminated"
 )
 
 // legalLife lists every legal move of life; all else is refused.

@@ -103,7 +103,7 @@ func (r *Registry) GetAlias(_ context.Context, id faas.FunctionID, name string) 
 	return copyAlias(a), nil
 }
 
-// DeleteAlias removes an alias and its provisioned concurrency. One that is not there is faas.CodeNotFound.
+// DeleteAlias removes an alias and what was configured for it. One that is not there is faas.CodeNotFound.
 func (r *Registry) DeleteAlias(ctx context.Context, id faas.FunctionID, name string) error {
 	leave, err := r.enter()
 	if err != nil {
@@ -117,6 +117,7 @@ func (r *Registry) DeleteAlias(ctx context.Context, id faas.FunctionID, name str
 			return nil, noAlias(id, name)
 		}
 		next.Aliases = slices.Delete(next.Aliases, at, at+1)
+		next.dropEventConfig(name)
 		return next, nil
 	})
 	if err == nil {

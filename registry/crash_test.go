@@ -126,6 +126,21 @@ func crashCases() map[string]crashCase {
 			_, err := r.GetProvisioned(context.Background(), fn("f"), "live")
 			return err != nil
 		}},
+		"configure events": {putEvents("f", "1", retries(1)), func(r *registry.Registry) bool {
+			return r.AsyncConfig(fn("f"), "1").MaxRetries() == 1
+		}},
+		"update events": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.UpdateEventConfig(ctx, fn("f"), "live", registry.EventConfigPatch{Retries: n(1)})
+			return err
+		}, func(r *registry.Registry) bool {
+			return r.AsyncConfig(fn("f"), "live").MaxRetries() == 1
+		}},
+		"unconfigure events": {func(ctx context.Context, r *registry.Registry) error {
+			return r.DeleteEventConfig(ctx, fn("f"), "live")
+		}, func(r *registry.Registry) bool {
+			_, err := r.GetEventConfig(context.Background(), fn("f"), "live")
+			return err != nil
+		}},
 		"recursion": {func(ctx context.Context, r *registry.Registry) error {
 			return r.PutRecursionLoop(ctx, fn("f"), registry.RecursionAllow)
 		}, func(r *registry.Registry) bool {
@@ -140,7 +155,8 @@ func crashCases() map[string]crashCase {
 
 // crashWorld has a function f with code newer than its versions 1 and 2 and an
 // alias, a function without versions, and one that was deleted after version 1.
-// f has a reservation and provisioned concurrency of alias and version 2.
+// f has a reservation, and provisioned concurrency and settings of asynchronous
+// invocations of alias and version 2.
 func crashWorld(t *testing.T) (*world, *faulty) {
 	w := newWorld()
 	f := &faulty{Meta: w.meta}
@@ -164,7 +180,8 @@ func crashWorld(t *testing.T) (*world, *faulty) {
 	if err := r.Delete(t.Context(), fn("gone"), ""); err != nil {
 		t.Fatal(err)
 	}
-	for _, do := range []step{reserve("f", executions(20)), put("live", instances(3)), put("2", instances(2))} {
+	for _, do := range []step{reserve("f", executions(20)), put("live", instances(3)), put("2", instances(2)),
+		putEvents("f", "live", retries(0)), putEvents("f", "2", retries(0))} {
 		if err := do(t.Context(), r); err != nil {
 			t.Fatal(err)
 		}
@@ -230,7 +247,11 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 			return fmt.Errorf("%s is %s, %s", v.ID, v.State, v.Update)
 		}
 		keys["package/"+v.Code.SHA256] = true
-		if v.ID.Number != faas.Latest {
+		if v.ID.Number == faas.Latest {
+			if err := checkEventConfigs(ctx, r, v.ID.Function); err != nil {
+				return err
+			}
+		} else {
 			keys["function/"+v.ID.Function.String()+"/version/"+v.ID.Number] = true
 		}
 	}
@@ -246,6 +267,20 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 	}
 	if len(keys) > 0 {
 		return fmt.Errorf("keys are missing: %v", slices.Sorted(maps.Keys(keys)))
+	}
+	return nil
+}
+
+// checkEventConfigs looks for settings of versions and aliases that are no more.
+func checkEventConfigs(ctx context.Context, r *registry.Registry, id faas.FunctionID) error {
+	page, err := r.ListEventConfigs(ctx, id, "", 0)
+	if err != nil {
+		return err
+	}
+	for _, c := range page.Items {
+		if _, err := r.Get(ctx, id, c.Qualifier); err != nil {
+			return fmt.Errorf("settings of %s are left over: %w", c.Qualifier, err)
+		}
 	}
 	return nil
 }

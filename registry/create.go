@@ -68,6 +68,9 @@ func (r *Registry) checkCreate(in CreateInput) (faas.Config, error) {
 	if err := errs.Err(); err != nil {
 		return cfg, err
 	}
+	if err := r.checkDestination(in.Function, fieldDeadLetter, cfg.DeadLetter); err != nil {
+		return cfg, err
+	}
 	return cfg, r.checkHost(cfg)
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // Delete removes a function with its versions and aliases, or the one version
-// that the qualifier names, and their quotas. Calls in flight end as they would
+// that the qualifier names, and what was configured for them. Calls in flight end as they would
 // have. A version that an alias points at is faas.CodeConflict.
 func (r *Registry) Delete(ctx context.Context, id faas.FunctionID, qualifier string) error {
 	leave, err := r.enter()
@@ -54,6 +54,7 @@ func (r *Registry) deleteVersion(ctx context.Context, id faas.FunctionID, qualif
 		}
 		gone = s.versions[qualifier]
 		next.Published = slices.Delete(next.Published, at, at+1)
+		next.dropEventConfig(qualifier)
 		return next, nil
 	})
 	if err != nil {

@@ -14,8 +14,9 @@
 //	package/<sha256>
 //	quota/<account>/<region>
 //
-// The record is the function: its head, its aliases, its tags, the numbers of its
-// published versions and the highest number ever given. A version's content is
+// The record is the function: its head, its aliases, its tags, what was set for its
+// asynchronous invocations, the numbers of its published versions and the highest
+// number ever given. A version's content is
 // written once, under a key of its own, because records are bounded.
 //
 // The quotas of an account are one record: its limits, and for each function that

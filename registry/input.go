@@ -37,6 +37,7 @@ type ConfigPatch struct {
 	Isolation           *faas.Isolation
 	Logging             *faas.Logging
 	TracingMode         *string
+	DeadLetter          *faas.Destination
 }
 
 // PublishInput makes an immutable version of a function's head.

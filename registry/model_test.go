@@ -30,6 +30,7 @@ type modelFunction struct {
 	// reserved is nil without a reservation; provisioned is by qualifier.
 	reserved    *int
 	provisioned map[string]int
+	events      map[string]int // retries, by qualifier
 }
 
 type modelVersion struct {
@@ -93,7 +94,7 @@ func (d *driver) step() {
 	name := d.name()
 	ops := []func(string, *modelFunction){d.create, d.updateCode, d.updateConfig, d.publish, d.publish,
 		d.createAlias, d.updateAlias, d.deleteAlias, d.deleteVersion, d.tag, d.deleteFunction,
-		d.reserve, d.provision, d.provision, d.unprovision}
+		d.reserve, d.provision, d.provision, d.unprovision, d.eventConfig, d.eventConfig}
 	ops[d.rnd.IntN(len(ops))](name, d.m.functions[name])
 }
 
@@ -112,7 +113,7 @@ func (d *driver) create(name string, f *modelFunction) {
 		return
 	}
 	d.expect(err, "")
-	f = &modelFunction{memory: 128, zip: zip, versions: map[int64]modelVersion{}, aliases: map[string]modelAlias{}, tags: map[string]string{}, provisioned: map[string]int{}}
+	f = &modelFunction{memory: 128, zip: zip, versions: map[int64]modelVersion{}, aliases: map[string]modelAlias{}, tags: map[string]string{}, provisioned: map[string]int{}, events: map[string]int{}}
 	d.m.functions[name] = f
 	if publish {
 		d.m.publish(name)
@@ -238,6 +239,7 @@ func (d *driver) deleteAlias(name string, f *modelFunction) {
 	d.expect(err, "")
 	delete(f.aliases, alias)
 	delete(f.provisioned, alias)
+	delete(f.events, alias)
 }
 
 func (d *driver) deleteVersion(name string, f *modelFunction) {
@@ -258,6 +260,7 @@ func (d *driver) deleteVersion(name string, f *modelFunction) {
 	n, _ := faas.ParseVersionNumber(version)
 	delete(f.versions, n)
 	delete(f.provisioned, version)
+	delete(f.events, version)
 }
 
 func (d *driver) tag(name string, f *modelFunction) {
@@ -320,6 +323,7 @@ func (d *driver) check() {
 		}
 		d.checkRest(name, f)
 		d.checkQuotas(name, f)
+		d.checkEvents(name, f)
 	}
 	if !slices.Equal(listed, modelled) {
 		d.failf("listed  %v\nmodel   %v", listed, modelled)

@@ -40,6 +40,8 @@ type record struct {
 	Published  []published       `json:"published,omitempty"` // by number, ascending
 	Aliases    []faas.Alias      `json:"aliases,omitempty"`   // by name, ascending
 	Tags       map[string]string `json:"tags,omitempty"`
+	// Events is what was set for asynchronous invocations, by qualifier, ascending.
+	Events []EventConfig `json:"events,omitempty"`
 	// RecursionLoop is what was set; "" is RecursionTerminate.
 	RecursionLoop string `json:"recursionLoop,omitempty"`
 }
@@ -75,6 +77,7 @@ func (r *record) clone() *record {
 	c := *r
 	c.Published = append([]published(nil), r.Published...)
 	c.Aliases = append([]faas.Alias(nil), r.Aliases...)
+	c.Events = append([]EventConfig(nil), r.Events...)
 	c.Tags = make(map[string]string, len(r.Tags))
 	for k, v := range r.Tags {
 		c.Tags[k] = v

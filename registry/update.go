@@ -111,6 +111,11 @@ func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch C
 		if err := r.checkHost(cfg); err != nil {
 			return nil, err
 		}
+		if patch.DeadLetter != nil {
+			if err := r.checkDestination(id, fieldDeadLetter, cfg.DeadLetter); err != nil {
+				return nil, err
+			}
+		}
 		next := r.startUpdate(s.record, cfg, head.Code)
 		made = next.Head
 		return next, r.checkSize(id, s, next)
@@ -164,6 +169,7 @@ func (p ConfigPatch) apply(c faas.Config, name string) faas.Config {
 	patchField(&c.Egress, p.Egress)
 	patchField(&c.Isolation, p.Isolation)
 	patchField(&c.TracingMode, p.TracingMode)
+	patchField(&c.DeadLetter, p.DeadLetter)
 	if p.Environment != nil {
 		c.Environment = maps.Clone(*p.Environment)
 	}

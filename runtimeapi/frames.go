@@ -144,6 +144,7 @@ type invokeHeader struct {
 	Trace     string          `json:"trace,omitempty"`
 	Client    json.RawMessage `json:"client,omitempty"`
 	Cognito   json.RawMessage `json:"cognito,omitempty"`
+	Attempt   int             `json:"attempt,omitempty"` // of an asynchronous invocation
 }
 
 // Slots implements Session: a managed runtime takes all its calls from the first
@@ -156,6 +157,7 @@ func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 	header, err := json.Marshal(invokeHeader{
 		ID: event.RequestID, Remaining: time.Until(event.Deadline).Milliseconds(), ARN: event.InvokedARN,
 		Trace: event.TraceID, Client: rawJSON(event.ClientContext), Cognito: rawJSON(event.Cognito),
+		Attempt: event.Attempt,
 	})
 	if err != nil {
 		return faas.Outcome{}, err

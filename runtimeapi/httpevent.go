@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"hearth/faas"
@@ -50,7 +51,7 @@ func newHTTPRequest(event *faas.Event) (httpRequest, error) {
 	}
 	// What the caller sent by these names is not the platform's.
 	for name := range req.Header {
-		if strings.HasPrefix(name, "Lambda-Runtime-") {
+		if strings.HasPrefix(name, "Lambda-Runtime-") || name == headerAttempt {
 			delete(req.Header, name)
 		}
 	}
@@ -189,4 +190,21 @@ func isToken(s string) bool {
 
 func isHost(s string) bool {
 	return s != "" && !strings.ContainsFunc(s, func(c rune) bool { return c <= ' ' || c >= 0x7f || strings.ContainsRune(`/\?#@"<>`, c) })
+}
+
+func writeEventHeader(h http.Header, e *faas.Event) {
+	h.Set("Content-Type", "application/json")
+	h.Set("Content-Length", strconv.Itoa(len(e.Payload)))
+	h.Set(headerRequestID, e.RequestID)
+	h.Set(headerDeadline, strconv.FormatInt(e.Deadline.UnixMilli(), 10))
+	h.Set(headerARN, e.InvokedARN)
+	if e.TraceID != "" {
+		h.Set(headerTrace, e.TraceID)
+	}
+	if len(e.ClientContext) > 0 {
+		h.Set(headerClient, string(e.ClientContext))
+	}
+	if len(e.Cognito) > 0 {
+		h.Set(headerCognito, string(e.Cognito))
+	}
 }

@@ -5,8 +5,9 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
+	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"hearth/faas"
@@ -29,7 +30,6 @@ type Server struct {
 	limit int
 	conns int
 	log   *slog.Logger
-	http  *http.Server
 
 	ready   chan struct{} // closed at the first next poll, or at an init error
 	gone    chan struct{} // closed by Close
@@ -40,9 +40,11 @@ type Server struct {
 	isReady   bool
 	initErr   *InitError
 	closed    bool
+	listener  net.Listener // nil before Serve
+	open      map[*conn]struct{}
 	calls     map[string]*served // every invocation that is not answered yet
 	pending   []*served          // not delivered, oldest first
-	polls     []*poll            // parked, oldest first
+	polls     []*conn            // with a parked GET next, oldest first
 	slots     slots
 	past      pastIDs       // answered or given up
 	posting   int           // posts whose body is being read
@@ -52,24 +54,17 @@ type Server struct {
 // served is a call and how far it has come.
 type served struct {
 	call
-	event    *faas.Event
-	state    servedState
-	released chan struct{} // closed when it was answered or given up
+	event *faas.Event
+	state servedState
 }
 
 type servedState int
 
 const (
 	waiting   servedState = iota // for a poll
-	handed                       // to a poll, and not written yet
-	delivered                    // the poll's client has it
+	delivered                    // to a poll, or about to be: its answer may come
 	answering                    // its response is being read
 )
-
-// poll is one parked GET next.
-type poll struct {
-	call chan *served // buffered by one; sent to at most once
-}
 
 // NewServer returns a Server that serves nothing yet.
 func NewServer(opts ServerOptions) *Server {
@@ -79,6 +74,7 @@ func NewServer(opts ServerOptions) *Server {
 		log:   opts.Logger,
 		ready: make(chan struct{}),
 		gone:  make(chan struct{}),
+		open:  make(map[*conn]struct{}, 2),
 		calls: make(map[string]*served, 1),
 		slots: newSlots(max(1, opts.Concurrency)),
 		idle:  make(chan struct{}, 1),
@@ -89,32 +85,97 @@ func NewServer(opts ServerOptions) *Server {
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
-	s.http = &http.Server{
-		Handler: s.routes(),
-		// No timeouts: a poll waits as long as it likes, an instance may be frozen
-		// in the middle of a request, and all of it ends with the sandbox.
-		MaxHeaderBytes: 64 << 10,
-		ErrorLog:       slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
 	return s
 }
 
 // Serve answers on the listener until Close, which closes it. It returns nil
-// after Close, else why it stopped.
+// after Close, else why it stopped. Called at most once.
+//
+// Nothing has a time limit: a poll waits as long as it likes, an instance may be
+// frozen in the middle of a request, and all of it ends with the sandbox.
 func (s *Server) Serve(l net.Listener) error {
+	l = limitConns(l, s.conns)
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return l.Close()
 	}
+	s.listener = l
 	s.serving.Add(1)
 	s.mu.Unlock()
 	defer s.serving.Done()
-	err := s.http.Serve(limitConns(l, s.conns))
-	if errors.Is(err, http.ErrServerClosed) {
-		return nil
+	for pause := minPause; ; {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			s.serve(c)
+			pause = minPause
+		case errors.Is(err, net.ErrClosed):
+			return nil
+		case !scarce(err) || !s.wait(pause):
+			return err
+		default:
+			s.log.Warn("the Runtime API cannot accept a connection and tries again", "err", err)
+			pause = min(2*pause, maxPause)
+		}
 	}
-	return err
+}
+
+// The first pause after a connection could not be accepted, and the longest.
+const (
+	minPause = 5 * time.Millisecond
+	maxPause = time.Second
+)
+
+// scarce says whether accepting failed for want of what others may give back.
+func scarce(err error) bool {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		if errors.Is(err, errno) {
+			return true
+		}
+	}
+	return false
+}
+
+// wait waits for so long; false where the server is closed.
+func (s *Server) wait(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-s.gone:
+		return false
+	}
+}
+
+// serve answers the requests of a connection, in a goroutine that Close waits for.
+func (s *Server) serve(nc net.Conn) {
+	c := s.newConn(nc)
+	begun := s.spawn(func() {
+		c.serve()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.open, c)
+	}, c)
+	if !begun {
+		c.close()
+	}
+}
+
+// spawn runs f in a goroutine that Close waits for, on connections that it closes
+// before; false once the server is closed.
+func (s *Server) spawn(f func(), on ...*conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return false
+	}
+	for _, c := range on {
+		s.open[c] = struct{}{}
+	}
+	s.serving.Go(f)
+	return true
 }
 
 // FirstByte returns when the runtime's first request arrived; the zero time before.
@@ -155,11 +216,7 @@ func (s *Server) Slots() (int, <-chan struct{}) {
 
 // Invoke implements Session.
 func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
-	c := &served{
-		call:     call{id: event.RequestID, answered: make(chan answer, 1)},
-		event:    event,
-		released: make(chan struct{}),
-	}
+	c := &served{call: call{id: event.RequestID, answered: make(chan answer, 1)}, event: event}
 	if err := s.offer(c); err != nil {
 		return faas.Outcome{}, err
 	}
@@ -169,33 +226,63 @@ func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 // offer hands the call to the oldest parked poll, or queues it for the next.
 func (s *Server) offer(c *served) error {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	if s.closed {
+		s.mu.Unlock()
 		return ErrGone
 	}
 	if _, taken := s.calls[c.id]; taken || len(s.calls) >= maxInFlight {
+		s.mu.Unlock()
 		return errors.New("runtimeapi: request id in use, or too many invocations in flight")
 	}
 	s.calls[c.id] = c
-	s.dispatchLocked(c, false)
+	poll := s.dispatchLocked(c, false)
+	s.mu.Unlock()
+	s.handOver(c, poll)
 	return nil
 }
 
-// dispatchLocked gives a waiting call to a poll, else to the queue: at its head
-// where the call comes back from a poll that could not take it.
-func (s *Server) dispatchLocked(c *served, head bool) {
-	if len(s.polls) > 0 {
-		p := s.polls[0]
-		s.polls = s.polls[1:]
-		c.state = handed
-		p.call <- c
-		return
+// handOver writes the event to the poll that has taken the call; where that fails, to
+// the next one.
+func (s *Server) handOver(c *served, poll *conn) {
+	for poll != nil && poll.deliver(c) != nil {
+		poll.close()
+		poll = s.undeliver(c)
 	}
+}
+
+// dispatchLocked gives a waiting call to a poll, which the caller hands it over to, else
+// to the queue: at its head where the call comes back from a poll that could not take it.
+func (s *Server) dispatchLocked(c *served, head bool) *conn {
+	if len(s.polls) > 0 {
+		poll := s.polls[0]
+		s.removePollLocked(0)
+		c.state = delivered // before the first byte: the answer may overtake the caller
+		return poll
+	}
+	c.state = waiting
 	if head {
 		s.pending = append([]*served{c}, s.pending...)
-		return
+	} else {
+		s.pending = append(s.pending, c)
 	}
-	s.pending = append(s.pending, c)
+	return nil
+}
+
+func (s *Server) removePollLocked(i int) {
+	s.polls[i].parked = false
+	s.polls = slices.Delete(s.polls, i, i+1)
+}
+
+// undeliver takes a call back from a poll whose connection failed, unless it was
+// answered all the same or given up. It returns the poll that takes it now; else it is
+// at the head of the queue.
+func (s *Server) undeliver(c *served) *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.calls[c.id] != c || c.state != delivered {
+		return nil
+	}
+	return s.dispatchLocked(c, true)
 }
 
 // giveUp ends a call whose caller waits no longer. A runtime that holds it may
@@ -206,25 +293,21 @@ func (s *Server) giveUp(c *served) {
 	s.releaseLocked(c, pastDropped)
 }
 
-// releaseLocked removes the call from every place but the poll that may hold it,
-// which looks at released.
+// releaseLocked removes the call from every place but the poll that may hold it.
 func (s *Server) releaseLocked(c *served, how pastKind) {
 	if s.calls[c.id] != c {
 		return
 	}
 	delete(s.calls, c.id)
-	for i, p := range s.pending {
-		if p == c {
-			s.pending = append(s.pending[:i], s.pending[i+1:]...)
-			break
-		}
+	if i := slices.Index(s.pending, c); i >= 0 {
+		s.pending = slices.Delete(s.pending, i, i+1)
 	}
 	s.past.add(c.id, how)
-	close(c.released)
 }
 
-// park returns a call that waits, or a parked poll that will get one.
-func (s *Server) park() (*served, *poll) {
+// park returns the call that has waited for longest, which is to be handed over to the
+// connection, or has its poll wait for one.
+func (s *Server) park(on *conn) *served {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !s.isReady {
@@ -232,15 +315,31 @@ func (s *Server) park() (*served, *poll) {
 		close(s.ready)
 	}
 	s.showSlotsLocked()
-	if len(s.pending) > 0 {
-		c := s.pending[0]
-		s.pending = s.pending[1:]
-		c.state = handed
-		return c, nil
+	if len(s.pending) == 0 {
+		on.parked = true
+		s.polls = append(s.polls, on)
+		return nil
 	}
-	p := &poll{call: make(chan *served, 1)}
-	s.polls = append(s.polls, p)
-	return nil, p
+	c := s.pending[0]
+	s.pending = slices.Delete(s.pending, 0, 1)
+	c.state = delivered
+	return c
+}
+
+// received notes that a connection has a request, or has ended. It reports whether a
+// poll was parked there, which is taken back: its client is gone, or does not wait for
+// the answer, which no runtime client does and is not served.
+func (s *Server) received(from *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.firstByte.IsZero() {
+		s.firstByte = time.Now()
+	}
+	if !from.parked {
+		return false
+	}
+	s.removePollLocked(slices.Index(s.polls, from))
+	return true
 }
 
 // showSlotsLocked counts a poll that has just come, with those that are parked
@@ -256,32 +355,6 @@ func (s *Server) showSlotsLocked() {
 		}
 	}
 	s.slots.show(n)
-}
-
-// unpark takes back a poll whose client is gone; a call that it was given in the
-// meantime goes to another one.
-func (s *Server) unpark(p *poll) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, other := range s.polls {
-		if other == p {
-			s.polls = append(s.polls[:i], s.polls[i+1:]...)
-			return
-		}
-	}
-	select {
-	case c := <-p.call:
-		s.returnLocked(c)
-	default:
-	}
-}
-
-func (s *Server) returnLocked(c *served) {
-	if s.calls[c.id] != c {
-		return // given up meanwhile
-	}
-	c.state = waiting
-	s.dispatchLocked(c, true)
 }
 
 // Finish is called when the runtime's process has ended: posts that are being
@@ -318,7 +391,7 @@ func (s *Server) Finish(within time.Duration) {
 func (s *Server) Broken() bool { return false }
 
 // Close implements Session: it closes the listener and every connection, and
-// returns when Serve and the handlers have.
+// returns when Serve and what it began have.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -326,9 +399,16 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
+	listener := s.listener
+	for c := range s.open {
+		c.close()
+	}
 	s.mu.Unlock()
 	close(s.gone)
-	err := s.http.Close()
+	var err error
+	if listener != nil {
+		err = listener.Close()
+	}
 	s.serving.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil // the sandbox closed the listener first

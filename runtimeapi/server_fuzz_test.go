@@ -27,14 +27,10 @@ func FuzzServer(f *testing.F) {
 		ctx, cancel := context.WithCancel(context.Background())
 		done := invoke(ctx, s, "id", "{}")
 		defer func() { cancel(); <-done }()
-		if call, p := s.park(); p != nil {
-			call = <-p.call
-			call.state = delivered
-		} else {
-			s.mu.Lock()
-			call.state = delivered
-			s.mu.Unlock()
+		if err := waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.pending) == 1 }); err != nil {
+			t.Fatal(err)
 		}
+		s.park(nil) // takes the call
 		conn := &recorder{}
 		request := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\n%s: %s\r\nConnection: close\r\n\r\n%s", method, path, name, value, body)
 		l := &oneConn{conn: scripted(request, conn), done: make(chan struct{})}

@@ -356,28 +356,41 @@ func TestServerVanishedPoll(t *testing.T) {
 	}
 }
 
-// A call that was handed to a poll in the moment in which its client vanished
-// goes to the next poll, before those that came later.
+// A call whose poll cannot take it goes to the next poll, before those that came later;
+// where there is none, to the head of the queue.
 func TestServerHandedBack(t *testing.T) {
 	s := NewServer(ServerOptions{})
-	_, p := s.park()
-	done := invoke(t.Context(), s, "first", "{}")
-	if err := waitFor(t, func() bool { return len(p.call) == 1 }); err != nil {
-		t.Fatal(err)
+	dead := func() *conn {
+		ours, theirs := net.Pipe()
+		theirs.Close()
+		c := s.newConn(ours)
+		s.park(c)
+		return c
 	}
-	invoke(t.Context(), s, "second", "{}")
-	if err := waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.pending) == 1 }); err != nil {
-		t.Fatal(err)
+	dead()
+	dead()
+	first := invoke(t.Context(), s, "first", "{}")
+	queued := func(n int) {
+		t.Helper()
+		if err := waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.pending) == n }); err != nil {
+			t.Fatal(err)
+		}
 	}
-	s.unpark(p)
-	if c, _ := s.park(); c == nil || c.id != "first" {
-		t.Errorf("next is %+v, want first", c)
+	queued(1)
+	second := invoke(t.Context(), s, "second", "{}")
+	queued(2)
+	for _, want := range []string{"first", "second"} {
+		if c := s.park(nil); c == nil || c.id != want {
+			t.Errorf("next is %+v, want %s", c, want)
+		}
 	}
 	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
-	if r := <-done; !errors.Is(r.err, ErrGone) {
-		t.Errorf("after close: %v", r.err)
+	for _, done := range []chan result{first, second} {
+		if r := <-done; !errors.Is(r.err, ErrGone) {
+			t.Errorf("after close: %v", r.err)
+		}
 	}
 }
 

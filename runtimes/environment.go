@@ -23,6 +23,7 @@ type setting struct {
 	api       string // host:port of the Runtime API; "" for other runtimes than provided
 	compiled  bool   // compiled code of the package is at compiledDir
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
+	cpus      int    // that its quota is worth, rounded up; 0 where there is none
 	// path maps a path inside the sandbox to what the process sees.
 	path func(string) string
 }
@@ -32,6 +33,11 @@ type setting struct {
 // they come with the identity that makes them mean something.
 func (s setting) environment() map[string]string {
 	env := defaults(s.known, s.path)
+	// A Go program cannot see its quota in a sandbox. With more threads than that is
+	// worth they wake each other for nothing, and use it up in a part of each period.
+	if s.cpus > 0 && s.known.custom() {
+		env["GOMAXPROCS"] = strconv.Itoa(s.cpus)
+	}
 	maps.Copy(env, s.version.Config.Environment)
 	maps.Copy(env, s.reserved())
 	return env

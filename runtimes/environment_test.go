@@ -48,6 +48,17 @@ func TestEnvironmentOfProvided(t *testing.T) {
 	if _, set := env["AWS_EXECUTION_ENV"]; set {
 		t.Error("AWS_EXECUTION_ENV is set")
 	}
+	if _, set := env["GOMAXPROCS"]; set {
+		t.Error("GOMAXPROCS is set where there is no quota")
+	}
+	s.cpus = 1
+	if got := s.environment()["GOMAXPROCS"]; got != "1" {
+		t.Errorf("GOMAXPROCS is %q, the quota is one CPU", got)
+	}
+	s.version.Config.Environment = map[string]string{"GOMAXPROCS": "3"}
+	if got := s.environment()["GOMAXPROCS"]; got != "3" {
+		t.Errorf("GOMAXPROCS is %q, the function's own is 3", got)
+	}
 }
 
 func TestNodeHeapFitsMemory(t *testing.T) {

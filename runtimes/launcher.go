@@ -237,8 +237,12 @@ func (l *Launcher) runtimeMounts(k known, found interpreter) []sandbox.Mount {
 // settingOf is what the environment of an instance in the sandbox is made from.
 func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
-	return setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "",
+	s := setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "",
 		path: func(target string) string { return sandbox.Path(box, target) }}
+	if _, shared := box.(sandbox.PathMapper); !shared {
+		s.cpus = (faas.MilliCPU(p.version.Config.MemoryMB) + 999) / 1000
+	}
+	return s
 }
 
 // launch starts the runtime's process and the conversation with it. r.box and

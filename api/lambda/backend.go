@@ -56,12 +56,24 @@ type Quotas interface {
 	PutRecursionLoop(ctx context.Context, id faas.FunctionID, loop string) error
 }
 
+// EventConfigs is what this dialect needs of the settings of asynchronous
+// invocations; the rules are those of Registry. Errors wrap faas.ErrNoEventConfig
+// for a qualifier that has none.
+type EventConfigs interface {
+	PutEventConfig(ctx context.Context, id faas.FunctionID, qualifier string, c faas.AsyncConfig) (*registry.EventConfig, error)
+	UpdateEventConfig(ctx context.Context, id faas.FunctionID, qualifier string, patch registry.EventConfigPatch) (*registry.EventConfig, error)
+	GetEventConfig(ctx context.Context, id faas.FunctionID, qualifier string) (*registry.EventConfig, error)
+	ListEventConfigs(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*registry.EventConfig], error)
+	DeleteEventConfig(ctx context.Context, id faas.FunctionID, qualifier string) error
+}
+
 // Provisioning tells how far provisioned concurrency is.
 type Provisioning interface {
 	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus
 }
 
-// Invoker is what this dialect needs of the data plane.
+// Invoker is what this dialect needs of the data plane. The result of an Event has
+// Accepted and nothing else.
 type Invoker interface {
 	Invoke(ctx context.Context, req *invoke.Request) (*invoke.Result, error)
 }

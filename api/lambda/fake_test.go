@@ -25,6 +25,7 @@ type fakeRegistry struct {
 	revisions int
 	err       error // returned by everything, where not nil
 	quotas    *fakeQuotas
+	events    *fakeEvents
 }
 
 type fakeFunction struct {
@@ -39,7 +40,7 @@ var fakeNow = time.Date(2026, 11, 20, 19, 30, 15, 123456789, time.UTC)
 
 func newFakeRegistry() *fakeRegistry {
 	r := &fakeRegistry{functions: map[faas.FunctionID]*fakeFunction{}}
-	r.quotas = newFakeQuotas(r)
+	r.quotas, r.events = newFakeQuotas(r), newFakeEvents(r)
 	return r
 }
 
@@ -165,6 +166,7 @@ func (f *fakeRegistry) UpdateConfig(_ context.Context, id faas.FunctionID, p reg
 		set(&next.Config.Environment, p.Environment)
 		set(&next.Config.Logging, p.Logging)
 		set(&next.Config.TracingMode, p.TracingMode)
+		set(&next.Config.DeadLetter, p.DeadLetter)
 	})
 }
 
@@ -397,6 +399,7 @@ type fakeInvoker struct {
 
 	mu   sync.Mutex
 	last *invoke.Request
+	keys map[string]string // request ids of events by function and idempotency key
 }
 
 func (f *fakeInvoker) Invoke(_ context.Context, req *invoke.Request) (*invoke.Result, error) {
@@ -405,6 +408,9 @@ func (f *fakeInvoker) Invoke(_ context.Context, req *invoke.Request) (*invoke.Re
 	f.mu.Unlock()
 	if f.err != nil {
 		return nil, f.err
+	}
+	if req.Type == invoke.Event {
+		return f.accept(req)
 	}
 	if err := invoke.Validate(req); err != nil {
 		return nil, err

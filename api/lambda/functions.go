@@ -235,6 +235,10 @@ func (h *Handler) patch(c *call, id faas.FunctionID, in *updateFunctionConfigura
 		Runtime: in.Runtime, Handler: in.Handler, Role: in.Role, Description: in.Description,
 		MemoryMB: in.MemorySize, TimeoutSeconds: in.Timeout,
 	}
+	if in.DeadLetterConfig != nil {
+		target := faas.Destination(value(in.DeadLetterConfig.TargetArn))
+		patch.DeadLetter = &target
+	}
 	if in.EphemeralStorage != nil {
 		patch.EphemeralMB = in.EphemeralStorage.Size
 	}

@@ -29,10 +29,10 @@ func newWorld() (*Handler, *fakeRegistry, *fakeInvoker) {
 	}), r, i
 }
 
-// newHandler is a handler whose quotas are those of its registry, a fake.
+// newHandler is a handler whose quotas and settings are those of its registry, a fake.
 func newHandler(o Options) *Handler {
-	quotas := o.Registry.(*fakeRegistry).quotas
-	o.Quotas, o.Provisioning = quotas, quotas
+	r := o.Registry.(*fakeRegistry)
+	o.Quotas, o.Provisioning, o.Events = r.quotas, r.quotas, r.events
 	return New(o)
 }
 

@@ -46,11 +46,14 @@ func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requ
 		h.fail(w, r, requestID, wordInvokeError(err, requestID))
 		return
 	}
-	if req.Type == invoke.DryRun {
+	switch {
+	case req.Type == invoke.DryRun:
 		w.WriteHeader(http.StatusNoContent)
-		return
+	case result.Accepted != nil:
+		writeAccepted(w, req, result.Accepted)
+	default:
+		writeResult(w, req, result)
 	}
-	writeResult(w, req, result)
 }
 
 func (h *Handler) invokeRequest(r *http.Request, name, requestID string) (*invoke.Request, error) {
@@ -64,6 +67,9 @@ func (h *Handler) invokeRequest(r *http.Request, name, requestID string) (*invok
 	}
 	// Whether it is JSON is the data plane's to say: it looks once.
 	req.Payload, err = readAll(r.Body, r.ContentLength, maxPayload, opInvokeText)
+	if req.Type == invoke.Event && len(req.Payload) > faas.MaxAsyncPayload {
+		err = eventTooLarge(len(req.Payload))
+	}
 	return req, err
 }
 
@@ -91,8 +97,8 @@ func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string
 	if in.InvocationType != nil {
 		req.Type = invoke.Type(*in.InvocationType)
 	}
-	if req.Type == invoke.Event {
-		return unsupportedParameter("InvocationType Event", "Invoke the function with RequestResponse.")
+	if err := readIdempotencyKey(r, req); err != nil {
+		return err
 	}
 	if in.ClientContext != nil {
 		var err error
@@ -104,7 +110,7 @@ func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string
 
 // usual reports that nothing here can break a constraint of the model.
 func (in *invokeInput) usual() bool {
-	if t := in.InvocationType; t != nil && *t != string(invoke.RequestResponse) && *t != string(invoke.DryRun) {
+	if t := in.InvocationType; t != nil && *t != string(invoke.RequestResponse) && *t != string(invoke.Event) && *t != string(invoke.DryRun) {
 		return false
 	}
 	if l := in.LogType; l != nil && *l != "Tail" && *l != "None" {

@@ -16,13 +16,14 @@ import (
 	"hearth/faas"
 )
 
-// Options are what a Handler is made from. Registry, Invoker, Quotas and
-// Provisioning are required.
+// Options are what a Handler is made from. Registry, Invoker, Quotas, Provisioning
+// and Events are required.
 type Options struct {
 	Registry     Registry
 	Invoker      Invoker
 	Quotas       Quotas
 	Provisioning Provisioning
+	Events       EventConfigs
 
 	// Account is the account of every request, faas.DefaultAccount where empty.
 	Account string
@@ -51,6 +52,7 @@ type Handler struct {
 	invoker      Invoker
 	quotas       Quotas
 	provisioning Provisioning
+	events       EventConfigs
 	account      string
 	region       string
 	regions      []string
@@ -66,11 +68,11 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the dialect's handler. It panics where a required option is missing.
 func New(o Options) *Handler {
-	if o.Registry == nil || o.Invoker == nil || o.Quotas == nil || o.Provisioning == nil {
-		panic("lambda.New: Registry, Invoker, Quotas and Provisioning are required")
+	if o.Registry == nil || o.Invoker == nil || o.Quotas == nil || o.Provisioning == nil || o.Events == nil {
+		panic("lambda.New: Registry, Invoker, Quotas, Provisioning and Events are required")
 	}
 	h := &Handler{
-		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning,
+		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
 		account: o.Account, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},
@@ -78,6 +80,7 @@ func New(o Options) *Handler {
 		endpoints: endpoints(),
 	}
 	maps.Copy(h.endpoints, quotaEndpoints())
+	maps.Copy(h.endpoints, eventEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}
@@ -158,6 +161,10 @@ func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID
 	}
 	if op.name == opInvoke { // its name was percent-encoded
 		h.serveInvoke(w, r, vars["FunctionName"], requestID)
+		return
+	}
+	if op.name == opInvokeAsync {
+		h.serveInvokeAsync(w, r, vars["FunctionName"], requestID)
 		return
 	}
 	answer, err := h.dispatch(r, op, vars)

@@ -50,7 +50,7 @@ func TestEveryOperationIsKnown(t *testing.T) {
 			continue
 		}
 		_, served := h.endpoints[op.name]
-		if served = served || op.name == opInvoke; served != (op.input != nil) {
+		if served = served || op.name == opInvoke || op.name == opInvokeAsync; served != (op.input != nil) {
 			t.Errorf("%s: served %v, but its shape is in the table: %v", op.name, served, op.input != nil)
 		}
 		if served {

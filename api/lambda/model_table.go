@@ -20,7 +20,7 @@ var operations = []operation{
 	{name: "DeleteFunction", method: "DELETE", path: "/2015-03-31/functions/{FunctionName}", query: "", status: 200, input: shapeDeleteFunctionRequest},
 	{name: "DeleteFunctionCodeSigningConfig", method: "DELETE", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", query: "", status: 204},
 	{name: "DeleteFunctionConcurrency", method: "DELETE", path: "/2017-10-31/functions/{FunctionName}/concurrency", query: "", status: 204, input: shapeDeleteFunctionConcurrencyRequest},
-	{name: "DeleteFunctionEventInvokeConfig", method: "DELETE", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 204},
+	{name: "DeleteFunctionEventInvokeConfig", method: "DELETE", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 204, input: shapeDeleteFunctionEventInvokeConfigRequest},
 	{name: "DeleteFunctionUrlConfig", method: "DELETE", path: "/2021-10-31/functions/{FunctionName}/url", query: "", status: 204},
 	{name: "DeleteLayerVersion", method: "DELETE", path: "/2018-10-31/layers/{LayerName}/versions/{VersionNumber}", query: "", status: 204},
 	{name: "DeleteProvisionedConcurrencyConfig", method: "DELETE", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 204, input: shapeDeleteProvisionedConcurrencyConfigRequest},
@@ -36,7 +36,7 @@ var operations = []operation{
 	{name: "GetFunctionCodeSigningConfig", method: "GET", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", query: "", status: 200},
 	{name: "GetFunctionConcurrency", method: "GET", path: "/2019-09-30/functions/{FunctionName}/concurrency", query: "", status: 200, input: shapeGetFunctionConcurrencyRequest},
 	{name: "GetFunctionConfiguration", method: "GET", path: "/2015-03-31/functions/{FunctionName}/configuration", query: "", status: 200, input: shapeGetFunctionConfigurationRequest},
-	{name: "GetFunctionEventInvokeConfig", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200},
+	{name: "GetFunctionEventInvokeConfig", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200, input: shapeGetFunctionEventInvokeConfigRequest},
 	{name: "GetFunctionRecursionConfig", method: "GET", path: "/2024-08-31/functions/{FunctionName}/recursion-config", query: "", status: 200, input: shapeGetFunctionRecursionConfigRequest},
 	{name: "GetFunctionScalingConfig", method: "GET", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", query: "", status: 200, input: shapeGetFunctionScalingConfigRequest},
 	{name: "GetFunctionUrlConfig", method: "GET", path: "/2021-10-31/functions/{FunctionName}/url", query: "", status: 200},
@@ -47,14 +47,14 @@ var operations = []operation{
 	{name: "GetProvisionedConcurrencyConfig", method: "GET", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 200, input: shapeGetProvisionedConcurrencyConfigRequest},
 	{name: "GetRuntimeManagementConfig", method: "GET", path: "/2021-07-20/functions/{FunctionName}/runtime-management-config", query: "", status: 200},
 	{name: "Invoke", method: "POST", path: "/2015-03-31/functions/{FunctionName}/invocations", query: "", status: 200, input: shapeInvocationRequest},
-	{name: "InvokeAsync", method: "POST", path: "/2014-11-13/functions/{FunctionName}/invoke-async", query: "", status: 202},
+	{name: "InvokeAsync", method: "POST", path: "/2014-11-13/functions/{FunctionName}/invoke-async", query: "", status: 202, input: shapeInvokeAsyncRequest},
 	{name: "InvokeWithResponseStream", method: "POST", path: "/2021-11-15/functions/{FunctionName}/response-streaming-invocations", query: "", status: 200},
 	{name: "ListAliases", method: "GET", path: "/2015-03-31/functions/{FunctionName}/aliases", query: "", status: 200, input: shapeListAliasesRequest},
 	{name: "ListCapacityProviders", method: "GET", path: "/2025-11-30/capacity-providers", query: "", status: 200},
 	{name: "ListCodeSigningConfigs", method: "GET", path: "/2020-04-22/code-signing-configs", query: "", status: 200},
 	{name: "ListDurableExecutionsByFunction", method: "GET", path: "/2025-12-01/functions/{FunctionName}/durable-executions", query: "", status: 200},
 	{name: "ListEventSourceMappings", method: "GET", path: "/2015-03-31/event-source-mappings", query: "", status: 200},
-	{name: "ListFunctionEventInvokeConfigs", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", query: "", status: 200},
+	{name: "ListFunctionEventInvokeConfigs", method: "GET", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config/list", query: "", status: 200, input: shapeListFunctionEventInvokeConfigsRequest},
 	{name: "ListFunctionUrlConfigs", method: "GET", path: "/2021-10-31/functions/{FunctionName}/urls", query: "", status: 200},
 	{name: "ListFunctionVersionsByCapacityProvider", method: "GET", path: "/2025-11-30/capacity-providers/{CapacityProviderName}/function-versions", query: "", status: 200},
 	{name: "ListFunctions", method: "GET", path: "/2015-03-31/functions", query: "", status: 200, input: shapeListFunctionsRequest},
@@ -68,7 +68,7 @@ var operations = []operation{
 	{name: "PublishVersion", method: "POST", path: "/2015-03-31/functions/{FunctionName}/versions", query: "", status: 201, input: shapePublishVersionRequest},
 	{name: "PutFunctionCodeSigningConfig", method: "PUT", path: "/2020-06-30/functions/{FunctionName}/code-signing-config", query: "", status: 200},
 	{name: "PutFunctionConcurrency", method: "PUT", path: "/2017-10-31/functions/{FunctionName}/concurrency", query: "", status: 200, input: shapePutFunctionConcurrencyRequest},
-	{name: "PutFunctionEventInvokeConfig", method: "PUT", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200},
+	{name: "PutFunctionEventInvokeConfig", method: "PUT", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200, input: shapePutFunctionEventInvokeConfigRequest},
 	{name: "PutFunctionRecursionConfig", method: "PUT", path: "/2024-08-31/functions/{FunctionName}/recursion-config", query: "", status: 200, input: shapePutFunctionRecursionConfigRequest},
 	{name: "PutFunctionScalingConfig", method: "PUT", path: "/2025-11-30/functions/{FunctionName}/function-scaling-config", query: "", status: 202, input: shapePutFunctionScalingConfigRequest},
 	{name: "PutProvisionedConcurrencyConfig", method: "PUT", path: "/2019-09-30/functions/{FunctionName}/provisioned-concurrency", query: "", status: 202, input: shapePutProvisionedConcurrencyConfigRequest},
@@ -87,7 +87,7 @@ var operations = []operation{
 	{name: "UpdateEventSourceMapping", method: "PUT", path: "/2015-03-31/event-source-mappings/{UUID}", query: "", status: 202},
 	{name: "UpdateFunctionCode", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/code", query: "", status: 200, input: shapeUpdateFunctionCodeRequest},
 	{name: "UpdateFunctionConfiguration", method: "PUT", path: "/2015-03-31/functions/{FunctionName}/configuration", query: "", status: 200, input: shapeUpdateFunctionConfigurationRequest},
-	{name: "UpdateFunctionEventInvokeConfig", method: "POST", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200},
+	{name: "UpdateFunctionEventInvokeConfig", method: "POST", path: "/2019-09-25/functions/{FunctionName}/event-invoke-config", query: "", status: 200, input: shapeUpdateFunctionEventInvokeConfigRequest},
 	{name: "UpdateFunctionUrlConfig", method: "PUT", path: "/2021-10-31/functions/{FunctionName}/url", query: "", status: 200},
 }
 
@@ -108,6 +108,8 @@ var shapeArchitecture = &shape{name: "Architecture", kind: kindString, enum: []s
 var shapeArchitecturesList = &shape{name: "ArchitecturesList", kind: kindList, min: bound(1), max: bound(1), member: shapeArchitecture}
 
 var shapeBlob = &shape{name: "Blob", kind: kindBlob, sensitive: true}
+
+var shapeBlobStream = &shape{name: "BlobStream", kind: kindBlob}
 
 var shapeBoolean = &shape{name: "Boolean", kind: kindBoolean}
 
@@ -171,6 +173,11 @@ var shapeDeleteFunctionConcurrencyRequest = &shape{name: "DeleteFunctionConcurre
 	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
 }}
 
+var shapeDeleteFunctionEventInvokeConfigRequest = &shape{name: "DeleteFunctionEventInvokeConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
+}}
+
 var shapeDeleteFunctionRequest = &shape{name: "DeleteFunctionRequest", kind: kindStructure, members: []member{
 	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
 	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
@@ -182,6 +189,13 @@ var shapeDeleteProvisionedConcurrencyConfigRequest = &shape{name: "DeleteProvisi
 }}
 
 var shapeDescription = &shape{name: "Description", kind: kindString, min: bound(0), max: bound(256)}
+
+var shapeDestinationArn = &shape{name: "DestinationArn", kind: kindString, min: bound(0), max: bound(350), pattern: newPattern("$|kafka://([^.]([a-zA-Z0-9\\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1})?:(\\d{12})?:(.*)")}
+
+var shapeDestinationConfig = &shape{name: "DestinationConfig", kind: kindStructure, members: []member{
+	{name: "OnFailure", path: "onFailure", shape: shapeOnFailure},
+	{name: "OnSuccess", path: "onSuccess", shape: shapeOnSuccess},
+}}
 
 var shapeDurableConfig = &shape{name: "DurableConfig", kind: kindStructure, members: []member{
 	{name: "ExecutionTimeout", path: "executionTimeout", shape: shapeExecutionTimeout},
@@ -259,6 +273,11 @@ var shapeGetFunctionConfigurationRequest = &shape{name: "GetFunctionConfiguratio
 	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
 }}
 
+var shapeGetFunctionEventInvokeConfigRequest = &shape{name: "GetFunctionEventInvokeConfigRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
+}}
+
 var shapeGetFunctionRecursionConfigRequest = &shape{name: "GetFunctionRecursionConfigRequest", kind: kindStructure, members: []member{
 	{name: "FunctionName", path: "functionName", shape: shapeUnqualifiedFunctionName, in: inPath, wire: "FunctionName", required: true},
 }}
@@ -299,6 +318,11 @@ var shapeInvocationRequest = &shape{name: "InvocationRequest", kind: kindStructu
 
 var shapeInvocationType = &shape{name: "InvocationType", kind: kindString, enum: []string{"Event", "RequestResponse", "DryRun"}}
 
+var shapeInvokeAsyncRequest = &shape{name: "InvokeAsyncRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "InvokeArgs", path: "invokeArgs", shape: shapeBlobStream, required: true},
+}}
+
 var shapeKMSKeyArn = &shape{name: "KMSKeyArn", kind: kindString, min: bound(0), max: bound(10000), pattern: newPattern("(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()")}
 
 var shapeLambdaManagedInstancesCapacityProviderConfig = &shape{name: "LambdaManagedInstancesCapacityProviderConfig", kind: kindStructure, members: []member{
@@ -316,6 +340,12 @@ var shapeListAliasesRequest = &shape{name: "ListAliasesRequest", kind: kindStruc
 	{name: "FunctionVersion", path: "functionVersion", shape: shapeVersionWithLatestPublished, in: inQuery, wire: "FunctionVersion"},
 	{name: "Marker", path: "marker", shape: shapeString, in: inQuery, wire: "Marker"},
 	{name: "MaxItems", path: "maxItems", shape: shapeMaxListItems, in: inQuery, wire: "MaxItems"},
+}}
+
+var shapeListFunctionEventInvokeConfigsRequest = &shape{name: "ListFunctionEventInvokeConfigsRequest", kind: kindStructure, members: []member{
+	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "Marker", path: "marker", shape: shapeString, in: inQuery, wire: "Marker"},
+	{name: "MaxItems", path: "maxItems", shape: shapeMaxFunctionEventInvokeConfigListItems, in: inQuery, wire: "MaxItems"},
 }}
 
 var shapeListFunctionsRequest = &shape{name: "ListFunctionsRequest", kind: kindStructure, members: []member{
@@ -358,9 +388,15 @@ var shapeLoggingConfig = &shape{name: "LoggingConfig", kind: kindStructure, memb
 
 var shapeMasterRegion = &shape{name: "MasterRegion", kind: kindString, min: bound(1), max: bound(50), pattern: newPattern("ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\\d{1}")}
 
+var shapeMaxFunctionEventInvokeConfigListItems = &shape{name: "MaxFunctionEventInvokeConfigListItems", kind: kindInteger, min: bound(1), max: bound(50)}
+
 var shapeMaxListItems = &shape{name: "MaxListItems", kind: kindInteger, min: bound(1), max: bound(10000)}
 
 var shapeMaxProvisionedConcurrencyConfigListItems = &shape{name: "MaxProvisionedConcurrencyConfigListItems", kind: kindInteger, min: bound(1), max: bound(50)}
+
+var shapeMaximumEventAgeInSeconds = &shape{name: "MaximumEventAgeInSeconds", kind: kindInteger, min: bound(60), max: bound(21600)}
+
+var shapeMaximumRetryAttempts = &shape{name: "MaximumRetryAttempts", kind: kindInteger, min: bound(0), max: bound(2)}
 
 var shapeMemorySize = &shape{name: "MemorySize", kind: kindInteger, min: bound(128), max: bound(10240)}
 
@@ -369,6 +405,14 @@ var shapeNamespacedFunctionName = &shape{name: "NamespacedFunctionName", kind: k
 var shapeNullableBoolean = &shape{name: "NullableBoolean", kind: kindBoolean}
 
 var shapeNumericLatestPublishedOrAliasQualifier = &shape{name: "NumericLatestPublishedOrAliasQualifier", kind: kindString, min: bound(1), max: bound(128), pattern: newPattern("\\$(LATEST(\\.PUBLISHED)?)|[a-zA-Z0-9-_$]+")}
+
+var shapeOnFailure = &shape{name: "OnFailure", kind: kindStructure, members: []member{
+	{name: "Destination", path: "destination", shape: shapeDestinationArn},
+}}
+
+var shapeOnSuccess = &shape{name: "OnSuccess", kind: kindStructure, members: []member{
+	{name: "Destination", path: "destination", shape: shapeDestinationArn},
+}}
 
 var shapePackageType = &shape{name: "PackageType", kind: kindString, enum: []string{"Zip", "Image"}}
 
@@ -389,6 +433,14 @@ var shapePublishedFunctionQualifier = &shape{name: "PublishedFunctionQualifier",
 var shapePutFunctionConcurrencyRequest = &shape{name: "PutFunctionConcurrencyRequest", kind: kindStructure, members: []member{
 	{name: "FunctionName", path: "functionName", shape: shapeFunctionName, in: inPath, wire: "FunctionName", required: true},
 	{name: "ReservedConcurrentExecutions", path: "reservedConcurrentExecutions", shape: shapeReservedConcurrentExecutions, required: true},
+}}
+
+var shapePutFunctionEventInvokeConfigRequest = &shape{name: "PutFunctionEventInvokeConfigRequest", kind: kindStructure, members: []member{
+	{name: "DestinationConfig", path: "destinationConfig", shape: shapeDestinationConfig},
+	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "MaximumEventAgeInSeconds", path: "maximumEventAgeInSeconds", shape: shapeMaximumEventAgeInSeconds},
+	{name: "MaximumRetryAttempts", path: "maximumRetryAttempts", shape: shapeMaximumRetryAttempts},
+	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
 }}
 
 var shapePutFunctionRecursionConfigRequest = &shape{name: "PutFunctionRecursionConfigRequest", kind: kindStructure, members: []member{
@@ -535,6 +587,14 @@ var shapeUpdateFunctionConfigurationRequest = &shape{name: "UpdateFunctionConfig
 	{name: "Timeout", path: "timeout", shape: shapeTimeout},
 	{name: "TracingConfig", path: "tracingConfig", shape: shapeTracingConfig},
 	{name: "VpcConfig", path: "vpcConfig", shape: shapeVpcConfig},
+}}
+
+var shapeUpdateFunctionEventInvokeConfigRequest = &shape{name: "UpdateFunctionEventInvokeConfigRequest", kind: kindStructure, members: []member{
+	{name: "DestinationConfig", path: "destinationConfig", shape: shapeDestinationConfig},
+	{name: "FunctionName", path: "functionName", shape: shapeNamespacedFunctionName, in: inPath, wire: "FunctionName", required: true},
+	{name: "MaximumEventAgeInSeconds", path: "maximumEventAgeInSeconds", shape: shapeMaximumEventAgeInSeconds},
+	{name: "MaximumRetryAttempts", path: "maximumRetryAttempts", shape: shapeMaximumRetryAttempts},
+	{name: "Qualifier", path: "qualifier", shape: shapeNumericLatestPublishedOrAliasQualifier, in: inQuery, wire: "Qualifier"},
 }}
 
 var shapeVersionWithLatestPublished = &shape{name: "VersionWithLatestPublished", kind: kindString, min: bound(1), max: bound(1024), pattern: newPattern("(\\$LATEST(\\.PUBLISHED)?|[0-9]+)")}

@@ -29,8 +29,9 @@ func TestThrottleReasons(t *testing.T) {
 		faas.LimitMemory:      types.ThrottleReasonConcurrentInvocationLimitExceeded,
 		faas.LimitSynchronous: types.ThrottleReasonConcurrentInvocationLimitExceeded,
 		faas.LimitExpansion:   types.ThrottleReasonFunctionInvocationRateLimitExceeded,
+		faas.LimitBacklog:     types.ThrottleReasonCallerRateLimitExceeded,
 	}
-	for _, limit := range faas.RefusingLimits() {
+	for _, limit := range append(faas.RefusingLimits(), faas.LimitBacklog) {
 		refusal := &faas.Refusal{Limit: limit, Unit: faas.UnitInstances, Value: 7, Use: 7, Subject: "f", Raise: "raise it"}
 		if limit == faas.LimitMachine {
 			w := invokeWith(t, &faas.Error{Code: faas.CodeNoCapacity, Subject: string(limit), Message: "no room", Cause: refusal})

@@ -9,6 +9,7 @@ import (
 // settings are the members that CreateFunction and UpdateFunctionConfiguration
 // share. Those of type json.RawMessage are known and not supported: see refuse.
 type settings struct {
+	DeadLetterConfig *deadLetterConfig
 	Description      *string
 	Environment      *environmentIn
 	EphemeralStorage *struct{ Size *int }
@@ -22,7 +23,6 @@ type settings struct {
 	TracingConfig    *struct{ Mode *string }
 
 	CapacityProviderConfig json.RawMessage
-	DeadLetterConfig       json.RawMessage
 	DurableConfig          json.RawMessage
 	FileSystemConfigs      json.RawMessage
 	ImageConfig            json.RawMessage
@@ -49,7 +49,6 @@ func (s *settings) refuse() error {
 		advice string
 	}{
 		{"CapacityProviderConfig", s.CapacityProviderConfig, "Leave it out."},
-		{"DeadLetterConfig", s.DeadLetterConfig, "Leave it out: asynchronous invocations are not supported either."},
 		{"DurableConfig", s.DurableConfig, "Leave it out."},
 		{"FileSystemConfigs", s.FileSystemConfigs, "Leave it out and write to /tmp, whose size EphemeralStorage sets."},
 		{"ImageConfig", s.ImageConfig, "Leave it out and upload a zip archive."},
@@ -121,6 +120,9 @@ func (s *settings) config() faas.Config {
 		MemoryMB:       value(s.MemorySize),
 		TimeoutSeconds: value(s.Timeout),
 		Environment:    s.environment(),
+	}
+	if s.DeadLetterConfig != nil {
+		c.DeadLetter = faas.Destination(value(s.DeadLetterConfig.TargetArn))
 	}
 	if s.EphemeralStorage != nil {
 		c.EphemeralMB = value(s.EphemeralStorage.Size)

@@ -17,6 +17,7 @@ var throttleReasons = map[faas.Limit]string{
 	faas.LimitMemory:      reasonConcurrent,
 	faas.LimitSynchronous: reasonConcurrent,
 	faas.LimitExpansion:   "FunctionInvocationRateLimitExceeded",
+	faas.LimitBacklog:     "CallerRateLimitExceeded", // who sends more than is worked off
 }
 
 const reasonConcurrent = "ConcurrentInvocationLimitExceeded"

@@ -27,7 +27,8 @@ type functionConfiguration struct {
 	LastModified               string
 	CodeSha256                 string
 	Version                    string
-	Environment                *environmentOut `json:",omitempty"`
+	DeadLetterConfig           *deadLetterConfig `json:",omitempty"`
+	Environment                *environmentOut   `json:",omitempty"`
 	TracingConfig              tracingConfig
 	RevisionId                 string
 	State                      string `json:",omitempty"`
@@ -105,6 +106,10 @@ func summarizeVersion(v *faas.Version, qualifier string) *functionConfiguration 
 			LogFormat: c.Logging.Format, LogGroup: c.Logging.Group,
 			ApplicationLogLevel: c.Logging.AppLevel, SystemLogLevel: c.Logging.SystemLevel,
 		},
+	}
+	if c.DeadLetter != "" {
+		target := string(c.DeadLetter)
+		out.DeadLetterConfig = &deadLetterConfig{&target}
 	}
 	if c.Environment != nil {
 		out.Environment = &environmentOut{Variables: c.Environment}

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 
+	"hearth/async"
 	"hearth/faas"
 	"hearth/invoke"
 	"hearth/logs"
@@ -83,7 +84,28 @@ type Provisioning interface {
 	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus
 }
 
-// Invoker runs functions.
+// EventConfigs are the settings of asynchronous invocations as they are set.
+type EventConfigs interface {
+	PutEventConfig(ctx context.Context, id faas.FunctionID, qualifier string, c faas.AsyncConfig) (*registry.EventConfig, error)
+	UpdateEventConfig(ctx context.Context, id faas.FunctionID, qualifier string, patch registry.EventConfigPatch) (*registry.EventConfig, error)
+	GetEventConfig(ctx context.Context, id faas.FunctionID, qualifier string) (*registry.EventConfig, error)
+	ListEventConfigs(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*registry.EventConfig], error)
+	DeleteEventConfig(ctx context.Context, id faas.FunctionID, qualifier string) error
+}
+
+// Events are the asynchronous invocations, waiting, running and recorded; see
+// async.Service for the rules of each method.
+type Events interface {
+	Get(ctx context.Context, scope faas.Scope, requestID string) (faas.EventRecord, error)
+	Payload(ctx context.Context, scope faas.Scope, requestID string) ([]byte, error)
+	List(ctx context.Context, f async.Filter) (async.Page, error)
+	Terminate(ctx context.Context, scope faas.Scope, requestID string, how async.Stop) error
+	Redrive(ctx context.Context, r async.Redrive) ([]async.Redriven, error)
+	Replay(ctx context.Context, r async.Replay) (requestID string, err error)
+	Queues(scope faas.Scope) []async.Queue
+}
+
+// Invoker runs functions. The result of an Event has Accepted and nothing else.
 type Invoker interface {
 	Invoke(ctx context.Context, req *invoke.Request) (*invoke.Result, error)
 	// Recent returns the newest reports of a function, newest first.

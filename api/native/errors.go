@@ -51,11 +51,8 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 	var e *faas.Error
 	if !errors.As(err, &e) || e.Code == faas.CodeInternal {
 		log.Error("request failed", "error", err)
-		e = &faas.Error{Code: faas.CodeInternal, Message: "internal error; the server's log has the details"}
+		e = &faas.Error{Code: faas.CodeInternal}
 	}
-	e = inOurNames(e)
-	var refusal *faas.Refusal
-	errors.As(e, &refusal)
 	code, known := status[e.Code]
 	if !known {
 		code = http.StatusInternalServerError
@@ -63,7 +60,19 @@ func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
 	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "1")
 	}
-	writeJSON(w, code, Error{ErrorDetail{e.Code, e.Subject, e.Message, refusal}})
+	writeJSON(w, code, Error{*detail(e)})
+}
+
+// detail is what an error tells its user; one of Hearth's own is not told.
+func detail(err error) *ErrorDetail {
+	var e *faas.Error
+	if !errors.As(err, &e) || e.Code == faas.CodeInternal {
+		e = &faas.Error{Code: faas.CodeInternal, Message: "internal error; the server's log has the details"}
+	}
+	e = inOurNames(e)
+	var refusal *faas.Refusal
+	errors.As(e, &refusal)
+	return &ErrorDetail{e.Code, e.Subject, e.Message, refusal}
 }
 
 func writeJSON(w http.ResponseWriter, code int, body any) {

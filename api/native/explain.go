@@ -23,12 +23,18 @@ type Explanation struct {
 	// Why says in sentences what refused the invocation, or why it was cold, and
 	// what ended it early.
 	Why string `json:"why"`
+	// Event is the record of an asynchronous invocation; the report is then that of
+	// its last attempt that is known, and empty before the first ended.
+	Event *faas.EventRecord `json:"event,omitempty"`
 }
 
 // The sources of an Explanation.
 const (
 	SourceMemory = "memory"
 	SourceLog    = "log"
+	// SourceHistory: no attempt of the event has ended that is known; there is only
+	// what the history of asynchronous invocations says.
+	SourceHistory = "history"
 )
 
 // maxRequestID bounds what is looked for as a request id, in bytes.
@@ -39,18 +45,29 @@ func (a *API) explain(w http.ResponseWriter, r *http.Request) error {
 	if len(requestID) > maxRequestID {
 		return faas.Errorf(faas.CodeInvalid, "requestId", "a request id has at most %d characters", maxRequestID)
 	}
+	event, err := a.findEvent(r, requestID)
+	if err != nil {
+		return err
+	}
 	account := a.scope(r).Account
 	report, ok := a.Invocations.Find(requestID)
 	source := SourceMemory
 	if !ok || report.Version.Function.Account != account {
-		var err error
 		of := faas.FunctionID{Scope: faas.Scope{Account: account}, Name: r.URL.Query().Get("function")}
-		if report, err = a.fromLog(r.Context(), of, requestID); err != nil {
-			return err
-		}
+		report, err = a.fromLog(r.Context(), of, requestID)
 		source = SourceLog
 	}
-	writeJSON(w, http.StatusOK, Explanation{Report: report, Source: source, Why: why(&report)})
+	if err != nil && event != nil {
+		report, source, err = reportOf(event), SourceHistory, nil
+	}
+	if err != nil {
+		return err
+	}
+	words := why(&report)
+	if event != nil {
+		words = a.whyEvent(event, &report)
+	}
+	writeJSON(w, http.StatusOK, Explanation{Report: report, Source: source, Why: words, Event: event})
 	return nil
 }
 

@@ -25,6 +25,13 @@ var fieldNames = map[string]string{
 	"environment.variables": "environment",
 	"tracingConfig.mode":    "tracingMode",
 
+	"maximumRetryAttempts":                    "retries",
+	"maximumEventAgeInSeconds":                "maxAgeSeconds",
+	"retryDelay":                              "delay",
+	"destinationConfig.onSuccess.destination": "onSuccess",
+	"destinationConfig.onFailure.destination": "onFailure",
+	"deadLetterConfig.targetArn":              "deadLetter",
+
 	"loggingConfig.logFormat":           "logging.format",
 	"loggingConfig.logGroup":            "logging.group",
 	"loggingConfig.applicationLogLevel": "logging.appLevel",

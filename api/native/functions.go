@@ -77,6 +77,11 @@ func (a *API) describe(w http.ResponseWriter, r *http.Request) error {
 		}
 		d.Quota = &quota
 	}
+	if a.EventConfigs != nil {
+		if d.Async, err = a.asyncOf(ctx, id); err != nil {
+			return err
+		}
+	}
 	writeJSON(w, http.StatusOK, d)
 	return nil
 }
@@ -117,6 +122,7 @@ func (a *API) deploy(w http.ResponseWriter, r *http.Request) error {
 	ctx, cancel := context.WithTimeout(r.Context(), settleWait)
 	defer cancel()
 	id := a.function(r)
+	named(req.DeadLetter, id.Scope)
 	_, err = a.Registry.Get(ctx, id, "")
 	created := faas.IsCode(err, faas.CodeNotFound)
 	switch {
@@ -242,6 +248,7 @@ func (req *DeployRequest) config() faas.Config {
 	set(&c.Egress, req.Egress)
 	set(&c.Isolation, req.Isolation)
 	set(&c.Logging, req.Logging)
+	set(&c.DeadLetter, req.DeadLetter)
 	return c
 }
 
@@ -256,7 +263,7 @@ func (req *DeployRequest) patch() (registry.ConfigPatch, bool) {
 		Runtime: req.Runtime, Handler: req.Handler, Role: req.Role, Description: req.Description,
 		MemoryMB: req.MemoryMB, TimeoutSeconds: req.TimeoutSeconds, InitTimeoutSeconds: req.InitTimeoutSeconds,
 		EphemeralMB: req.EphemeralMB, Environment: req.Environment, InstanceConcurrency: req.InstanceConcurrency,
-		Egress: req.Egress, Isolation: req.Isolation, Logging: req.Logging,
+		Egress: req.Egress, Isolation: req.Isolation, Logging: req.Logging, DeadLetter: req.DeadLetter,
 	}
 	return p, p != registry.ConfigPatch{}
 }

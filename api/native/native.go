@@ -27,6 +27,8 @@ type Options struct {
 	Quotas       Quotas
 	QuotaUse     QuotaUse
 	Provisioning Provisioning
+	EventConfigs EventConfigs          // serves the settings of asynchronous invocations; nil leaves them out
+	Events       Events                // serves events and queues; nil leaves them out
 	Invocations  Invocations           // serves the route that explains a call; nil leaves it out
 	Metrics      *metric.Registry      // serves top and metrics; nil leaves them out
 	Cells        func() []metric.Cells // what stands by, for top; nil shows none
@@ -68,6 +70,12 @@ func New(o Options) *API {
 	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
 	a.route("GET /hearth/v1/logs", a.logs)
 	a.routeQuotas()
+	if a.EventConfigs != nil {
+		a.routeAsync()
+	}
+	if a.Events != nil {
+		a.routeEvents()
+	}
 	if a.Invocations != nil {
 		a.route("GET /hearth/v1/invocations/{requestId}", a.explain)
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"hearth/async"
 	"hearth/faas"
 	"hearth/metric"
 )
@@ -20,8 +21,9 @@ type Top struct {
 	Use     *AccountUse         `json:"use,omitempty"`
 	Load    Load                `json:"load"`
 	Cells   []metric.Cells      `json:"cells,omitempty"` // of all accounts together
-	// Functions has those with an instance or a call in this minute or the one
-	// before, the ones with most calls in flight first.
+	Backlog Backlog             `json:"backlog"`         // of all functions
+	// Functions has those with an instance, a call or a backlog in this minute or the
+	// one before, the ones with most calls in flight first.
 	Functions []TopFunction `json:"functions"`
 	// Left is how many more there are.
 	Left int `json:"left"`
@@ -34,8 +36,22 @@ type TopFunction struct {
 	Load      Load          `json:"load"`
 	Minute    MinuteCounts  `json:"minute"`
 	Median    time.Duration `json:"median"` // of the handler, over the last 32 calls; nanoseconds
+	Backlog   Backlog       `json:"backlog"`
 	Versions  []TopVersion  `json:"versions"`
 	Aliases   []TopAlias    `json:"aliases"`
+}
+
+// Backlog is the asynchronous invocations that wait.
+type Backlog struct {
+	Waiting int           `json:"waiting"`
+	Bytes   int64         `json:"bytes"` // of them
+	Age     time.Duration `json:"age"`   // of the oldest; nanoseconds
+}
+
+func (b *Backlog) add(q async.Queue, now time.Time) {
+	b.Waiting += q.Waiting
+	b.Bytes += q.Bytes
+	b.Age = max(b.Age, q.Age(now))
 }
 
 // TopVersion is what runs of one version.
@@ -115,6 +131,7 @@ func (a *API) top(w http.ResponseWriter, r *http.Request) error {
 				Minute: MinuteCounts(one.Recent), Versions: []TopVersion{}, Aliases: []TopAlias{}}
 		}
 	}
+	a.addBacklogs(scope, &out, functions)
 	for _, one := range all {
 		f := functions[one.Key.Function]
 		switch {
@@ -153,6 +170,27 @@ func (a *API) top(w http.ResponseWriter, r *http.Request) error {
 	}
 	writeJSON(w, http.StatusOK, out)
 	return nil
+}
+
+// addBacklogs adds the queues of the account and region, also of functions of which
+// nothing runs.
+func (a *API) addBacklogs(scope faas.Scope, out *Top, functions map[faas.FunctionID]*TopFunction) {
+	if a.Events == nil {
+		return
+	}
+	scope.Namespace = ""
+	for _, q := range a.Events.Queues(scope) {
+		if q.Waiting == 0 {
+			continue
+		}
+		f := functions[q.Function]
+		if f == nil {
+			f = &TopFunction{Namespace: q.Function.Namespace, Name: q.Function.Name, Versions: []TopVersion{}, Aliases: []TopAlias{}}
+			functions[q.Function] = f
+		}
+		f.Backlog.add(q, out.At)
+		out.Backlog.add(q, out.At)
+	}
 }
 
 // busiest orders by calls in flight, then by the most there were, then by name.

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/registry"
 )
 
 // DeployRequest creates a function, or updates the one of that name. Fields that
@@ -23,9 +24,11 @@ type DeployRequest struct {
 	Egress              *faas.Egress       `json:"egress,omitempty"`
 	Isolation           *faas.Isolation    `json:"isolation,omitempty"`
 	Logging             *faas.Logging      `json:"logging,omitempty"`
-	Tags                map[string]string  `json:"tags,omitempty"` // only at creation
-	Zip                 []byte             `json:"zip,omitempty"`  // base64; nil keeps the code
-	Publish             bool               `json:"publish,omitempty"`
+	// DeadLetter gets the payloads of asynchronous invocations that failed: see AsyncRequest.
+	DeadLetter *faas.Destination `json:"deadLetter,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"` // only at creation
+	Zip        []byte            `json:"zip,omitempty"`  // base64; nil keeps the code
+	Publish    bool              `json:"publish,omitempty"`
 }
 
 // Function is a function as it is listed.
@@ -49,7 +52,9 @@ type Description struct {
 	Aliases   []faas.Alias      `json:"aliases"`
 	Instances InstanceCount     `json:"instances"`
 	Quota     *FunctionQuotas   `json:"quota,omitempty"`
-	Recent    []faas.Report     `json:"recent"` // newest first
+	// Async is what was set for asynchronous invocations, by qualifier.
+	Async  []*registry.EventConfig `json:"async,omitempty"`
+	Recent []faas.Report           `json:"recent"` // newest first
 }
 
 // Deployed is the answer to a deployment that has ended.

@@ -38,6 +38,9 @@ func dial(ctx context.Context, t Target) (*conn, error) {
 	if t.Timeout <= 0 {
 		t.Timeout = defaultTimeout
 	}
+	if t.Status == 0 {
+		t.Status = 200
+	}
 	c, err := new(net.Dialer).DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
@@ -60,7 +63,7 @@ func (c *conn) roundTrip() error {
 		return err
 	}
 	c.body = a.body[:0]
-	if a.status != 200 || a.failed {
+	if a.status != c.target.Status || a.failed {
 		return fmt.Errorf("status %d, function error %t: %.300s", a.status, a.failed, a.body)
 	}
 	if c.target.Check == nil {
@@ -149,10 +152,15 @@ func is(name []byte, want string) bool {
 	return len(name) == len(want) && bytes.EqualFold(name, []byte(want))
 }
 
-// Post makes the bytes of a request with a JSON body.
-func Post(address, path string, body []byte) []byte {
+// Post makes the bytes of a request with a JSON body. More headers are lines
+// without their end.
+func Post(address, path string, body []byte, headers ...string) []byte {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n", path, address, len(body))
+	fmt.Fprintf(&b, "POST %s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", path, address, len(body))
+	for _, h := range headers {
+		b.WriteString(h + "\r\n")
+	}
+	b.WriteString("\r\n")
 	b.Write(body)
 	return b.Bytes()
 }

@@ -184,6 +184,24 @@ func TestFailures(t *testing.T) {
 	}
 }
 
+// TestStatus: another status may be the right one, and then 200 is wrong.
+func TestStatus(t *testing.T) {
+	tg := target(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Kind") != "Event" {
+			t.Errorf("headers %v", r.Header)
+		}
+		w.WriteHeader(http.StatusAccepted)
+	})
+	tg.Request = Post(tg.Address, "/p", []byte("{}"), "X-Kind: Event")
+	if _, err := Count(t.Context(), tg, 1, 1); err == nil || !strings.Contains(err.Error(), "202") {
+		t.Errorf("the error is %v", err)
+	}
+	tg.Status = http.StatusAccepted
+	if _, err := Count(t.Context(), tg, 1, 2); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNobodyListens(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

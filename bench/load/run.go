@@ -16,7 +16,8 @@ type Target struct {
 	Request []byte // a whole HTTP/1.1 request, as it goes over the wire
 	// Check says what is wrong with the body of an answer; nil accepts all. It is
 	// called from one goroutine per connection, with bytes that it must not keep.
-	Check func(body []byte) error
+	Check  func(body []byte) error
+	Status int // of an answer as it should be; 0 is 200
 	// Timeout bounds one request; 0 is 30 s.
 	Timeout time.Duration
 }

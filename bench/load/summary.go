@@ -67,3 +67,9 @@ func SpreadOf(values []float64) Spread {
 	n := len(values)
 	return Spread{Median: (values[(n-1)/2] + values[n/2]) / 2, Min: values[0], Max: values[n-1]}
 }
+
+// QuantileOf sorts d, which must not be empty, and returns its quantile.
+func QuantileOf(d []time.Duration, q float64) time.Duration {
+	slices.Sort(d)
+	return Quantile(d, q)
+}

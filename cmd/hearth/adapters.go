@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"hearth/api/native"
+	"hearth/async"
 	"hearth/code"
 	"hearth/faas"
 	"hearth/logs"
@@ -125,6 +126,17 @@ type accountUse struct{ allocator *quota.Allocator }
 func (q accountUse) Use(account, region string) prom.Use {
 	u := q.allocator.Usage(quota.Account{ID: account, Region: region})
 	return prom.Use{Limits: u.Limits, MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts}
+}
+
+type backlogs struct{ events *async.Service }
+
+func (b backlogs) Queues(account, region string) []prom.Queue {
+	now := time.Now()
+	var all []prom.Queue
+	for _, q := range b.events.Queues(faas.Scope{Account: account, Region: region}) {
+		all = append(all, prom.Queue{Function: q.Function, Waiting: q.Waiting, Bytes: q.Bytes, Age: q.Age(now)})
+	}
+	return all
 }
 
 // relay passes changes of functions on to those who are made after who tells.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -44,7 +45,11 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 	if out == nil {
 		return nil
 	}
-	if err := json.NewDecoder(response.Body).Decode(out); err != nil {
+	return c.decode(ctx, response.Body, out)
+}
+
+func (c *client) decode(ctx context.Context, body io.Reader, out any) error {
+	if err := json.NewDecoder(body).Decode(out); err != nil {
 		if ctx.Err() != nil {
 			return c.noAnswer(ctx, err)
 		}
@@ -55,6 +60,10 @@ func (c *client) do(ctx context.Context, method, path string, query url.Values, 
 
 // send returns the answer of a request that succeeded; the caller closes it.
 func (c *client) send(ctx context.Context, method, path string, query url.Values, body io.Reader) (*http.Response, error) {
+	return c.sendWith(ctx, method, path, query, nil, body)
+}
+
+func (c *client) sendWith(ctx context.Context, method, path string, query url.Values, headers http.Header, body io.Reader) (*http.Response, error) {
 	all := url.Values{}
 	for _, q := range []url.Values{c.query, query} {
 		for k, v := range q {
@@ -65,6 +74,7 @@ func (c *client) send(ctx context.Context, method, path string, query url.Values
 	if err != nil {
 		return nil, usageError("--server: %w", err)
 	}
+	maps.Copy(request.Header, headers)
 	response, err := c.http.Do(request)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("no server answers at %s: start one with 'hearth up', or name yours with --server", c.base)
@@ -136,4 +146,23 @@ func (c *client) invoke(ctx context.Context, name, qualifier string, payload []b
 	}
 	out := new(native.Invoked)
 	return out, c.do(ctx, http.MethodPost, "functions/"+url.PathEscape(name)+"/invoke", q, bytes.NewReader(payload), out)
+}
+
+// accept sends an event and returns when it is durable.
+func (c *client) accept(ctx context.Context, name, qualifier, key string, payload []byte) (*native.Accepted, error) {
+	q := url.Values{}
+	if qualifier != "" {
+		q.Set("qualifier", qualifier)
+	}
+	headers := http.Header{}
+	if key != "" {
+		headers.Set(native.HeaderIdempotencyKey, key)
+	}
+	response, err := c.sendWith(ctx, http.MethodPost, functionPath(name, "events"), q, headers, bytes.NewReader(payload))
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	out := new(native.Accepted)
+	return out, c.decode(ctx, response.Body, out)
 }

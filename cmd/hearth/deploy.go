@@ -33,6 +33,7 @@ app.py or main.py, and bootstrap say what the runtime is.`
 // deployFlags are what the command line may say over the manifest.
 type deployFlags struct {
 	name, runtime, handler, egress, isolation string
+	deadLetter                                string
 	memory, timeout, ephemeral, concurrency   int
 	environment                               []string
 	publish                                   bool
@@ -58,6 +59,9 @@ func deployCommand(t *terminal) *cobra.Command {
 		if err := f.override(m); err != nil {
 			return err
 		}
+		if cmd.Flags().Changed("dead-letter") {
+			m.DeadLetter = &f.deadLetter
+		}
 		deployed, err := deployManifest(cmd.Context(), t, newClient(v), m, f.publish)
 		if err != nil {
 			return err
@@ -70,6 +74,7 @@ func deployCommand(t *terminal) *cobra.Command {
 	flags.StringVar(&f.handler, "handler", "", "such as index.handler")
 	flags.StringVar(&f.egress, "egress", "", "what the function's network reaches: internet or none")
 	flags.StringVar(&f.isolation, "isolation", "", "process or none")
+	flags.StringVar(&f.deadLetter, "dead-letter", "", "gets the events of asynchronous invocations that failed: a function, a URL, or '' for none")
 	flags.IntVar(&f.memory, "memory", 0, "MB")
 	flags.IntVar(&f.timeout, "timeout", 0, "seconds")
 	flags.IntVar(&f.ephemeral, "ephemeral", 0, "MB of /tmp")

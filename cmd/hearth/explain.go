@@ -48,16 +48,25 @@ long as the log is kept.`,
 
 func printExplanation(t *terminal, e *native.Explanation, namespace string) {
 	id := e.Version.Function
-	name := qualifiedName(id.Namespace, id.Name, namespace) + ":" + e.Version.Number
+	name := strings.TrimSuffix(qualifiedName(id.Namespace, id.Name, namespace)+":"+e.Version.Number, ":")
 	if e.Qualifier != "" && e.Qualifier != e.Version.Number {
 		name += " (" + e.Qualifier + ")"
 	}
 	outcome := e.Status
+	if e.Event != nil {
+		outcome = statusText(e.Event, time.Now())
+	}
 	if e.ErrorType != "" {
 		outcome += " (" + printable(e.ErrorType) + ")"
 	}
 	fmt.Fprintf(t.out, "%s  %s  %s\n%s\n\n", name, e.Began.Local().Format(time.DateTime), outcome, wrap(e.Why, textWidth))
-	if e.Instance == "" { // no part but the wait
+	if e.Event != nil {
+		fmt.Fprintf(t.out, "'hearth events show %s' lists its attempts\n\n", e.RequestID)
+	}
+	switch {
+	case e.Source == native.SourceHistory: // no timeline
+		return
+	case e.Instance == "": // no part but the wait
 		fmt.Fprintf(t.out, "answered after %.3f ms\n", milliseconds(e.Timeline.Queue))
 		return
 	}

@@ -116,6 +116,12 @@ func printDescription(t *terminal, d *native.Description) {
 			row("provisioned", provisionedText(q.Provisioned)+" ready")
 		}
 	}
+	if c.DeadLetter != "" {
+		row("dead letters", "to "+destinationText(c.DeadLetter))
+	}
+	for _, a := range d.Async {
+		row("events of "+a.Qualifier, asyncText(&a.Config))
+	}
 	i := d.Instances
 	row("instances", fmt.Sprintf("%d busy, %d idle, %d starting", i.Busy, i.Idle, i.Starting))
 	w.Flush()

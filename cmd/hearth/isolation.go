@@ -66,18 +66,26 @@ type networks struct {
 	dns    []netip.AddrPort
 }
 
+// prefixes are the networks that a setting lists.
+func prefixes(v values, name string) (all []netip.Prefix, err error) {
+	for _, s := range list(v[name]) {
+		prefix, err := netip.ParsePrefix(s)
+		if err != nil {
+			return nil, usageError("--%s: %q is not a network such as 10.1.0.0/16", name, s)
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
+}
+
 func parseNetworks(v values) (n networks, err error) {
 	if v["subnet"] != "" {
 		if n.subnet, err = netip.ParsePrefix(v["subnet"]); err != nil {
 			return n, usageError("--subnet %q is not a network such as 198.19.0.0/18", v["subnet"])
 		}
 	}
-	for _, s := range list(v["allow-networks"]) {
-		prefix, err := netip.ParsePrefix(s)
-		if err != nil {
-			return n, usageError("--allow-networks: %q is not a network such as 10.1.0.0/16", s)
-		}
-		n.allow = append(n.allow, prefix)
+	if n.allow, err = prefixes(v, "allow-networks"); err != nil {
+		return n, err
 	}
 	for _, s := range list(v["dns"]) {
 		server, err := netip.ParseAddrPort(s)

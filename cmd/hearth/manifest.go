@@ -32,6 +32,7 @@ type manifest struct {
 	InstanceConcurrency int               `toml:"instance_concurrency"`
 	Egress              string            `toml:"egress"`
 	Isolation           string            `toml:"isolation"`
+	DeadLetter          *string           `toml:"dead_letter"` // a function or a URL; "" removes it
 	Environment         map[string]string `toml:"environment"`
 	// Code is what is uploaded, relative to the manifest: a directory, a file or
 	// a zip. Empty is the manifest's own directory.
@@ -111,7 +112,7 @@ func (m *manifest) request(zip []byte) *native.DeployRequest {
 		Role: optional(m.Role), MemoryMB: optional(m.Memory), TimeoutSeconds: optional(m.Timeout),
 		InitTimeoutSeconds: optional(m.InitTimeout), EphemeralMB: optional(m.Ephemeral),
 		InstanceConcurrency: optional(m.InstanceConcurrency), Egress: optional(faas.Egress(m.Egress)),
-		Isolation: optional(faas.Isolation(m.Isolation)), Zip: zip,
+		Isolation: optional(faas.Isolation(m.Isolation)), DeadLetter: (*faas.Destination)(m.DeadLetter), Zip: zip,
 	}
 	if m.Environment != nil {
 		req.Environment = &m.Environment

@@ -57,7 +57,7 @@ func newRoot(t *terminal) *cobra.Command {
 		upCommand(t), serveCommand(t),
 		deployCommand(t), invokeCommand(t), logsCommand(t),
 		listCommand(t), describeCommand(t), deleteCommand(t), quotaCommand(t),
-		topCommand(t), explainCommand(t),
+		eventsCommand(t), queuesCommand(t), topCommand(t), explainCommand(t),
 		runtimesCommand(t), doctorCommand(t),
 	)
 	return root

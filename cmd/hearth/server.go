@@ -14,9 +14,12 @@ import (
 
 	"hearth/api/lambda"
 	"hearth/api/native"
+	"hearth/async"
 	"hearth/code"
+	"hearth/engine"
 	"hearth/engine/datadir"
 	"hearth/engine/nats"
+	"hearth/faas"
 	"hearth/internal/cpuload"
 	"hearth/invoke"
 	"hearth/logs"
@@ -46,6 +49,7 @@ type server struct {
 	pools     *pool.Pools
 	registry  *registry.Registry
 	provision *provision.Reconciler
+	async     *async.Service
 	invoke    *invoke.Service
 	front     *front
 	listener  net.Listener
@@ -101,7 +105,9 @@ func (s *server) stop(ctx context.Context, drain time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, drain)
 	defer cancel()
 	s.log.Info("stopping", "drain", drain)
-	// New calls are refused first, so that what is in flight only gets less.
+	// New calls are refused first, so that what is in flight only gets less. Events
+	// that do not end in time keep their places and their numbers of the attempt.
+	s.async.Stop()
 	if err := s.pools.Drain(ctx); err != nil {
 		s.log.Warn("invocations in flight were ended", "error", err)
 	}
@@ -156,7 +162,11 @@ func (s *server) open(ctx context.Context, t *terminal, v values, dir string) er
 	if err := s.openServices(ctx, t, v); err != nil {
 		return err
 	}
-	return s.listen(v)
+	if err := s.listen(v); err != nil {
+		return err
+	}
+	s.async.Start(s.invoke)
+	return nil
 }
 
 func (s *server) openStores(ctx context.Context, v values, dir string) (err error) {
@@ -224,21 +234,25 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.opened("the registry", s.registry.Close)
 	s.openProvisioning(&changes)
 	s.openDeployments(&changes, launcher)
-	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Metrics: s.metrics, Logger: s.log})
+	if err := s.openEvents(v); err != nil {
+		return err
+	}
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
+		EventConfigs: s.registry, Events: s.async, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
 	s.front = newFront(
 		lambda.New(lambda.Options{
-			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Account: v["account"], Region: v["region"],
+			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
+			Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
-		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Cells: cellStats{launcher}.Cells,
+			Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil
@@ -261,6 +275,29 @@ func (s *server) openDeployments(changes *relay, launcher *runtimes.Launcher) {
 		<-d.done
 		return nil
 	})
+}
+
+// openEvents makes what accepts and runs asynchronous invocations.
+func (s *server) openEvents(v values) error {
+	networks, err := prefixes(v, "destination-networks")
+	if err != nil {
+		return err
+	}
+	s.async = async.New(async.Options{
+		Queue: s.engine.Queue(), History: s.engine.History(), Functions: s.registry, Metrics: s.metrics, Logger: s.log,
+		Caps: engine.Caps{
+			KeyEvents: int64(v.number("async-function-events")), KeyBytes: int64(v.number("async-function-bytes")),
+			AccountEvents: int64(v.number("async-account-events")), AccountBytes: int64(v.number("async-account-bytes")),
+		},
+		Window:      v.duration("idempotency-window"),
+		Freed:       func(scope faas.Scope) <-chan struct{} { return s.quota.Freed(quota.AccountOf(scope)) },
+		Idle:        func(id faas.FunctionID) int { return s.pools.Function(id).Idle },
+		Destination: async.AllowDestinations(networks),
+		Trap:        trap(),
+	})
+	s.invoke = invoke.New(invoke.Options{Resolver: s.registry, Pools: s.pools, Quota: s.quota, Acceptor: s.async, Metrics: s.metrics, Logger: s.log})
+	s.opened("asynchronous invocations", s.async.Close)
+	return nil
 }
 
 func (s *server) listen(v values) (err error) {

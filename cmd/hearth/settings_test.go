@@ -35,7 +35,7 @@ setting has is an error.
 		if value != "" {
 			value = "`" + value + "`"
 		}
-		verbs := strings.ReplaceAll(s.verbs, "*", "deploy invoke logs list describe delete quota")
+		verbs := strings.ReplaceAll(s.verbs, "*", "deploy invoke logs list describe delete quota events queues top explain")
 		fmt.Fprintf(&b, "| `--%s` | `%s` | %s | %s | %s |\n", s.name, s.environment(), value, verbs, s.help)
 	}
 	b.WriteString("\nThis page is made from the table in `cmd/hearth/settings.go`: `go test ./cmd/hearth -run Configuration -rewrite`.\n")

@@ -33,7 +33,9 @@ func topCommand(t *terminal) *cobra.Command {
 second. Values are counted, not sampled: MAX is the true maximum of this minute and
 the one before, however short it was. WAIT are calls that wait for an instance, START
 instances that are starting, PROV provisioned ones that are ready; COLD and REFUSED
-are calls of the last 60 s, P50 the median of the last 32 handlers. q or Ctrl-C ends.
+are calls of the last 60 s, P50 the median of the last 32 handlers. QUEUED are
+asynchronous invocations that wait, AGE that of the oldest; see 'hearth queues'. q or
+Ctrl-C ends.
 
 Where standard output is no terminal one table is printed. --output json prints one
 document for each refresh.`,

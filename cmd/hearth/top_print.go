@@ -72,6 +72,9 @@ func topHeader(top *native.Top) []string {
 	if len(top.Cells) > 0 {
 		lines = append(lines, cellLine(top.Cells))
 	}
+	if b := top.Backlog; b.Waiting > 0 {
+		lines = append(lines, fmt.Sprintf("queues     waiting %d  %s  oldest %s", b.Waiting, size(b.Bytes), ageText(b.Age)))
+	}
 	return append(lines, "")
 }
 
@@ -170,6 +173,10 @@ func aligned(rows [][]string) []string {
 // topRows are the cells of the table; the first row has the names of the columns.
 func topRows(top *native.Top, namespace string) [][]string {
 	rows := [][]string{{"FUNCTION", "VERSION", "INFLIGHT", "MAX", "WAIT", "BUSY", "MAX", "IDLE", "FROZEN", "START", "PROV", "COLD/m", "REFUSED/m", "P50"}}
+	queues := top.Backlog.Waiting > 0 // else the columns would say nothing
+	if queues {
+		rows[0] = append(rows[0], "QUEUED", "AGE")
+	}
 	add := func(name, version string, load []string, rest ...string) {
 		rows = append(rows, append(append([]string{name, version}, load...), rest...))
 	}
@@ -179,7 +186,11 @@ func topRows(top *native.Top, namespace string) [][]string {
 		if len(f.Versions) == 1 && len(f.Aliases) == 0 {
 			version = f.Versions[0].Number
 		}
-		add(printable(name), version, loadCells(f.Load), fmt.Sprint(f.Minute.Cold), fmt.Sprint(f.Minute.Refused), medianText(f.Median))
+		cells := []string{fmt.Sprint(f.Minute.Cold), fmt.Sprint(f.Minute.Refused), medianText(f.Median)}
+		if queues {
+			cells = append(cells, strconv.Itoa(f.Backlog.Waiting), ageText(f.Backlog.Age))
+		}
+		add(printable(name), version, loadCells(f.Load), cells...)
 		if version != "all" {
 			continue
 		}

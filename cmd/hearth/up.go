@@ -35,6 +35,9 @@ changes, and shows what they write.`,
 			}
 			manifests[i] = m
 		}
+		if v["destination-networks"] == "" {
+			v = v.with("destination-networks", "127.0.0.0/8,::1/128")
+		}
 		dir, err := dataDir(v, "up")
 		if err != nil {
 			return err

@@ -21,7 +21,8 @@ import (
 // QueueOptions says how the queues and their history are kept.
 type QueueOptions struct {
 	// Shards is the number of journals that share the queues, 1 to 64, when they
-	// are made; the number is stored, and this one is not looked at later. 0 means 4.
+	// are made; the number is stored, and this one is not looked at later. 0 means 1:
+	// on one disk, more of them share fewer writes.
 	Shards int
 	// HistoryAge and HistoryBytes bound the history; 0 means 72 hours and 1 GiB.
 	HistoryAge   time.Duration
@@ -34,7 +35,7 @@ type QueueOptions struct {
 }
 
 const (
-	defaultShards       = 4
+	defaultShards       = 1
 	maxShards           = stampStep
 	defaultHistoryAge   = 72 * time.Hour
 	defaultHistoryBytes = 1 << 30

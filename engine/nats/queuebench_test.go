@@ -15,16 +15,25 @@ import (
 
 	"hearth/engine"
 	"hearth/engine/enginetest"
+	"hearth/engine/nats"
 )
 
 // outcome is what a dispatcher would record of an event that went well.
 var outcome = engine.Outcome{Status: "done", Details: make([]byte, 100)}
 
-// BenchmarkAppend stores messages of 1 KiB from so many callers.
+// openShards opens an engine whose queues have so many shards.
+func openShards(b *testing.B, shards int) engine.Queue {
+	e, dir, err := openPlain(b.TempDir(), func(o nats.Options) nats.Options { o.Queue.Shards = shards; return o })
+	check(b, err)
+	b.Cleanup(func() { (&opened{Engine: e, dir: dir}).stop() })
+	return e.Queue()
+}
+
+// BenchmarkAppend stores messages of 1 KiB from so many callers, over 20 keys.
 func BenchmarkAppend(b *testing.B) {
-	for _, callers := range []int{1, 16, 64, 256} {
-		b.Run(fmt.Sprint(callers), func(b *testing.B) {
-			q := start(b, b.TempDir()).Queue()
+	for _, row := range []struct{ shards, callers int }{{4, 1}, {4, 16}, {4, 64}, {4, 256}, {1, 16}, {1, 64}, {1, 256}} {
+		b.Run(fmt.Sprintf("%d shards, %d callers", row.shards, row.callers), func(b *testing.B) {
+			q, callers := openShards(b, row.shards), row.callers
 			body := make([]byte, 1<<10)
 			var next atomic.Int64
 			latencies := make([][]time.Duration, callers)

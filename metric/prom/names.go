@@ -62,6 +62,11 @@ var (
 	coldDesc        = desc("hearth_cold_starts_total", "Invocations that waited for a new instance, by reason", with(functionLabels, "reason")...)
 	durationDesc    = desc("hearth_invocation_duration_seconds", "From the hand-over of the event to the handler's answer", functionLabels...)
 
+	eventsDesc     = desc("hearth_events_total", "What became of asynchronous invocations", with(functionLabels, "event")...)
+	queueDesc      = desc("hearth_queue_events", "Asynchronous invocations that wait", functionLabels...)
+	queueBytesDesc = desc("hearth_queue_bytes", "Bytes of the asynchronous invocations that wait", functionLabels...)
+	queueAgeDesc   = desc("hearth_queue_oldest_seconds", "How long the oldest asynchronous invocation has waited", functionLabels...)
+
 	quotaDesc    = desc("hearth_account_quota", "The quotas of an account", with(accountLabels, "limit", "unit")...)
 	quotaUseDesc = desc("hearth_account_quota_use", "What of an account's quotas is in use", with(accountLabels, "limit", "unit")...)
 

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -38,13 +39,29 @@ type Use struct {
 	Starts     int // of instances, in the last 60 s
 }
 
+// Queues tells what waits.
+type Queues interface {
+	// Queues returns the backlogs of an account in a region that are not empty. It
+	// returns at once and is safe for concurrent use.
+	Queues(account, region string) []Queue
+}
+
+// Queue is the asynchronous invocations of one function that wait.
+type Queue struct {
+	Function faas.FunctionID
+	Waiting  int
+	Bytes    int64
+	Age      time.Duration // of the oldest
+}
+
 // Options configure a Handler.
 type Options struct {
 	Metrics *metric.Registry      // required
 	Quotas  Quotas                // nil shows none
-	Cells   func() []metric.Cells // what stands by; nil shows none
+	Queues  Queues                // nil shows none
 	Version string                // of this binary
 	Logger  *slog.Logger          // nil discards
+	Cells   func() []metric.Cells // what stands by; nil shows none
 }
 
 // Handler answers scrapes: everything that is counted, in the text format or the
@@ -105,6 +122,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 			cells(to, &class)
 		}
 	}
+	c.queues(to, listed)
 	gauge(to, unlistedDesc, unlisted)
 	gauge(to, infoDesc, 1, c.Version)
 }
@@ -170,6 +188,28 @@ func (c *collector) account(to chan<- prometheus.Metric, r metric.Reading) {
 	}
 }
 
+// queues shows the backlogs of the functions that are listed, 0 where nothing waits.
+func (c *collector) queues(to chan<- prometheus.Metric, listed map[faas.FunctionID]bool) {
+	if c.Queues == nil {
+		return
+	}
+	waiting := map[faas.FunctionID]Queue{}
+	asked := map[[2]string]bool{}
+	for id := range listed {
+		account := [2]string{id.Account, id.Region}
+		if !asked[account] {
+			asked[account] = true
+			for _, q := range c.Queues.Queues(id.Account, id.Region) {
+				waiting[q.Function] = q
+			}
+		}
+		q, labels := waiting[id], identity(id)
+		gauge(to, queueDesc, q.Waiting, labels...)
+		to <- prometheus.MustNewConstMetric(queueBytesDesc, prometheus.GaugeValue, float64(q.Bytes), labels...)
+		to <- prometheus.MustNewConstMetric(queueAgeDesc, prometheus.GaugeValue, q.Age.Seconds(), labels...)
+	}
+}
+
 func identity(id faas.FunctionID, more ...string) []string {
 	return append([]string{id.Account, id.Region, id.Namespace, id.Name}, more...)
 }
@@ -183,6 +223,9 @@ func function(to chan<- prometheus.Metric, r metric.Reading) {
 	counter(to, thawsDesc, t.Thaws, labels...)
 	for limit, n := range t.Refused {
 		counter(to, refusalsDesc, n, identity(r.Key.Function, string(limit))...)
+	}
+	for event, n := range t.Events {
+		counter(to, eventsDesc, n, identity(r.Key.Function, metric.EventCount(event).String())...)
 	}
 	for reason, n := range t.Cold {
 		counter(to, coldDesc, n, identity(r.Key.Function, string(reason))...)

@@ -24,6 +24,12 @@ func (quotas) Use(string, string) Use {
 	return Use{Limits: faas.DefaultAccountLimits(), MemoryMB: 256, Executions: 2, Starts: 3}
 }
 
+type queues struct{}
+
+func (queues) Queues(string, string) []Queue {
+	return []Queue{{Function: id("f"), Waiting: 7, Bytes: 700, Age: 90 * time.Second}, {Function: id("unlisted"), Waiting: 1}}
+}
+
 func id(name string) faas.FunctionID {
 	return faas.FunctionID{Scope: faas.Scope{Account: "000000000000", Region: "us-east-1", Namespace: "default"}, Name: name}
 }
@@ -32,7 +38,7 @@ func id(name string) faas.FunctionID {
 func scrape(t *testing.T, r *metric.Registry) map[string]*dto.MetricFamily {
 	t.Helper()
 	w := httptest.NewRecorder()
-	Handler(Options{Metrics: r, Quotas: quotas{}, Version: "v1"}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	Handler(Options{Metrics: r, Quotas: quotas{}, Queues: queues{}, Version: "v1"}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("%d: %s", w.Code, w.Body)
 	}
@@ -78,6 +84,8 @@ func TestScrape(t *testing.T) {
 		f.Invoked(true, faas.ColdScaleOut, 3*time.Millisecond)
 		f.Invoked(false, "", time.Hour)
 		f.Refused(faas.LimitFunction)
+		f.Event(metric.EventsAccepted)
+		f.Event(metric.EventsDeadLettered)
 		time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute + time.Millisecond)))
 		families := scrape(t, r)
 		of := map[string]string{"account": "000000000000", "region": "us-east-1"}
@@ -111,6 +119,12 @@ func TestScrape(t *testing.T) {
 			{"hearth_invocation_duration_seconds", with("function", "f"), 2},
 			{"hearth_account_quota", with("limit", "account-memory", "unit", "MB"), 128000},
 			{"hearth_account_quota_use", with("limit", "expansion", "unit", "starts"), 3},
+			{"hearth_events_total", with("function", "f", "event", "accepted"), 1},
+			{"hearth_events_total", with("function", "f", "event", "dead-lettered"), 1},
+			{"hearth_events_total", with("function", "f", "event", "retried"), 0},
+			{"hearth_queue_events", with("function", "f"), 7},
+			{"hearth_queue_bytes", with("function", "f"), 700},
+			{"hearth_queue_oldest_seconds", with("function", "f"), 90},
 			{"hearth_functions_unlisted", nil, 0},
 		} {
 			if got := value(t, families, want.name, want.labels); got != want.value {

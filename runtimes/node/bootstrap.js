@@ -182,7 +182,9 @@ class Invocation {
   context() {
     const env = process.env;
     const invocation = this;
+    const { attempt } = this.header;
     return {
+      ...(attempt && { attempt }), // Hearth's own: the number of the try of an asynchronous invocation
       get callbackWaitsForEmptyEventLoop() { return invocation.waitForEmptyLoop; },
       set callbackWaitsForEmptyEventLoop(value) { if (!calls) invocation.waitForEmptyLoop = value; },
       succeed: (result) => this.done(null, result),

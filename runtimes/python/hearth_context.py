@@ -19,6 +19,7 @@ class LambdaContext:
         self.function_version = environ.get("AWS_LAMBDA_FUNCTION_VERSION")
         self.invoked_function_arn = call["arn"]
         self.tenant_id = None
+        self.attempt = call.get("attempt")  # Hearth's own: of an asynchronous invocation, from 1; else None
         self.client_context = filled(ClientContext, call.get("client"))
         if self.client_context is not None:
             self.client_context.client = filled(Client, self.client_context.client)

@@ -118,3 +118,48 @@ func benchCold(b *testing.B, apart time.Duration) {
 	}
 	s.report(b)
 }
+
+// BenchmarkRate measures how many lives a second two CPUs sustain, with several at
+// once, until the stock is full again.
+func BenchmarkRate(b *testing.B) {
+	dir := greeter(b)
+	d := newDriver(b, func(o *Options) { o.Spares = 8 })
+	full := func() bool { return poll(10*time.Second, func() (bool, error) { return d.full(), nil }) == nil }
+	if !full() {
+		b.Fatal("the stock does not fill")
+	}
+	b.ResetTimer()
+	b.SetParallelism(4)
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			life(b, d, dir)
+		}
+	})
+	if !full() {
+		b.Fatal("the stock does not fill again")
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "starts/s")
+}
+
+func life(b *testing.B, d *Driver, dir string) {
+	spec := testSpec()
+	spec.MemoryMB = 256
+	spec.Mounts = []sandbox.Mount{{Source: dir, Target: "/var/task"}}
+	sb, err := d.Create(context.Background(), spec)
+	if err != nil {
+		b.Error(err)
+		return
+	}
+	if err := sb.Start(context.Background(), sandbox.Command{Args: []string{"/var/task/greet"}, Socket: true}); err != nil {
+		b.Error(err)
+	} else {
+		if _, err := sb.Socket().Read(make([]byte, 1)); err != nil {
+			b.Error(err)
+		}
+		sb.Output().Close()
+		sb.Socket().Close()
+	}
+	if err := sb.Destroy("bench"); err != nil {
+		b.Error(err)
+	}
+}

@@ -4,6 +4,7 @@ package process
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -329,6 +330,32 @@ func TestStock(t *testing.T) {
 		if out := <-drain(sb); out != "ok\n" {
 			t.Errorf("output %q", out)
 		}
+	}
+}
+
+// noNetworks gives none.
+type noNetworks struct{}
+
+func (noNetworks) Acquire(context.Context, sandbox.Egress) (Netns, error) {
+	return nil, errors.New("no egress here")
+}
+func (noNetworks) Close() error { return nil }
+
+// A kind that cannot be built is not tried for ever, and keeps no other from being
+// built.
+func TestStockOfWhatCannotBe(t *testing.T) {
+	d := newDriver(t, func(o *Options) { o.Spares, o.Networks = 1, noNetworks{} })
+	awaitFull(t, d)
+	d.mu.Lock()
+	kinds := slices.Clone(d.stock.kinds)
+	d.mu.Unlock()
+	if len(kinds) != 1 || kinds[0].egress != sandbox.EgressNone {
+		t.Errorf("spares are kept of %+v", kinds)
+	}
+	spec := testSpec()
+	spec.Egress = sandbox.EgressInternet
+	if _, err := d.Create(t.Context(), spec); err == nil || !strings.Contains(err.Error(), "no egress here") {
+		t.Errorf("%v, want the network's error", err)
 	}
 }
 

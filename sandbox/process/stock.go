@@ -31,8 +31,6 @@ const (
 	// refillPause is how long the filler waits after a start took a spare, while
 	// half of them are left: the start has the CPU first.
 	refillPause = 5 * time.Millisecond
-	// refillAgain is how long it waits after a failure.
-	refillAgain = time.Second
 	// spareMB is the memory that the machine must have for one more spare. It needs a
 	// fraction of that.
 	spareMB = 64
@@ -154,20 +152,19 @@ func (d *Driver) fillStock() {
 			}
 		case <-pause.C:
 		}
-		if err := d.fillNow(); err != nil && !errors.Is(err, sandbox.ErrNoCapacity) && !errors.Is(err, sandbox.ErrClosed) {
-			d.log.Warn("cannot build a sandbox ahead", "error", err)
-			pause.Reset(refillAgain)
-		}
+		d.fillNow()
 	}
 }
 
-// fillNow builds spares until there are enough, or there is no room.
-func (d *Driver) fillNow() error {
+// fillNow builds spares until there are enough, or there is no room. A kind of which
+// one cannot be built is forgotten until it is asked for again: that start has the
+// error, or finds it gone.
+func (d *Driver) fillNow() {
 	for {
 		d.mu.Lock()
 		if d.closed {
 			d.mu.Unlock()
-			return sandbox.ErrClosed
+			return
 		}
 		for b := d.stock.surplusLocked(false); b != nil; b = d.stock.surplusLocked(false) {
 			d.discardLocked(b)
@@ -180,10 +177,10 @@ func (d *Driver) fillNow() error {
 		}
 		d.mu.Unlock()
 		if s == nil {
-			return nil // enough, or every slot is in use: a later start asks again
+			return // enough, or every slot is in use: who gives one back wakes the filler
 		}
 		if err := d.addSpare(k, s); err != nil {
-			return err
+			d.log.Info("no sandboxes are built ahead", "egress", k.egress, "tmp", k.tmpMB, "error", err)
 		}
 	}
 }
@@ -205,6 +202,8 @@ func (d *Driver) addSpare(k kind, s *slot) error {
 	defer d.mu.Unlock()
 	d.stock.building = false
 	if err != nil {
+		d.stock.kinds = slices.DeleteFunc(d.stock.kinds, func(o kind) bool { return o == k })
+		d.signalLocked()
 		return scarce(err)
 	}
 	d.stock.spares[k] = append(d.stock.spares[k], b) // after a Close too: it looks when the filler has ended

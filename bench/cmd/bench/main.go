@@ -1,5 +1,5 @@
 // Command bench measures Hearth beside the same handlers as plain HTTP servers and
-// writes RESULTS.md. make bench runs it.
+// beside other platforms, and writes RESULTS.md. make bench runs it.
 package main
 
 import (
@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
+	"time"
 
 	"hearth/bench"
 )
@@ -21,25 +23,44 @@ func main() {
 }
 
 func run() error {
-	hearth := flag.String("hearth", "bin/hearth", "the binary to measure")
-	source := flag.String("source", "bench", "directory of the functions and the peers")
-	out := flag.String("out", "bench", "directory that gets RESULTS.md, latency.svg and raw/")
-	isolation := flag.String("isolation", "process", "isolation of the functions: process or none")
-	quick := flag.Bool("quick", false, "try the harness in under a minute; the numbers mean little")
+	var o bench.Options
+	flag.StringVar(&o.Hearth, "hearth", "bin/hearth", "the binary to measure")
+	flag.StringVar(&o.Against, "against", "", "another binary, measured beside it: a build from before a change, say")
+	flag.StringVar(&o.Source, "source", "bench", "directory of the functions and the peers")
+	flag.StringVar(&o.Out, "out", "bench", "directory that gets RESULTS.md, plots/ and raw/")
+	flag.StringVar(&o.Isolation, "isolation", "process", "isolation of the functions: process or none")
+	flag.DurationVar(&o.Budget, "budget", 20*time.Minute, "no row is begun later than this; 0 is no bound")
+	names := flag.String("rows", "", "rows to measure, comma-separated (default: all): "+strings.Join(bench.Names(), ", "))
+	languages := flag.String("languages", "", "languages to measure, comma-separated (default: all): node, python, go")
+	short := flag.Bool("short", false, "try the harness; the numbers mean little")
 	rounds := flag.Int("rounds", 0, "number of rounds; 0 is the plan's own")
+	cell := flag.Duration("cell", 0, "how long one side of one case is under load in a round; 0 is the plan's own")
+	render := flag.Bool("render", false, "measure nothing: write RESULTS.md and plots/ anew from raw/")
 	flag.Parse()
 
-	plan := bench.Full()
-	if *quick {
-		plan = bench.Quick()
+	if *render {
+		return bench.Render(o.Out)
+	}
+	o.Plan = bench.Full()
+	if *short {
+		o.Plan = bench.Short()
 	}
 	if *rounds > 0 {
-		plan.Rounds = *rounds
+		o.Plan.Rounds = *rounds
 	}
+	if *cell > 0 {
+		o.Plan.Cell = *cell
+	}
+	o.Rows, o.Languages, o.Progress = split(*names), split(*languages), os.Stdout
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	_, err := bench.Run(ctx, bench.Options{
-		Hearth: *hearth, Source: *source, Out: *out, Isolation: *isolation, Plan: plan, Progress: os.Stdout,
-	})
-	return err
+	return bench.Run(ctx, o)
+}
+
+// split cuts a list at its commas; none is nil.
+func split(list string) []string {
+	if list == "" {
+		return nil
+	}
+	return strings.Split(list, ",")
 }

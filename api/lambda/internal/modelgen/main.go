@@ -25,13 +25,14 @@ import (
 // served are the operations whose input shape is needed.
 var served = []string{
 	"CreateAlias", "CreateFunction", "DeleteAlias", "DeleteFunction", "DeleteFunctionConcurrency",
-	"DeleteProvisionedConcurrencyConfig", "GetAccountSettings", "GetAlias", "GetFunction",
-	"GetFunctionConcurrency", "GetFunctionConfiguration", "GetFunctionRecursionConfig",
-	"GetFunctionScalingConfig", "GetProvisionedConcurrencyConfig", "Invoke", "ListAliases", "ListFunctions",
+	"DeleteFunctionEventInvokeConfig", "DeleteProvisionedConcurrencyConfig", "GetAccountSettings", "GetAlias",
+	"GetFunction", "GetFunctionConcurrency", "GetFunctionConfiguration", "GetFunctionEventInvokeConfig",
+	"GetFunctionRecursionConfig", "GetFunctionScalingConfig", "GetProvisionedConcurrencyConfig", "Invoke",
+	"InvokeAsync", "ListAliases", "ListFunctionEventInvokeConfigs", "ListFunctions",
 	"ListProvisionedConcurrencyConfigs", "ListTags", "ListVersionsByFunction", "PublishVersion",
-	"PutFunctionConcurrency", "PutFunctionRecursionConfig", "PutFunctionScalingConfig",
-	"PutProvisionedConcurrencyConfig", "TagResource", "UntagResource", "UpdateAlias", "UpdateFunctionCode",
-	"UpdateFunctionConfiguration",
+	"PutFunctionConcurrency", "PutFunctionEventInvokeConfig", "PutFunctionRecursionConfig",
+	"PutFunctionScalingConfig", "PutProvisionedConcurrencyConfig", "TagResource", "UntagResource", "UpdateAlias",
+	"UpdateFunctionCode", "UpdateFunctionConfiguration", "UpdateFunctionEventInvokeConfig",
 }
 
 // maxima replace a bound of the model that is wider than what a function here

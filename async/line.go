@@ -1,0 +1,382 @@
+package async
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"hearth/engine"
+	"hearth/faas"
+)
+
+// Bounds of what is fetched and not begun yet.
+const (
+	maxFetch      = 64       // events of one fetch
+	maxFetchBytes = 4 << 20  // of one fetch, as far as the average of the queue tells
+	maxBuffered   = 64 << 20 // bytes of all lines
+	maxFetches    = 8        // at once
+	// ceilingLasts is how long a limit that refused one more is taken to be the
+	// most, unless something is freed.
+	ceilingLasts = time.Second
+	// lookEvery is how often a line that cannot begin its first event looks whether
+	// that is too old, at most.
+	lookEvery = time.Minute
+)
+
+// line is one function's queue as the dispatcher sees it. It belongs to the
+// dispatcher's goroutine.
+type line struct {
+	key     string
+	id      faas.FunctionID
+	account *account
+	listed  bool // in the ring
+	deficit int
+
+	buffer   fifo[*flight] // fetched, in order, and not begun
+	fetching bool          // a fetch is under way, or waits for its turn
+	running  int           // attempts that have a place
+	duration time.Duration // that attempts took lately; 0 before the first
+	each     int           // invocations that an instance may hold
+
+	ceiling      int // running, when a limit refused one more
+	ceilingUntil time.Time
+	held         bool // a refusal keeps the line from its turn
+	until        time.Time
+	refused      bool // it is in its account's list of those
+	starved      bool // it is in the list of those for whom the machine had no room
+	refusals     int  // in a row, each after its whole pause
+	early        bool // woken before the pause was over
+	lookAt       time.Time
+	timer        *time.Timer
+	wanted       []chan<- error // who wants what the fetch under way brings to go back
+}
+
+// notice is why a line does not begin its first event, for people.
+type notice struct {
+	refusal *faas.Refusal
+	next    time.Time
+}
+
+// notices are those of all lines, by key.
+type notices struct {
+	mu    sync.Mutex
+	byKey map[string]notice
+}
+
+func (n *notices) of(key string) (notice, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	found, ok := n.byKey[key]
+	return found, ok
+}
+
+func (n *notices) set(key string, what notice) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.byKey[key] = what
+}
+
+func (n *notices) clear(key string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.byKey, key)
+}
+
+// line returns the line of a key, made where there is none; nil for a key that is
+// not a function's.
+func (d *dispatcher) line(key string) *line {
+	if l := d.lines[key]; l != nil {
+		return l
+	}
+	id, delivery, ok := functionOf(key)
+	if !ok || delivery {
+		return nil
+	}
+	name := id.Account + "/" + id.Region
+	a := d.accounts[name]
+	if a == nil {
+		a = &account{name: name}
+		d.accounts[name] = a
+	}
+	l := &line{key: key, id: id, account: a, each: 1}
+	l.duration = d.remembered[key]
+	d.lines[key] = l
+	return l
+}
+
+// forget drops a line that has nothing to do. What it knew of the function's
+// duration is kept for as many as there is room for.
+func (d *dispatcher) forget(l *line) {
+	if l.running > 0 || l.buffer.len() > 0 || l.fetching || l.held || l.listed {
+		return
+	}
+	l.stopTimer()
+	d.unrefuse(l)
+	delete(d.lines, l.key)
+	if len(d.remembered) < maxRemembered {
+		d.remembered[l.key] = l.duration
+	} else if _, there := d.remembered[l.key]; there {
+		d.remembered[l.key] = l.duration
+	}
+	d.notices.clear(l.key)
+}
+
+const maxRemembered = 10_000
+
+// plan decides how many events a line without any at hand fetches, if it may begin
+// some.
+func (d *dispatcher) plan(l *line, now time.Time) {
+	if l.fetching || l.held {
+		return
+	}
+	b := d.queue.Backlog(l.key)
+	if b.Ready == 0 {
+		d.forget(l)
+		return
+	}
+	if n := d.room(l, b, now); n > 0 {
+		d.fetch(l, n, b, false)
+		return
+	}
+	d.lookLater(l, b, now)
+}
+
+// room is how many more events of a line are to begin.
+func (d *dispatcher) room(l *line, b engine.Backlog, now time.Time) int {
+	state := load{waiting: b.Ready, running: l.running, age: now.Sub(b.Oldest), duration: l.duration, each: l.each}
+	if now.Before(l.ceilingUntil) {
+		state.ceiling = max(l.ceiling, 1)
+	}
+	if d.idle != nil {
+		state.places = l.running + d.idle(l.id)*l.each
+	}
+	n := wanted(state, d.policy) - l.running
+	if l.refusals > 0 {
+		n = min(n, 1) // to see whether it is still refused
+	}
+	return n
+}
+
+// lookLater has a line whose first event cannot begin look in time whether that is
+// too old.
+func (d *dispatcher) lookLater(l *line, b engine.Backlog, now time.Time) {
+	at := b.Oldest.Add(faas.MinEventAgeSeconds * time.Second)
+	if l.lookAt.After(at) {
+		at = l.lookAt
+	}
+	if !at.After(now) {
+		d.fetch(l, maxFetch, b, true)
+		return
+	}
+	if now.Before(l.ceilingUntil) && l.ceilingUntil.Before(at) {
+		at = l.ceilingUntil
+	}
+	d.wakeAt(l, at, now)
+}
+
+// fetch has up to n events fetched; to look only, they go back unless they are too
+// old.
+func (d *dispatcher) fetch(l *line, n int, b engine.Backlog, look bool) {
+	n = min(n, maxFetch)
+	if events := int64(b.Ready + b.Delayed + b.InFlight); events > 0 && b.Bytes > 0 {
+		n = min(n, int(max(1, maxFetchBytes/(b.Bytes/events+1))))
+	}
+	l.fetching = true
+	d.toFetch.push(fetch{l, n, look})
+	d.startFetches()
+}
+
+// fetch is one that waits for its turn.
+type fetch struct {
+	line *line
+	n    int
+	look bool
+}
+
+func (d *dispatcher) startFetches() {
+	for d.fetches < maxFetches && d.buffered < maxBuffered && !d.closing {
+		f, ok := d.toFetch.head()
+		if !ok {
+			return
+		}
+		d.toFetch.pop()
+		d.fetches++
+		d.spawn(func() {
+			events, err := d.queue.Fetch(d.ctx, f.line.key, f.n)
+			d.tell(func() { d.fetched(f, events, err) })
+		})
+	}
+}
+
+// fetched takes what a fetch brought.
+func (d *dispatcher) fetched(f fetch, events []engine.Event, err error) {
+	d.fetches--
+	d.trap("fetched")
+	l := f.line
+	l.fetching = false
+	now := time.Now()
+	if err != nil && d.ctx.Err() == nil && !errors.Is(err, engine.ErrClosed) {
+		d.log.Error("events cannot be fetched", "queue", l.key, "err", err)
+		d.pause(l, faulted, nil, now, time.Time{})
+	}
+	if d.closing || len(l.wanted) > 0 {
+		d.giveBack(l, events)
+		events = nil
+	}
+	for i := range events {
+		flight := d.flight(l, &events[i])
+		switch {
+		case flight.damaged != nil:
+			d.end(flight, faulted, flight.damaged)
+		case !now.Before(flight.expiry()):
+			d.expire(flight)
+		case f.look:
+			l.lookAt = now.Add(lookEvery)
+			if e := flight.expiry(); e.Before(l.lookAt) {
+				l.lookAt = e
+			}
+			d.giveBack(l, events[i:])
+			events = nil
+		default:
+			l.buffer.push(flight)
+			d.buffered += flight.size
+		}
+		if events == nil {
+			break
+		}
+	}
+	d.startFetches()
+	d.turn(l)
+}
+
+// giveBack returns events to their places in the queue, and tells who wanted that.
+func (d *dispatcher) giveBack(l *line, events []engine.Event) {
+	ids := make([]string, len(events))
+	for i := range events {
+		ids[i] = events[i].ID
+	}
+	d.queue.Release(ids...)
+	for _, answer := range l.wanted {
+		answer <- errAgain
+	}
+	l.wanted = nil
+}
+
+// turn gives a line its turn, if it may have one.
+func (d *dispatcher) turn(l *line) {
+	if !d.closing && !l.held {
+		d.ring.add(l)
+	}
+}
+
+// unbuffer gives back what a line has fetched and not begun.
+func (d *dispatcher) unbuffer(l *line) {
+	var ids []string
+	for l.buffer.len() > 0 {
+		f, _ := l.buffer.head()
+		l.buffer.pop()
+		d.buffered -= f.size
+		ids = append(ids, f.event.ID)
+	}
+	if len(ids) > 0 {
+		d.queue.Release(ids...)
+		d.startFetches()
+	}
+}
+
+// hold keeps a line from its turn because its first event, which is too old at
+// expiry, was refused. Attempts of its own that run make room when they end; else it
+// waits, each time longer, or until something is freed.
+func (d *dispatcher) hold(l *line, e ending, err error, now, expiry time.Time) {
+	var refusal *faas.Refusal
+	errors.As(err, &refusal)
+	d.unbuffer(l)
+	if !l.refused {
+		l.refused = true
+		l.account.refused.push(l)
+	}
+	d.watch(l.account)
+	if l.running > 0 {
+		l.ceiling, l.ceilingUntil = l.running, now.Add(ceilingLasts)
+		d.notices.set(l.key, notice{refusal, l.ceilingUntil})
+		d.wakeAt(l, l.ceilingUntil, now)
+		return
+	}
+	d.pause(l, e, refusal, now, expiry)
+	if e == crowded && !l.starved {
+		l.starved = true
+		d.starved.push(l)
+	}
+}
+
+// pause holds a line for the next delay; one that was woken early goes on with the
+// one that it had.
+func (d *dispatcher) pause(l *line, e ending, refusal *faas.Refusal, now, expiry time.Time) {
+	if !l.early || !l.until.After(now) {
+		l.refusals++
+		delay := d.policy.delay(l.refusals)
+		if e == crowded {
+			delay = min(delay, d.policy.CapacityDelay)
+		}
+		l.until = now.Add(delay)
+	}
+	l.held, l.early = true, false
+	at := l.until
+	if !expiry.IsZero() && expiry.Before(at) {
+		at = expiry
+	}
+	d.notices.set(l.key, notice{refusal, at})
+	d.wakeAt(l, at, now)
+}
+
+// wakeAt gives the line its turn at a time.
+func (d *dispatcher) wakeAt(l *line, at, now time.Time) {
+	l.stopTimer()
+	l.timer = time.AfterFunc(at.Sub(now), func() {
+		d.tell(func() { d.rouse(l, false) })
+	})
+}
+
+func (l *line) stopTimer() {
+	if l.timer != nil {
+		l.timer.Stop()
+		l.timer = nil
+	}
+}
+
+// rouse has a line try again, before its time where something was freed.
+func (d *dispatcher) rouse(l *line, early bool) {
+	if d.lines[l.key] != l {
+		return // forgotten meanwhile
+	}
+	l.early = l.held && early
+	l.held, l.ceilingUntil = false, time.Time{}
+	d.turn(l)
+}
+
+// unrefuse notes that nothing refuses a line any more. Then there may be room for
+// the next that was refused, too.
+func (d *dispatcher) unrefuse(l *line) {
+	l.refusals, l.early = 0, false
+	if l.refused {
+		l.refused = false
+		d.notices.clear(l.key)
+	}
+	if next := l.account.nextRefused(); next != nil {
+		d.rouse(next, true)
+	}
+}
+
+// nextRefused takes the line out of the list that was refused longest ago; nil where
+// none is.
+func (a *account) nextRefused() *line {
+	for a.refused.len() > 0 {
+		l, _ := a.refused.head()
+		a.refused.pop()
+		if l.refused {
+			l.refused = false
+			return l
+		}
+	}
+	return nil
+}

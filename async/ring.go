@@ -1,0 +1,124 @@
+package async
+
+import "time"
+
+// The costs of the round robin. An event costs what its function lately took of an
+// instance's time, within bounds, so that long and short functions share instances
+// by time and none waits for more than one round.
+const (
+	costUnit = 10 * time.Millisecond
+	quantum  = 32 // what each line, and each account, may spend in one turn
+)
+
+// costOf is what one event of a function costs, 1 to quantum.
+func costOf(duration time.Duration) int {
+	return int(min(max((duration+costUnit-1)/costUnit, 1), quantum))
+}
+
+// ring is a deficit round robin over accounts and, in each, over its lines. It holds
+// the lines that could begin an event now. Not safe for concurrent use.
+type ring struct {
+	accounts fifo[*account]
+}
+
+// account is the part of one account in a ring.
+type account struct {
+	name    string
+	lines   fifo[*line]
+	deficit int
+	listed  bool // it is in the ring
+
+	refused fifo[*line] // that a limit refused, longest ago first; those that are not any more are skipped
+	watched bool        // a goroutine waits for something of the account to be freed
+}
+
+// add puts a line at the end of its account, and the account at the end of the
+// ring, unless they are in it.
+func (r *ring) add(l *line) {
+	if l.listed {
+		return
+	}
+	l.listed, l.deficit = true, 0
+	a := l.account
+	a.lines.push(l)
+	if !a.listed {
+		a.listed, a.deficit = true, 0
+		r.accounts.push(a)
+	}
+}
+
+// next returns the line whose turn it is, nil where there is none. Of that line spend
+// or drop is called before next is called again.
+func (r *ring) next() *line {
+	for {
+		a, ok := r.accounts.head()
+		if !ok {
+			return nil
+		}
+		l, ok := a.lines.head()
+		if !ok {
+			r.accounts.pop()
+			a.listed = false
+			continue
+		}
+		if a.deficit <= 0 {
+			a.deficit += quantum
+		}
+		if l.deficit <= 0 {
+			l.deficit += quantum
+		}
+		return l
+	}
+}
+
+// spend charges the line whose turn it is with what it began. A line, or an account,
+// that has used its part makes way for the next.
+func (r *ring) spend(l *line, cost int) {
+	a := l.account
+	l.deficit -= cost
+	a.deficit -= cost
+	if l.deficit <= 0 {
+		a.lines.pop()
+		a.lines.push(l)
+	}
+	if a.deficit <= 0 {
+		r.accounts.pop()
+		r.accounts.push(a)
+	}
+}
+
+// drop takes the line whose turn it is out of the ring.
+func (r *ring) drop(l *line) {
+	l.account.lines.pop()
+	l.listed = false
+}
+
+// fifo is a queue that reuses its room.
+type fifo[T any] struct {
+	items []T
+	first int
+}
+
+func (f *fifo[T]) len() int { return len(f.items) - f.first }
+
+func (f *fifo[T]) head() (item T, ok bool) {
+	if f.len() == 0 {
+		return item, false
+	}
+	return f.items[f.first], true
+}
+
+func (f *fifo[T]) push(item T) {
+	if f.first > 32 && f.first*2 > len(f.items) {
+		n := copy(f.items, f.items[f.first:])
+		clear(f.items[n:])
+		f.items, f.first = f.items[:n], 0
+	}
+	f.items = append(f.items, item)
+}
+
+func (f *fifo[T]) pop() {
+	var zero T
+	f.items[f.first] = zero
+	f.first++
+}
