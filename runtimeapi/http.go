@@ -207,8 +207,8 @@ func (h *HTTP) Close() error {
 	return nil
 }
 
-// take returns the connection that was used last, or a new one.
-func (h *HTTP) take(ctx context.Context) (*httpConn, error) {
+// take returns the connection that was used last, which was kept, or a new one.
+func (h *HTTP) take(ctx context.Context) (c *httpConn, kept bool, err error) {
 	for {
 		h.mu.Lock()
 		last := len(h.idle) - 1
@@ -216,16 +216,16 @@ func (h *HTTP) take(ctx context.Context) (*httpConn, error) {
 			h.mu.Unlock()
 			conn, err := h.dial(ctx)
 			if err != nil {
-				return nil, err
+				return nil, false, err
 			}
-			return newHTTPConn(conn), nil
+			return newHTTPConn(conn), false, nil
 		}
-		c := h.idle[last]
+		c = h.idle[last]
 		h.idle[last] = nil
 		h.idle = h.idle[:last]
 		h.mu.Unlock()
 		if time.Since(c.since) < idleLimit && silent(c.conn) {
-			return c, nil
+			return c, true, nil
 		}
 		c.conn.Close()
 	}
@@ -288,4 +288,14 @@ type httpRequest struct {
 	*http.Request
 	// proxied: the event was an HTTP request, and its result is an HTTP response.
 	proxied bool
+}
+
+// again is the request to be sent once more.
+func (r httpRequest) again() httpRequest {
+	again := *r.Request
+	if r.GetBody != nil {
+		again.Body, _ = r.GetBody() // of bytes in memory: it does not fail
+	}
+	r.Request = &again
+	return r
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -223,6 +224,62 @@ func rawServer(t testing.TB, answer func(net.Conn)) string {
 		all.Wait()
 	})
 	return l.Addr().String()
+}
+
+// A server closes a kept connection while the next request is on its way, and has
+// not read it: the request is sent once more. One that it has read is not.
+func TestHTTPKeptConnectionIsClosed(t *testing.T) {
+	const answer = "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1"
+	for name, test := range map[string]struct {
+		next        func(net.Conn) // what the first connection does about its second request
+		dials, read int64
+	}{
+		"unread": {func(conn net.Conn) { awaitData(t, conn) }, 2, 2},
+		"read": {func(conn net.Conn) {
+			req, err := http.ReadRequest(bufio.NewReader(conn))
+			if err == nil {
+				_, err = io.Copy(io.Discard, req.Body)
+			}
+			if err != nil {
+				t.Error(err)
+			}
+		}, 1, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var read atomic.Int64
+			s := webSession(t, rawServer(t, func(conn net.Conn) {
+				io.WriteString(conn, answer)
+				if read.Add(1) == 1 {
+					test.next(conn)
+				}
+			}), 1)
+			if out, err := webInvoke(t, s, "{}"); err != nil || string(out.Payload) != "1" {
+				t.Fatalf("%s, %v", out.Payload, err)
+			}
+			_, err := webInvoke(t, s, "{}")
+			var unanswered *AnswerError
+			if retried := err == nil; retried != (test.dials == 2) || !retried && !errors.As(err, &unanswered) {
+				t.Errorf("the second: %v", err)
+			}
+			if s.dials.Load() != test.dials || read.Load() != test.read {
+				t.Errorf("%d connections, %d requests read, want %d and %d", s.dials.Load(), read.Load(), test.dials, test.read)
+			}
+		})
+	}
+}
+
+// awaitData waits until there is something to read, and does not read it.
+func awaitData(t *testing.T, conn net.Conn) {
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err == nil {
+		err = raw.Read(func(fd uintptr) bool {
+			n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK)
+			return n > 0 || err != syscall.EAGAIN
+		})
+	}
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 // A server that does not come to an end is given up when the invocation is.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 )
 
@@ -31,6 +32,9 @@ type httpConn struct {
 	head   *headLimit
 	reader *bufio.Reader
 	since  time.Time // when it became idle
+	// refused: it was closed before the server had read the request that was sent
+	// last, and nothing was answered.
+	refused bool
 }
 
 func newHTTPConn(conn net.Conn) *httpConn {
@@ -64,11 +68,26 @@ type httpAnswer struct {
 // exchange sends the request on a connection and reads the answer. When ctx ends
 // the connection is closed. The server is hostile: memory is bounded by
 // maxAnswerHeader and the response limit, time by ctx.
+//
+// A server may close a connection that was kept at the very moment at which it is
+// used again. A request that it has not read is sent once more, on a new one.
 func (h *HTTP) exchange(ctx context.Context, req httpRequest) (httpAnswer, error) {
-	c, err := h.take(ctx)
+	c, kept, err := h.take(ctx)
 	if err != nil {
 		return httpAnswer{}, err
 	}
+	answer, err := h.exchangeOn(ctx, c, req)
+	if !kept || err == nil || !c.refused || ctx.Err() != nil {
+		return answer, err
+	}
+	conn, dialing := h.dial(ctx)
+	if dialing != nil {
+		return answer, err
+	}
+	return h.exchangeOn(ctx, newHTTPConn(conn), req.again())
+}
+
+func (h *HTTP) exchangeOn(ctx context.Context, c *httpConn, req httpRequest) (httpAnswer, error) {
 	unbind := context.AfterFunc(ctx, func() { c.conn.Close() })
 	written := make(chan error, 1)
 	// Beside the reading: a server may answer before it has read all.
@@ -83,6 +102,7 @@ func (h *HTTP) exchange(ctx context.Context, req httpRequest) (httpAnswer, error
 	answer, reusable, err := c.answer(req.Request, h.limit)
 	if !reusable || !wrote(written) {
 		unbind()
+		c.refused = err != nil && c.head.left == maxAnswerHeader && reset(c.conn, err)
 		c.conn.Close()
 		<-written
 		return answer, err
@@ -91,6 +111,28 @@ func (h *HTTP) exchange(ctx context.Context, req httpRequest) (httpAnswer, error
 		h.put(c)
 	}
 	return answer, err
+}
+
+// reset reports whether the peer had closed the connection before it read all that
+// was sent: then its system answers with a reset, before or behind the end of the
+// stream. A peer that closes what it has read sends none.
+func reset(conn net.Conn, err error) bool {
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
+		return true
+	}
+	c, ok := conn.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return false
+	}
+	pending := 0
+	err = raw.Control(func(fd uintptr) {
+		pending, _ = syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_ERROR) // 0 where it fails
+	})
+	return err == nil && pending != 0
 }
 
 // wrote reports whether the request was written. Where the server has read all,

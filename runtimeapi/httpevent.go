@@ -125,7 +125,8 @@ func request(method, path, query string, body []byte) *http.Request {
 	req := &http.Request{Method: method, URL: target, Host: "localhost", Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"User-Agent": {""}}, ContentLength: int64(len(body))} // no User-Agent of Go's own
 	if len(body) > 0 {
-		req.Body = io.NopCloser(bytes.NewReader(body))
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+		req.Body, _ = req.GetBody()
 	}
 	return req
 }
