@@ -29,6 +29,7 @@ type Options struct {
 	Provisioning Provisioning
 	EventConfigs EventConfigs          // serves the settings of asynchronous invocations; nil leaves them out
 	Events       Events                // serves events and queues; nil leaves them out
+	Losses       func() []Loss         // what was found damaged; nil leaves it out
 	Invocations  Invocations           // serves the route that explains a call; nil leaves it out
 	Metrics      *metric.Registry      // serves top and metrics; nil leaves them out
 	Cells        func() []metric.Cells // what stands by, for top; nil shows none
@@ -75,6 +76,9 @@ func New(o Options) *API {
 	}
 	if a.Events != nil {
 		a.routeEvents()
+	}
+	if a.Losses != nil {
+		a.route("GET /hearth/v1/losses", a.losses)
 	}
 	if a.Invocations != nil {
 		a.route("GET /hearth/v1/invocations/{requestId}", a.explain)

@@ -11,6 +11,7 @@ import (
 	"hearth/api/native"
 	"hearth/async"
 	"hearth/code"
+	"hearth/engine"
 	"hearth/faas"
 	"hearth/logs"
 	"hearth/metric"
@@ -126,6 +127,14 @@ type accountUse struct{ allocator *quota.Allocator }
 func (q accountUse) Use(account, region string) prom.Use {
 	u := q.allocator.Usage(quota.Account{ID: account, Region: region})
 	return prom.Use{Limits: u.Limits, MemoryMB: u.InUse.MemoryMB, Executions: u.InUse.Executions, Starts: u.Starts}
+}
+
+func lossesOf(queue engine.Queue) []native.Loss {
+	var all []native.Loss
+	for _, l := range queue.Losses() {
+		all = append(all, native.Loss{At: l.At, What: l.What, Events: l.Events, RequestIDs: l.IDs})
+	}
+	return all
 }
 
 type backlogs struct{ events *async.Service }

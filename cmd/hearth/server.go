@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -57,7 +58,8 @@ type server struct {
 	// endStreams ends the answers that follow logs, which have no end of their own.
 	endStreams func()
 
-	closers []closer // in the order of opening
+	losses  atomic.Uint64 // times that stored events were found damaged
+	closers []closer      // in the order of opening
 }
 
 type closer struct {
@@ -174,7 +176,8 @@ func (s *server) openStores(ctx context.Context, v values, dir string) (err erro
 		return err
 	}
 	s.opened("the data directory", func(context.Context) error { return s.data.Close() })
-	if s.engine, err = nats.Open(ctx, nats.Options{Dir: s.data, Logger: s.log}); err != nil {
+	if s.engine, err = nats.Open(ctx, nats.Options{Dir: s.data, Logger: s.log,
+		Queue: nats.QueueOptions{OnLoss: func(engine.Loss) { s.losses.Add(1) }}}); err != nil {
 		return err
 	}
 	s.opened("the engine", s.engine.Close)
@@ -240,7 +243,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		EventConfigs: s.registry, Events: s.async, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
+		EventConfigs: s.registry, Events: s.async, Losses: func() []native.Loss { return lossesOf(s.engine.Queue()) }, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
@@ -251,7 +254,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
-		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
+		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Losses: s.losses.Load, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil

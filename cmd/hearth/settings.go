@@ -66,7 +66,7 @@ var settings = []setting{
 	{"idempotency-window", "2m", duration, "how long an idempotency key drops another event with it, at most 24h", "up serve"},
 	{"dns", "", text, "name servers of functions with egress, ADDR:PORT, comma-separated (default: the host's)", "up serve"},
 	{"egress", "required", text, "where the host cannot give functions egress: required refuses them, optional runs them without", "up serve"},
-	{"server", "http://127.0.0.1:9000", text, "the server that this command talks to", "*"},
+	{"server", "http://127.0.0.1:9000", text, "the server that this command talks to", "* doctor"},
 	{"output", "text", text, "text or json", "* runtimes doctor"},
 }
 

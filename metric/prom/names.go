@@ -67,6 +67,8 @@ var (
 	queueBytesDesc = desc("hearth_queue_bytes", "Bytes of the asynchronous invocations that wait", functionLabels...)
 	queueAgeDesc   = desc("hearth_queue_oldest_seconds", "How long the oldest asynchronous invocation has waited", functionLabels...)
 
+	queueLossesDesc = desc("hearth_queue_losses_total", "Times that stored asynchronous invocations were found damaged since the start")
+
 	quotaDesc    = desc("hearth_account_quota", "The quotas of an account", with(accountLabels, "limit", "unit")...)
 	quotaUseDesc = desc("hearth_account_quota_use", "What of an account's quotas is in use", with(accountLabels, "limit", "unit")...)
 

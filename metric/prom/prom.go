@@ -59,6 +59,7 @@ type Options struct {
 	Metrics *metric.Registry      // required
 	Quotas  Quotas                // nil shows none
 	Queues  Queues                // nil shows none
+	Losses  func() uint64         // how often stored events were found damaged; nil shows none
 	Cells   func() []metric.Cells // what stands by; nil shows none
 	Version string                // of this binary
 	Logger  *slog.Logger          // nil discards
@@ -118,6 +119,9 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 		}
 	}
 	c.queues(to, listed)
+	if c.Losses != nil {
+		counter(to, queueLossesDesc, c.Losses())
+	}
 	if c.Cells != nil {
 		for _, class := range c.Cells() {
 			cells(to, &class)

@@ -38,7 +38,7 @@ func id(name string) faas.FunctionID {
 func scrape(t *testing.T, r *metric.Registry) map[string]*dto.MetricFamily {
 	t.Helper()
 	w := httptest.NewRecorder()
-	Handler(Options{Metrics: r, Quotas: quotas{}, Queues: queues{}, Version: "v1"}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
+	Handler(Options{Metrics: r, Quotas: quotas{}, Queues: queues{}, Losses: func() uint64 { return 2 }, Version: "v1"}).ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 {
 		t.Fatalf("%d: %s", w.Code, w.Body)
 	}
@@ -125,6 +125,7 @@ func TestScrape(t *testing.T) {
 			{"hearth_queue_events", with("function", "f"), 7},
 			{"hearth_queue_bytes", with("function", "f"), 700},
 			{"hearth_queue_oldest_seconds", with("function", "f"), 90},
+			{"hearth_queue_losses_total", nil, 2},
 			{"hearth_functions_unlisted", nil, 0},
 		} {
 			if got := value(t, families, want.name, want.labels); got != want.value {
