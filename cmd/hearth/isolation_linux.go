@@ -14,6 +14,14 @@ import (
 	"hearth/sandbox/process/network"
 )
 
+// spares is how many sandboxes of each kind stand by for cold starts.
+func (v values) spares() int {
+	if v["cells"] == "off" {
+		return 0
+	}
+	return min(4*runtime.NumCPU(), mostSpares)
+}
+
 // mostSpares bounds the sandboxes that are built ahead: of each kind as many as have
 // their turn to start at once (pool/turns.go), up to this.
 const mostSpares = 16
@@ -38,7 +46,7 @@ func (i *isolation) openProcess(v values, data *datadir.Dir, log *slog.Logger) e
 	driver, err := process.New(process.Options{
 		StateDir: state, DataID: data.ID(), Logger: log,
 		MaxSandboxes: v.number("max-instances"), Networks: namespaces{net},
-		Spares: min(4*runtime.NumCPU(), mostSpares),
+		Spares: v.spares(),
 	})
 	if err != nil {
 		_ = net.Close() // the first error is what matters

@@ -47,7 +47,7 @@ var settings = []setting{
 	{"auth", "on", text, "verification of requests: on, or off (loopback only)", "serve"},
 	{"isolation", "process", text, "default isolation of functions: process or none", "up serve"},
 	{"keep-alive", "auto", keepAlive, "how long an idle instance is kept: auto (by each function's habits) or a duration", "up serve"},
-	{"cells", "auto", cellCount, "stem cells, runtimes booted ahead of cold starts: auto, off, or the most of one kind", "up serve"},
+	{"cells", "auto", cellCount, "what stands by for cold starts: stem cells, which are booted runtimes, and empty sandboxes: auto, off, or the most stem cells of one kind", "up serve"},
 	{"freeze-after", "10ms", freezeAfter, "how long an instance is idle until it is frozen: a duration, 0s for at once, or off", "up serve"},
 	{"compile", "on", text, "compiling of packages when they are deployed, so that they start faster: on or off", "up serve"},
 	{"max-instances", "1000", number, "instances on this machine, all functions together", "up serve"},
