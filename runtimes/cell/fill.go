@@ -2,6 +2,7 @@ package cell
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -112,19 +113,25 @@ func (p *Pool[B]) bootOne(c *class[B]) bool {
 	if !p.o.Room.TakeSpare() {
 		return false
 	}
-	p.mu.Lock()
-	c.booting++
-	p.mu.Unlock()
 	ctx, cancel := context.WithTimeout(p.ctx, bootLimit)
 	defer cancel()
+	under := &attempt{cancel: cancel, over: make(chan struct{})}
+	defer close(under.over)
+	p.mu.Lock()
+	c.booting++
+	p.boot = under
+	p.mu.Unlock()
 	began := time.Now()
 	body, err := p.o.Boot(ctx, c.Class)
 	took := time.Since(began)
 
 	p.mu.Lock()
 	c.booting--
+	p.boot = nil
 	if err != nil {
-		p.failedLocked(c, err)
+		if !errors.Is(ctx.Err(), context.Canceled) { // else it gave way, or the pool is closed
+			p.failedLocked(c, err)
+		}
 		p.mu.Unlock()
 		p.o.Room.GiveSpare()
 		return false
@@ -135,6 +142,7 @@ func (p *Pool[B]) bootOne(c *class[B]) bool {
 	c.counts.BootCPU += body.Cost()
 	cell := &Cell[B]{pool: p, of: c, body: body, left: make(chan struct{})}
 	parked := p.parkLocked(cell)
+	under.parked = parked
 	if !parked {
 		p.must(cell.state.move(Dead))
 	}
@@ -147,9 +155,6 @@ func (p *Pool[B]) bootOne(c *class[B]) bool {
 }
 
 func (p *Pool[B]) failedLocked(c *class[B], err error) {
-	if p.ctx.Err() != nil {
-		return
-	}
 	c.counts.BootsFailed++
 	first := c.failing.delay == 0
 	c.failing.record(time.Now())

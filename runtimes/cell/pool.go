@@ -62,6 +62,7 @@ type Pool[B Body] struct {
 	classes map[Class]*class[B]
 	order   []*class[B] // of classes, as they were met
 	asked   time.Time   // when one was claimed or asked for last
+	boot    *attempt    // the boot that is under way; nil where there is none
 	closed  bool
 	illegal int // illegal moves seen: faults of this package
 }
@@ -181,10 +182,39 @@ func (p *Pool[B]) takeLocked(c *class[B]) *Cell[B] {
 	return nil
 }
 
-// Yield ends the parked cell that is worth least, for the room that it takes, and
-// returns when it is gone; false where none is parked.
+// attempt is one boot under way.
+type attempt struct {
+	cancel context.CancelFunc
+	over   chan struct{} // closed when its cell is parked, or gone with its room
+	parked bool          // set before over is closed
+}
+
+// Yield ends the parked cell that is worth least, or else the boot that is under
+// way, for the room that it takes, and returns when it is gone; false where there is
+// neither.
 func (p *Pool[B]) Yield() bool {
-	p.mu.Lock()
+	for {
+		p.mu.Lock()
+		cell, boot := p.yieldLocked(), p.boot
+		p.mu.Unlock()
+		switch {
+		case cell != nil:
+			p.kill(cell, "room")
+			return true
+		case boot == nil:
+			return false
+		}
+		boot.cancel()
+		<-boot.over // within about a second: a body that is made is killed
+		if !boot.parked {
+			return true
+		}
+	}
+}
+
+// yieldLocked takes the parked cell that is worth least out of the pool; nil where
+// none is parked.
+func (p *Pool[B]) yieldLocked() *Cell[B] {
 	var idlest *class[B]
 	for _, c := range p.order {
 		if len(c.parked) > 0 && (idlest == nil || c.used.Before(idlest.used)) {
@@ -192,15 +222,12 @@ func (p *Pool[B]) Yield() bool {
 		}
 	}
 	if idlest == nil {
-		p.mu.Unlock()
-		return false
+		return nil
 	}
 	cell := idlest.parked[0]
 	p.leaveLocked(cell, Dead)
 	idlest.counts.Evicted++
-	p.mu.Unlock()
-	p.kill(cell, "room")
-	return true
+	return cell
 }
 
 // Close ends every parked cell and returns when they are gone and nothing of the

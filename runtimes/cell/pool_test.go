@@ -23,6 +23,7 @@ type world struct {
 type counters struct {
 	alive, boots int
 	spares       int // rooms taken
+	given        int // rooms given back
 }
 
 // body is a cell's. It is claimed at most once, and killed exactly once where it
@@ -81,6 +82,7 @@ func (w *world) GiveSpare() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.spares--
+	w.given++
 }
 
 // now is a copy of the counters.
@@ -249,6 +251,32 @@ func TestCellsGiveWay(t *testing.T) {
 		wait(3 * time.Second)
 		if w.now().alive != 0 {
 			t.Errorf("%d cells where memory is full", w.now().alive)
+		}
+	})
+}
+
+// A cell that is being made has its room already, and must not be why an instance has
+// none.
+func TestABootGivesWay(t *testing.T) {
+	inBubble(t, usual, func(t *testing.T, w *world, p *Pool[*body]) {
+		w.set(func(w *world) { w.bootTime = 5 * time.Second })
+		p.Deploy(node, 1)
+		wait(time.Second)
+		if n := w.now(); n.spares != 1 || n.alive != 0 {
+			t.Fatalf("%+v: no boot is under way", n)
+		}
+		if !p.Yield() {
+			t.Error("it did not give way")
+		}
+		if n := w.now(); n.given != 1 {
+			t.Errorf("%d rooms are given back after it gave way", n.given)
+		}
+		if s := stat(t, p, node); s.BootsFailed != 0 {
+			t.Error("giving way counts as a failure")
+		}
+		wait(time.Minute)
+		if n := w.now(); n.alive != 2 {
+			t.Errorf("%d cells when there is room again", n.alive)
 		}
 	})
 }
