@@ -83,21 +83,22 @@ func (l *Launcher) compiled(p plan, dir CodeDir) string {
 	if l.compiler == nil || p.known.custom() {
 		return ""
 	}
-	path, ok := dir.Derived(p.compiledName())
+	name := p.compiledName()
+	path, ok := dir.Derived(name)
 	if !ok {
-		l.compiler.want(p)
+		l.compiler.want(p.version, name)
 		return ""
 	}
 	return path
 }
 
 // want has a version's package compiled in the background, if it was not tried.
-func (c *compiler) want(p plan) {
-	if _, tried := c.tried.Load(p.version.Code.SHA256 + p.compiledName()); tried {
+func (c *compiler) want(version *faas.Version, name string) {
+	if _, tried := c.tried.Load(version.Code.SHA256 + name); tried {
 		return
 	}
 	select {
-	case c.wanted <- p.version:
+	case c.wanted <- version:
 	default: // a later start asks again
 	}
 }
