@@ -2,7 +2,6 @@ package lambda
 
 import (
 	"regexp"
-	"strings"
 	"sync"
 )
 
@@ -14,7 +13,7 @@ type operation struct {
 	path   string // segments, {Name} is a variable
 	query  string // what the query must contain: "find=LayerVersion", or ""
 	status int    // of a success
-	input  *shape // nil for the operations that are not served
+	input  *shape
 }
 
 // kind is the type of a shape.
@@ -70,30 +69,37 @@ type member struct {
 
 func bound(v float64) *float64 { return &v }
 
-// pattern is a regular expression of the model, which has to match the whole
-// value. The model's are Java's: the three look-arounds that it uses, which Go's
-// do not have, are split off and matched apart.
+// pattern is a regular expression of the model, which has to match the whole value.
 type pattern struct {
 	text    string
 	compile func() (match, never *regexp.Regexp)
 }
 
-// look-arounds at the border of a pattern, and what the value must then not match.
-var lookarounds = []struct{ prefix, suffix, never string }{
-	{prefix: `(?!^[0-9]+$)`, never: `^[0-9]+$`},
-	{suffix: `(?<!\.)`, never: `\.$`},
+// lookArounds say in Go's syntax, which has none, what the patterns of the model
+// with look-arounds say: what the value must match, and what it must not.
+var lookArounds = map[string]struct{ match, never string }{
+	`(?!^[0-9]+$)([a-zA-Z0-9-_]+)`:                   {match: notAllDigits},
+	`((?!^\d+$)^[0-9a-zA-Z-_]+$)`:                    {match: notAllDigits},
+	`[0-9A-Za-z\.\-_]*(?<!\.)`:                       {match: `([0-9A-Za-z.\-_]*[0-9A-Za-z\-_])?`},
+	`(^(?!(system\x2e)))(^[_a-zA-Z0-9])([^$]*)`:      {match: `[_a-zA-Z0-9][^$]*`, never: `^system\.`},
+	functionURLName + `(:((?!\d+$)[0-9a-zA-Z-_]+))?`: {match: functionURLName + `(:` + notAllDigits + `)?`},
 }
+
+const (
+	notAllDigits    = `[0-9]*[a-zA-Z\-_][0-9a-zA-Z\-_]*`
+	functionURLName = `(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})`
+)
 
 func newPattern(text string) *pattern {
 	return &pattern{text: text, compile: sync.OnceValues(func() (match, never *regexp.Regexp) {
-		body := text
-		for _, l := range lookarounds {
-			if strings.HasPrefix(body, l.prefix) && strings.HasSuffix(body, l.suffix) {
-				body = body[len(l.prefix) : len(body)-len(l.suffix)]
-				never = regexp.MustCompile(l.never)
-			}
+		said, ok := lookArounds[text]
+		if !ok {
+			said.match = text
 		}
-		return regexp.MustCompile(`\A(?:` + body + `)\z`), never
+		if said.never != "" {
+			never = regexp.MustCompile(said.never)
+		}
+		return regexp.MustCompile(`\A(?:` + said.match + `)\z`), never
 	})}
 }
 
