@@ -11,7 +11,7 @@ func testFront(hosts []string) *front {
 	answer := func(body string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
 	}
-	f := newFront(answer("lambda"), answer("native"), answer("metrics"), hosts)
+	f := newFront(answer("lambda"), answer("native"), answer("metrics"), answer("url"), hosts)
 	f.ready.Store(true)
 	return f
 }
