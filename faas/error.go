@@ -19,6 +19,7 @@ const (
 	CodeConflict     ErrorCode = "conflict"      // exists already, or is in a state that forbids the request
 	CodeUpdating     ErrorCode = "updating"      // an update of the subject is in progress
 	CodePrecondition ErrorCode = "precondition"  // the RevisionId given is not the latest
+	CodePolicyLimit  ErrorCode = "policy-limit"  // a resource policy above MaxPolicy
 	CodeStorageLimit ErrorCode = "storage-limit" // the account's code storage is used up
 	CodeDenied       ErrorCode = "denied"        // the caller has no right to do this
 	CodeThrottled    ErrorCode = "throttled"     // a quota refuses; Subject names the limit
@@ -38,7 +39,7 @@ const (
 func Codes() []ErrorCode {
 	return []ErrorCode{
 		CodeInvalid, CodeInvalidBody, CodeInvalidZip, CodeTooLarge, CodeNotFound, CodeConflict,
-		CodeUpdating, CodePrecondition, CodeStorageLimit, CodeDenied, CodeThrottled, CodeNoCapacity,
+		CodeUpdating, CodePrecondition, CodePolicyLimit, CodeStorageLimit, CodeDenied, CodeThrottled, CodeNoCapacity,
 		CodeNotReady, CodeInitFailing, CodeRuntime, CodeUnsupported, CodeShuttingDown, CodeDiskFull,
 		CodeCanceled, CodeInternal,
 	}

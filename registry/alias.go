@@ -117,7 +117,7 @@ func (r *Registry) DeleteAlias(ctx context.Context, id faas.FunctionID, name str
 			return nil, noAlias(id, name)
 		}
 		next.Aliases = slices.Delete(next.Aliases, at, at+1)
-		next.dropEventConfig(name)
+		next.dropQualifier(name)
 		return next, nil
 	})
 	if err == nil {

@@ -141,6 +141,21 @@ func crashCases() map[string]crashCase {
 			_, err := r.GetEventConfig(context.Background(), fn("f"), "live")
 			return err != nil
 		}},
+		"permit": {permit("live", "s"), func(r *registry.Registry) bool {
+			p, err := r.Policy(context.Background(), fn("f"), "live")
+			return err == nil && len(p.Statements) == 1
+		}},
+		"make a URL": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.CreateURL(ctx, fn("f"), faas.FunctionURL{Auth: faas.URLAuthIAM})
+			return err
+		}, func(r *registry.Registry) bool {
+			u, err := r.GetURL(context.Background(), fn("f"), "")
+			if err != nil {
+				return false
+			}
+			target, ok := r.ResolveURL(u.ID)
+			return ok && target.Function == fn("f")
+		}},
 		"recursion": {func(ctx context.Context, r *registry.Registry) error {
 			return r.PutRecursionLoop(ctx, fn("f"), registry.RecursionAllow)
 		}, func(r *registry.Registry) bool {

@@ -54,7 +54,7 @@ func (r *Registry) deleteVersion(ctx context.Context, id faas.FunctionID, qualif
 		}
 		gone = s.versions[qualifier]
 		next.Published = slices.Delete(next.Published, at, at+1)
-		next.dropEventConfig(qualifier)
+		next.dropQualifier(qualifier)
 		return next, nil
 	})
 	if err != nil {

@@ -41,7 +41,10 @@ type record struct {
 	Aliases    []faas.Alias      `json:"aliases,omitempty"`   // by name, ascending
 	Tags       map[string]string `json:"tags,omitempty"`
 	// Events is what was set for asynchronous invocations, by qualifier, ascending.
-	Events []EventConfig `json:"events,omitempty"`
+	Events   []EventConfig `json:"events,omitempty"`
+	Policies []Policy      `json:"policies,omitempty"` // by qualifier, ascending
+	// URLs are the function's and its aliases', by qualifier, ascending.
+	URLs []faas.FunctionURL `json:"urls,omitempty"`
 	// RecursionLoop is what was set; "" is RecursionTerminate.
 	RecursionLoop string `json:"recursionLoop,omitempty"`
 }
@@ -78,6 +81,8 @@ func (r *record) clone() *record {
 	c.Published = append([]published(nil), r.Published...)
 	c.Aliases = append([]faas.Alias(nil), r.Aliases...)
 	c.Events = append([]EventConfig(nil), r.Events...)
+	c.Policies = append([]Policy(nil), r.Policies...)
+	c.URLs = append([]faas.FunctionURL(nil), r.URLs...)
 	c.Tags = make(map[string]string, len(r.Tags))
 	for k, v := range r.Tags {
 		c.Tags[k] = v
@@ -88,6 +93,14 @@ func (r *record) clone() *record {
 // publishedAt returns where a version's number is in Published.
 func (r *record) publishedAt(number int64) (at int, found bool) {
 	return slices.BinarySearchFunc(r.Published, number, func(p published, n int64) int { return cmp.Compare(p.Number, n) })
+}
+
+// dropQualifier removes from a clone what was set for a version or an alias that
+// is no more.
+func (r *record) dropQualifier(qualifier string) {
+	r.dropEventConfig(qualifier)
+	r.dropPolicy(qualifier)
+	r.dropURL(qualifier)
 }
 
 // pending reports whether there is an activation to be done.

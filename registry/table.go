@@ -29,6 +29,9 @@ type table struct {
 	usage  map[faas.Scope]Usage
 	// uses counts the versions of each package.
 	uses map[string]int
+	// urls leads from the ID of a function URL to its URLTarget. It is written with
+	// mu and read without.
+	urls sync.Map
 }
 
 type shard struct {
@@ -183,6 +186,7 @@ func (t *table) replaceLocked(id faas.FunctionID, old, now *snapshot) (unused []
 		})
 	}
 	t.countLocked(id, old, now)
+	t.indexURLs(id, old, now)
 	s := t.shard(id)
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -67,6 +67,24 @@ type EventConfigs interface {
 	DeleteEventConfig(ctx context.Context, id faas.FunctionID, qualifier string) error
 }
 
+// Policies is what this dialect needs of resource policies; the rules are those of
+// Registry. "" is the function itself, which $LATEST is not here.
+type Policies interface {
+	AddPermission(ctx context.Context, id faas.FunctionID, qualifier string, s faas.Statement, revisionID string) error
+	RemovePermission(ctx context.Context, id faas.FunctionID, qualifier, statement, revisionID string) error
+	Policy(ctx context.Context, id faas.FunctionID, qualifier string) (*registry.Policy, error)
+}
+
+// FunctionURLs is what this dialect needs of function URLs; the rules are those of
+// Registry. A qualifier is "" or an alias.
+type FunctionURLs interface {
+	CreateURL(ctx context.Context, id faas.FunctionID, u faas.FunctionURL) (*faas.FunctionURL, error)
+	UpdateURL(ctx context.Context, id faas.FunctionID, qualifier string, patch registry.URLPatch) (*faas.FunctionURL, error)
+	GetURL(ctx context.Context, id faas.FunctionID, qualifier string) (*faas.FunctionURL, error)
+	DeleteURL(ctx context.Context, id faas.FunctionID, qualifier string) error
+	ListURLs(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.FunctionURL], error)
+}
+
 // Provisioning tells how far provisioned concurrency is.
 type Provisioning interface {
 	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus

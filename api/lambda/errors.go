@@ -69,6 +69,7 @@ var wires = map[faas.ErrorCode]wire{
 	faas.CodeConflict:     {status: http.StatusConflict, name: "ResourceConflictException", casing: casingLower},
 	faas.CodeUpdating:     {status: http.StatusConflict, name: "ResourceConflictException", casing: casingLower},
 	faas.CodePrecondition: {status: http.StatusPreconditionFailed, name: "PreconditionFailedException", casing: casingLower},
+	faas.CodePolicyLimit:  {status: http.StatusBadRequest, name: "PolicyLengthExceededException", casing: casingLower},
 	faas.CodeStorageLimit: {status: http.StatusBadRequest, name: "CodeStorageExceededException", casing: casingLower},
 	faas.CodeDenied:       wireDenied,
 	faas.CodeThrottled:    wireBusy,

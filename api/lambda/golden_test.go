@@ -32,7 +32,7 @@ func newWorld() (*Handler, *fakeRegistry, *fakeInvoker) {
 // newHandler is a handler whose quotas and settings are those of its registry, a fake.
 func newHandler(o Options) *Handler {
 	r := o.Registry.(*fakeRegistry)
-	o.Quotas, o.Provisioning, o.Events = r.quotas, r.quotas, r.events
+	o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs = r.quotas, r.quotas, r.events, r.access, r.access
 	return New(o)
 }
 

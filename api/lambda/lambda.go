@@ -16,14 +16,16 @@ import (
 	"hearth/faas"
 )
 
-// Options are what a Handler is made from. Registry, Invoker, Quotas, Provisioning
-// and Events are required.
+// Options are what a Handler is made from. Registry, Invoker, Quotas, Provisioning,
+// Events, Policies and URLs are required.
 type Options struct {
 	Registry     Registry
 	Invoker      Invoker
 	Quotas       Quotas
 	Provisioning Provisioning
 	Events       EventConfigs
+	Policies     Policies
+	URLs         FunctionURLs
 
 	// Account is the account of every request, faas.DefaultAccount where empty.
 	Account string
@@ -53,6 +55,8 @@ type Handler struct {
 	quotas       Quotas
 	provisioning Provisioning
 	events       EventConfigs
+	policies     Policies
+	urls         FunctionURLs
 	account      string
 	region       string
 	regions      []string
@@ -68,11 +72,14 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the dialect's handler. It panics where a required option is missing.
 func New(o Options) *Handler {
-	if o.Registry == nil || o.Invoker == nil || o.Quotas == nil || o.Provisioning == nil || o.Events == nil {
-		panic("lambda.New: Registry, Invoker, Quotas, Provisioning and Events are required")
+	for _, required := range []any{o.Registry, o.Invoker, o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs} {
+		if required == nil {
+			panic("lambda.New: a required option is missing")
+		}
 	}
 	h := &Handler{
 		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
+		policies: o.Policies, urls: o.URLs,
 		account: o.Account, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},
@@ -81,6 +88,8 @@ func New(o Options) *Handler {
 	}
 	maps.Copy(h.endpoints, quotaEndpoints())
 	maps.Copy(h.endpoints, eventEndpoints())
+	maps.Copy(h.endpoints, policyEndpoints())
+	maps.Copy(h.endpoints, urlEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}

@@ -59,17 +59,21 @@ func (s linkSigner) verify(token string, now time.Time) (linkClaim, bool) {
 // link returns the URL of a version's package, which a plain GET opens for
 // linkLifetime without credentials.
 func (h *Handler) link(r *http.Request, v *faas.Version) string {
-	base := h.baseURL
-	if base == "" {
-		scheme := "http://"
-		if r.TLS != nil {
-			scheme = "https://"
-		}
-		base = scheme + r.Host
-	}
-	return base + linkPath + h.links.sign(linkClaim{
+	return h.base(r) + linkPath + h.links.sign(linkClaim{
 		Version: v.ID, SHA256: v.Code.SHA256, Expires: h.now().Add(linkLifetime).Unix(),
 	})
+}
+
+// base begins the links that answers to r carry: scheme and host, no slash.
+func (h *Handler) base(r *http.Request) string {
+	switch {
+	case h.baseURL != "":
+		return h.baseURL
+	case r.TLS != nil:
+		return "https://" + r.Host
+	default:
+		return "http://" + r.Host
+	}
 }
 
 // serveLink answers with the package that a link names. A head whose code was

@@ -33,6 +33,7 @@ var status = map[faas.ErrorCode]int{
 	faas.CodeConflict:     http.StatusConflict,
 	faas.CodeUpdating:     http.StatusConflict,
 	faas.CodePrecondition: http.StatusPreconditionFailed,
+	faas.CodePolicyLimit:  http.StatusBadRequest,
 	faas.CodeStorageLimit: http.StatusBadRequest,
 	faas.CodeDenied:       http.StatusForbidden,
 	faas.CodeThrottled:    http.StatusTooManyRequests,

@@ -8,12 +8,14 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"hearth/api/funcurl"
 )
 
 // front is the one HTTP entrance: it sends each request to the dialect that its
 // path belongs to.
 type front struct {
-	lambda, native, metrics http.Handler
+	lambda, native, metrics, urls http.Handler
 	// hosts are the names that a request may call this server by; empty allows
 	// any. It keeps a page in a browser from reaching a loopback server through a
 	// name of its own that resolves to 127.0.0.1 (DNS rebinding).
@@ -23,11 +25,15 @@ type front struct {
 	draining atomic.Bool
 }
 
-func newFront(lambda, native, metrics http.Handler, hosts []string) *front {
-	return &front{lambda: lambda, native: native, metrics: metrics, hosts: hosts, origins: http.NewCrossOriginProtection()}
+func newFront(lambda, native, metrics, urls http.Handler, hosts []string) *front {
+	return &front{lambda: lambda, native: native, metrics: metrics, urls: urls, hosts: hosts, origins: http.NewCrossOriginProtection()}
 }
 
 func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if funcurl.Serves(r) && f.allowed(r.Host) { // pages of other origins: by its CORS
+		f.urls.ServeHTTP(w, r)
+		return
+	}
 	// SDKs send no Origin and no Sec-Fetch-Site: only browsers are held back.
 	if err := f.origins.Check(r); err != nil || !f.allowed(r.Host) {
 		refuse(w, http.StatusForbidden, "AccessDeniedException",

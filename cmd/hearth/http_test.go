@@ -11,10 +11,12 @@ func testFront(hosts []string) *front {
 	answer := func(body string) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte(body)) })
 	}
-	f := newFront(answer("lambda"), answer("native"), answer("metrics"), hosts)
+	f := newFront(answer("lambda"), answer("native"), answer("metrics"), answer("url"), hosts)
 	f.ready.Store(true)
 	return f
 }
+
+const urlHost = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.us-east-1.localhost:9000"
 
 func TestFrontRoutes(t *testing.T) {
 	f := testFront(nil)
@@ -23,6 +25,7 @@ func TestFrontRoutes(t *testing.T) {
 		"/hearth/v1/functions":  "native",
 		"/healthz":              "",
 		"/metrics":              "metrics",
+		"/lambda-url/x/y":       "url",
 		"/":                     "lambda",
 	} {
 		w := httptest.NewRecorder()
@@ -47,6 +50,8 @@ func TestFrontRefusesBrowsersOfOtherOrigins(t *testing.T) {
 		{"a name that resolves to this machine", "attacker.example:9000", nil, 403},
 		{"a page of another origin", "127.0.0.1:9000", map[string]string{"Sec-Fetch-Site": "cross-site"}, 403},
 		{"an old browser's page of another origin", "127.0.0.1:9000", map[string]string{"Origin": "http://attacker.example"}, 403},
+		{"a page of another origin at a function URL", urlHost, map[string]string{"Sec-Fetch-Site": "cross-site"}, 200},
+		{"a function URL under a name that resolves to this machine", strings.ReplaceAll(urlHost, "localhost", "attacker.example"), nil, 403},
 		{"a page of this origin", "127.0.0.1:9000", map[string]string{"Sec-Fetch-Site": "same-origin"}, 200},
 	} {
 		t.Run(test.name, func(t *testing.T) {

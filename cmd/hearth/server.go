@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"hearth/api/funcurl"
 	"hearth/api/lambda"
 	"hearth/api/native"
 	"hearth/async"
@@ -250,11 +251,13 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.front = newFront(
 		lambda.New(lambda.Options{
 			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
+			Policies: s.registry, URLs: s.registry,
 			Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
 		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Losses: s.losses.Load, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
+		funcurl.New(funcurl.Options{URLs: s.registry, Invoker: s.invoke, Logger: s.log}),
 		hostsOf(v["listen"]))
 	s.endStreams = answers.EndStreams
 	return nil

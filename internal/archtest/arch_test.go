@@ -44,6 +44,7 @@ var allowed = map[string][]string{
 	"invoke":            {"faas", "metric", "pool", "quota"},
 	"async":             {"faas", "engine", "invoke", "metric"},
 	"registry":          {"faas", "engine", "quota"},
+	"api/funcurl":       {"faas", "invoke", "registry"},
 	"api/lambda":        {"api/lambda", "faas", "invoke", "registry"},
 	"api/native":        {"async", "faas", "invoke", "metric", "registry", "logs"},
 	"cmd/hearth":        {""},
