@@ -1,7 +1,9 @@
 package faas
 
 import (
+	"net"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -62,6 +64,30 @@ func (u FunctionURL) Clone() FunctionURL {
 	}
 	u.CORS = &c
 	return u
+}
+
+// FunctionURLPath begins the addresses of function URLs by path.
+const FunctionURLPath = "/lambda-url/"
+
+// Address is where the URL is reached on the server whose own address is base
+// (scheme and host, no slash): a host name of its own. A loopback address is called
+// localhost, and one that has no names below it leads there by path.
+func (u FunctionURL) Address(base, region string) string {
+	scheme, hostport, _ := strings.Cut(base, "://")
+	host, port, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = strings.Trim(hostport, "[]")
+	}
+	if ip := net.ParseIP(host); ip != nil {
+		if !ip.IsLoopback() {
+			return base + FunctionURLPath + u.ID + "/"
+		}
+		host = "localhost"
+	}
+	if port != "" {
+		host = net.JoinHostPort(host, port)
+	}
+	return scheme + "://" + u.ID + ".lambda-url." + region + "." + host + "/"
 }
 
 // ValidFunctionURLID reports whether id has the form of a FunctionURL's.

@@ -17,9 +17,6 @@ import (
 	"hearth/registry"
 )
 
-// PathPrefix begins the addresses of function URLs by path.
-const PathPrefix = "/lambda-url/"
-
 // maxBody is Lambda's bound on a synchronous payload, in bytes.
 const maxBody = 6291456
 
@@ -86,7 +83,7 @@ func New(o Options) *Handler {
 
 // Serves reports whether a request is one to a function URL.
 func Serves(r *http.Request) bool {
-	if strings.HasPrefix(r.URL.Path, PathPrefix) {
+	if strings.HasPrefix(r.URL.Path, faas.FunctionURLPath) {
 		return true
 	}
 	id, _, ok := splitHost(r.Host)
@@ -129,9 +126,9 @@ func (h *Handler) address(r *http.Request) (address, bool) {
 	return a, true
 }
 
-// below cuts PathPrefix and the ID that follows it off a path, and returns the ID.
+// below cuts faas.FunctionURLPath and the ID that follows it off a path, and returns the ID.
 func below(path *string) string {
-	id, rest, _ := strings.Cut(strings.TrimPrefix(*path, PathPrefix), "/")
+	id, rest, _ := strings.Cut(strings.TrimPrefix(*path, faas.FunctionURLPath), "/")
 	*path = "/" + rest
 	return id
 }

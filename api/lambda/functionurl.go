@@ -1,17 +1,9 @@
 package lambda
 
 import (
-	"net"
-	"net/http"
-	"strings"
-
 	"hearth/faas"
 	"hearth/registry"
 )
-
-// functionURLPath begins the address of a function URL by path. Package funcurl
-// serves it.
-const functionURLPath = "/lambda-url/"
 
 // urlEndpoints lists the operations on function URLs.
 func urlEndpoints() map[string]endpoint {
@@ -174,29 +166,7 @@ func urlOwner(scope faas.Scope, name, qualifier *string) (faas.FunctionID, strin
 
 func (h *Handler) describeURL(c *call, id faas.FunctionID, u *faas.FunctionURL) *functionURLConfig {
 	return &functionURLConfig{
-		FunctionUrl: h.functionURL(c.r, id, u.ID), FunctionArn: faas.FunctionARN(id, u.Qualifier), AuthType: u.Auth,
+		FunctionUrl: u.Address(h.base(c.r), id.Region), FunctionArn: faas.FunctionARN(id, u.Qualifier), AuthType: u.Auth,
 		Cors: describeCORS(u.CORS), CreationTime: u.Created.UTC().Format(timeFormat), LastModifiedTime: u.Modified.UTC().Format(timeFormat), InvokeMode: u.Mode,
 	}
-}
-
-// functionURL is the address of a function URL on the server that the request came
-// to: a host name of its own. An address of loopback is called localhost, and one
-// that has no names below it leads there by path.
-func (h *Handler) functionURL(r *http.Request, id faas.FunctionID, urlID string) string {
-	base := h.base(r)
-	scheme, hostport, _ := strings.Cut(base, "://")
-	host, port, err := net.SplitHostPort(hostport)
-	if err != nil {
-		host = strings.Trim(hostport, "[]")
-	}
-	if ip := net.ParseIP(host); ip != nil {
-		if !ip.IsLoopback() {
-			return base + functionURLPath + urlID + "/"
-		}
-		host = "localhost"
-	}
-	if port != "" {
-		host = net.JoinHostPort(host, port)
-	}
-	return scheme + "://" + urlID + ".lambda-url." + id.Region + "." + host + "/"
 }

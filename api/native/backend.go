@@ -22,6 +22,17 @@ type Registry interface {
 	Publish(ctx context.Context, in registry.PublishInput) (*faas.Version, error)
 	ListVersions(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.Version], error)
 	ListAliases(ctx context.Context, id faas.FunctionID, version, marker string, max int) (registry.Page[*faas.Alias], error)
+	CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Alias, error)
+	UpdateAlias(ctx context.Context, id faas.FunctionID, name string, patch registry.AliasPatch) (*faas.Alias, error)
+	DeleteAlias(ctx context.Context, id faas.FunctionID, name string) error
+}
+
+// FunctionURLs are the HTTP addresses of functions; the rules are the control plane's.
+type FunctionURLs interface {
+	CreateURL(ctx context.Context, id faas.FunctionID, u faas.FunctionURL) (*faas.FunctionURL, error)
+	UpdateURL(ctx context.Context, id faas.FunctionID, qualifier string, patch registry.URLPatch) (*faas.FunctionURL, error)
+	DeleteURL(ctx context.Context, id faas.FunctionID, qualifier string) error
+	ListURLs(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.FunctionURL], error)
 }
 
 // Quotas are the quotas as they are set. Errors are *faas.Error; the control plane

@@ -27,6 +27,7 @@ type Options struct {
 	Quotas       Quotas
 	QuotaUse     QuotaUse
 	Provisioning Provisioning
+	URLs         FunctionURLs          // serves function URLs; nil leaves them out
 	EventConfigs EventConfigs          // serves the settings of asynchronous invocations; nil leaves them out
 	Events       Events                // serves events and queues; nil leaves them out
 	Losses       func() []Loss         // what was found damaged; nil leaves it out
@@ -70,6 +71,10 @@ func New(o Options) *API {
 	a.route("DELETE /hearth/v1/functions/{name}", a.remove)
 	a.route("POST /hearth/v1/functions/{name}/invoke", a.invoke)
 	a.route("GET /hearth/v1/logs", a.logs)
+	a.routeReleases()
+	if a.URLs != nil {
+		a.routeURLs()
+	}
 	a.routeQuotas()
 	if a.EventConfigs != nil {
 		a.routeAsync()

@@ -75,6 +75,21 @@ func (b *backend) ListAliases(context.Context, faas.FunctionID, string, string, 
 	return registry.Page[*faas.Alias]{Items: []*faas.Alias{{Name: "live", Version: "1"}}}, nil
 }
 
+func (b *backend) CreateAlias(_ context.Context, a faas.Alias) (*faas.Alias, error) {
+	return &a, b.called("CreateAlias")
+}
+
+func (b *backend) UpdateAlias(_ context.Context, id faas.FunctionID, name string, _ registry.AliasPatch) (*faas.Alias, error) {
+	if name != "live" {
+		return nil, faas.Errorf(faas.CodeNotFound, name, "function %s has no alias %s", id.Name, name)
+	}
+	return &faas.Alias{Name: name, Version: "1"}, b.called("UpdateAlias")
+}
+
+func (b *backend) DeleteAlias(context.Context, faas.FunctionID, string) error {
+	return b.called("DeleteAlias")
+}
+
 func (b *backend) Invoke(_ context.Context, req *invoke.Request) (*invoke.Result, error) {
 	b.request = req
 	if err := b.called("Invoke"); err != nil {

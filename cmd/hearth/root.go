@@ -56,7 +56,8 @@ func newRoot(t *terminal) *cobra.Command {
 	root.AddCommand(
 		upCommand(t), serveCommand(t),
 		deployCommand(t), invokeCommand(t), logsCommand(t),
-		listCommand(t), describeCommand(t), deleteCommand(t), quotaCommand(t),
+		listCommand(t), describeCommand(t), deleteCommand(t),
+		versionsCommand(t), aliasCommand(t), urlCommand(t), quotaCommand(t),
 		eventsCommand(t), queuesCommand(t), topCommand(t), explainCommand(t),
 		runtimesCommand(t), doctorCommand(t),
 	)
