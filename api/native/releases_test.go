@@ -22,7 +22,7 @@ func TestAliases(t *testing.T) {
 		{"GET", "versions", "", 200, nil},
 	} {
 		b := &backend{version: existing()}
-		got := send(newAPI(b), c.method, "/hearth/v1/functions/f/"+c.path, c.body)
+		got := send(newAPI(b), c.method, "functions/f/"+c.path, c.body)
 		if got.Code != c.status || !slices.Equal(b.calls, c.calls) {
 			t.Errorf("%s %s %s: %d %s, calls %v", c.method, c.path, c.body, got.Code, got.Body, b.calls)
 		}
