@@ -158,20 +158,19 @@ func (s *Frames) receive(ctx context.Context, c *call, event *faas.Event, in *in
 		}
 		if err != nil && !in.parts.Ended() || ctx.Err() != nil {
 			s.forget(c)
-			return answer{}, streamFault(ctx, err)
+			return answer{}, s.streamFault(ctx, err)
 		}
 		spare = part
 	}
 }
 
 // streamFault is why a response was not received to its end.
-func streamFault(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+func (s *Frames) streamFault(ctx context.Context, err error) error {
+	switch {
+	case ctx.Err() != nil:
+	case s.life.Err() != nil, !errors.Is(err, os.ErrDeadlineExceeded) && !errors.Is(err, errNotBegun):
+		return ErrGone
 	}
-	if errors.Is(err, os.ErrDeadlineExceeded) || errors.Is(err, errNotBegun) {
-		<-ctx.Done() // at this very moment
-		return context.Cause(ctx)
-	}
-	return ErrGone
+	<-ctx.Done() // at this very moment
+	return context.Cause(ctx)
 }

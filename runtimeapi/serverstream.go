@@ -51,10 +51,11 @@ func (s *Server) serveStream(c *conn, q *query, call *served) {
 // truncated ends a call whose response broke off. That its runtime ended is the
 // reason more often than not, and is looked at first.
 func (s *Server) truncated(call *served, cause error) {
-	select {
-	case <-s.gone: // that is what Invoke says
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	if closed { // that is what Invoke says
 		return
-	default:
 	}
 	s.answer(call, answer{truncated: &AnswerError{Cause: cause, Outcome: faas.Outcome{
 		Payload:       errorDocument(TypeTruncated, "the response stream ended before it was complete"),
