@@ -17,6 +17,8 @@ type Event struct {
 	// Attempt is the number of this try of an asynchronous invocation, from 1; 0
 	// where a caller waits for the answer.
 	Attempt int
+	// Stream takes the response; nil has it in the Outcome.
+	Stream ResponseStream
 }
 
 // Outcome is what an invocation that reached its handler came to. A function
@@ -109,4 +111,6 @@ type Report struct {
 	Refusal   *Refusal      `json:"refusal,omitempty"` // which limit, where one refused it
 	Began     time.Time     `json:"began"`
 	Timeline  Timeline      `json:"timeline"`
+	// ResponseBytes is how long the response was, or the error document.
+	ResponseBytes int64 `json:"responseBytes,omitempty"`
 }

@@ -36,6 +36,11 @@ type Request struct {
 	Attempt int
 	// Limit bounds the invocation in place of the version's timeout; 0 leaves that.
 	Limit time.Duration
+	// Stream takes the response while the function produces it; nil has it in the
+	// Result. Only with type RequestResponse.
+	Stream Stream
+
+	relay *relay // of Stream, while it runs
 }
 
 func (r *Request) limit(version *faas.Version) time.Duration {
@@ -59,6 +64,8 @@ type Accepted struct {
 // Result is an invocation that reached its version. A function error is in
 // Outcome; errors of the platform are *faas.Error.
 type Result struct {
+	// Outcome has no payload where that went to Request.Stream: with it, only that of
+	// a function error is here, also of one that came in the middle of the response.
 	Outcome         faas.Outcome
 	ExecutedVersion string // Latest or a number
 	LogTail         []byte // only with Request.LogTail

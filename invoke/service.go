@@ -103,6 +103,14 @@ func (s *Service) Invoke(ctx context.Context, req *Request) (*Result, error) {
 	if req.Type == DryRun {
 		return &Result{ExecutedVersion: version.ID.Number}, nil
 	}
+	if req.Stream != nil {
+		return s.stream(ctx, req, version)
+	}
+	return s.call(ctx, req, version)
+}
+
+// call runs an invocation of the version in the caller's goroutine.
+func (s *Service) call(ctx context.Context, req *Request, version *faas.Version) (*Result, error) {
 	if err := Callable(version); err != nil {
 		return nil, err
 	}
@@ -213,6 +221,9 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 		event faas.Event
 		res   Result
 	}{event: newEvent(req, began)}
+	if req.relay != nil {
+		req.relay.version, call.event.Stream = version.ID.Number, req.relay
+	}
 	out, err := hold.Deliver(&call.event)
 	handed, ended := hold.Handed(), time.Now()
 	failure, err := asFailure(err)
@@ -228,6 +239,7 @@ func (s *Service) run(req *Request, version *faas.Version, hold *pool.Hold, bega
 	report := &res.Report
 	report.Status = status(out, failure, err)
 	report.ErrorType = out.ErrorType
+	report.ResponseBytes = req.relay.produced(out)
 	took := ended.Sub(handed)
 	switch {
 	case hold.InitFailed():

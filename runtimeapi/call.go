@@ -32,36 +32,43 @@ const maxInFlight = 2048
 type call struct {
 	id       string
 	answered chan answer // buffered by one; sent to at most once
+	inbound  *inbound    // of a streamed response; guarded by the session's lock
 }
 
 // answer is how a runtime ended an invocation.
 type answer struct {
 	outcome faas.Outcome
-	crashed bool // and the runtime ends
+	crashed bool     // and the runtime ends
+	inbound *inbound // the response has begun; nothing else is set
+	// truncated: the response broke off; nothing else is set.
+	truncated *AnswerError
 }
 
 func (a answer) result() (faas.Outcome, error) {
+	if a.truncated != nil {
+		return faas.Outcome{}, a.truncated
+	}
 	if a.crashed {
 		return faas.Outcome{}, &CrashError{Outcome: a.outcome}
 	}
 	return a.outcome, nil
 }
 
-// await waits for the outcome, until ctx ends, when it calls giveUp, or until gone
+// await waits for the answer, until ctx ends, when it calls giveUp, or until gone
 // is closed. An outcome that is there by then counts.
-func (c *call) await(ctx context.Context, gone <-chan struct{}, giveUp func()) (faas.Outcome, error) {
+func (c *call) await(ctx context.Context, gone <-chan struct{}, giveUp func()) (answer, error) {
 	select {
 	case a := <-c.answered:
-		return a.result()
+		return a, nil
 	case <-ctx.Done():
 		giveUp()
-		return faas.Outcome{}, context.Cause(ctx)
+		return answer{}, context.Cause(ctx)
 	case <-gone:
 		select {
 		case a := <-c.answered:
-			return a.result()
+			return a, nil
 		default:
-			return faas.Outcome{}, ErrGone
+			return answer{}, ErrGone
 		}
 	}
 }

@@ -82,16 +82,22 @@ func (c *conn) close() {
 
 // body reads the request's body, as far as it is wanted.
 func (c *conn) body(q *query) ([]byte, error) {
-	if q.expects {
-		c.writing.Lock()
-		_, err := c.net.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
-		c.writing.Unlock()
-		if err != nil {
-			return nil, err
-		}
-		q.expects = false
+	if err := c.goOn(q); err != nil {
+		return nil, err
 	}
 	return q.readBody(c.r, c.server.limit)
+}
+
+// goOn tells a client that waits for it to send the request's body.
+func (c *conn) goOn(q *query) error {
+	if !q.expects {
+		return nil
+	}
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	q.expects = false
+	_, err := c.net.Write([]byte("HTTP/1.1 100 Continue\r\n\r\n"))
+	return err
 }
 
 var acceptance = []byte(`{"status":"OK"}` + "\n")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"strings"
 	"time"
 
 	"hearth/faas"
@@ -45,7 +46,7 @@ func (s *Frames) exchange(ctx context.Context, event *faas.Event) (faas.Outcome,
 	err := s.writeEvent(event)
 	if err == nil {
 		var a answer
-		if a, err = s.readAnswer(event.RequestID); err == nil {
+		if a, err = s.readAnswer(ctx, event); err == nil {
 			return a.result()
 		}
 	}
@@ -134,14 +135,17 @@ func (s *Frames) writeEvent(event *faas.Event) error {
 }
 
 // readAnswer reads the answer to the one invocation that the runtime holds.
-func (s *Frames) readAnswer(id string) (answer, error) {
-	f, err := readFrame(s.in, s.limit, id)
+func (s *Frames) readAnswer(ctx context.Context, event *faas.Event) (answer, error) {
+	f, err := readFrame(s.in, s.limit, event.RequestID)
 	if err != nil {
 		return answer{}, err
 	}
+	if f.kind == frameStream && strings.HasPrefix(f.header, event.RequestID+" ") {
+		return s.exchangeStream(ctx, event, f)
+	}
 	got, a, err := s.answerOf(f)
-	if err == nil && got != id {
-		err = fmt.Errorf("%w: answer to an invocation that it does not hold", errProtocol)
+	if err == nil && got != event.RequestID {
+		err = errUnknownID
 	}
 	return a, err
 }

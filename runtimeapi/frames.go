@@ -65,10 +65,15 @@ type Frames struct {
 	unsent []byte // the rest of a frame that was cut; guarded by the write token
 	spent  bool   // an exchange was given up; guarded by the write token
 
-	mu       sync.Mutex
-	cause    error     // why it is gone
-	finishBy time.Time // set by Finish; zero before
-	calls    callTable
+	// life ends with the session; streams wait for it.
+	life context.Context
+	end  context.CancelFunc
+
+	mu        sync.Mutex
+	cause     error     // why it is gone
+	finishBy  time.Time // set by Finish; zero before
+	streaming bool      // an exchange reads a streamed response
+	calls     callTable
 }
 
 // NewFrames begins the conversation: it sends the go frame and returns without
@@ -97,6 +102,7 @@ func newFrames(conn net.Conn, opts FramesOptions) *Frames {
 	if s.limit == 0 {
 		s.limit = MaxResponse
 	}
+	s.life, s.end = context.WithCancel(context.Background())
 	return s
 }
 
@@ -164,7 +170,14 @@ func (s *Frames) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 		}
 		return faas.Outcome{}, ErrGone
 	}
-	return c.await(ctx, s.gone, func() { s.forget(c) })
+	a, err := c.await(ctx, s.gone, func() { s.forget(c) })
+	if err == nil && a.inbound != nil {
+		a, err = s.receive(ctx, c, event, a.inbound)
+	}
+	if err != nil {
+		return faas.Outcome{}, err
+	}
+	return a.result()
 }
 
 func (s *Frames) begin(c *call) error {
@@ -316,6 +329,8 @@ func (s *Frames) accept(state protocolState, f frame) (protocolState, error) {
 		}
 		close(s.ready)
 		return failed, nil
+	case state == serving && (f.kind == frameStream || f.kind == frameChunk):
+		return state, s.acceptStream(f)
 	case state == serving:
 		id, a, err := s.answerOf(f)
 		if err != nil {
@@ -359,9 +374,14 @@ func (s *Frames) answer(id string, a answer) error {
 	defer s.mu.Unlock()
 	c, known := s.calls.take(id)
 	if !known {
-		return fmt.Errorf("%w: answer to an invocation that it does not hold", errProtocol)
+		return errUnknownID
 	}
-	if c != nil {
+	switch {
+	case c == nil:
+	case c.inbound != nil:
+		c.inbound.last = a
+		c.inbound.parts.End()
+	default:
 		c.answered <- a
 	}
 	return nil
@@ -381,8 +401,11 @@ func (s *Frames) Broken() bool { return errors.Is(s.Cause(), errProtocol) }
 // still read, for at most the time given, then the session is gone.
 func (s *Frames) Finish(within time.Duration) {
 	s.mu.Lock()
-	s.finishBy = time.Now().Add(within)
-	err := s.conn.SetReadDeadline(s.finishBy)
+	var err error
+	if !s.streaming { // it reads to the end, which is near: nobody writes any more
+		s.finishBy = time.Now().Add(within)
+		err = s.conn.SetReadDeadline(s.finishBy)
+	}
 	s.mu.Unlock()
 	if err != nil { // the connection is closed, and the session gone, already
 		return
@@ -417,5 +440,6 @@ func (s *Frames) fail(cause error) {
 	s.cause = cause
 	s.mu.Unlock()
 	close(s.gone)
+	s.end()
 	s.conn.Close() // unblocks reads and writes; its error says nothing that cause does not
 }

@@ -143,6 +143,10 @@ func (s *Server) serveInvocation(c *conn, q *query, rest string) {
 		return
 	}
 	defer s.endPost()
+	if call.streams(operation, q) {
+		s.serveStream(c, q, call)
+		return
+	}
 	body, err := c.body(q)
 	var size *oversizeError
 	switch {
@@ -213,14 +217,16 @@ func (s *Server) unclaim(c *served) {
 
 // settle hands the outcome to the call's waiter, unless it was given up while
 // the body was read.
-func (s *Server) settle(c *served, out faas.Outcome) {
+func (s *Server) settle(c *served, out faas.Outcome) { s.answer(c, answer{outcome: out}) }
+
+func (s *Server) answer(c *served, a answer) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.calls[c.id] != c {
 		return
 	}
 	s.releaseLocked(c, pastAnswered)
-	c.answered <- answer{outcome: out}
+	c.answered <- a
 }
 
 // outcomeOf is what an accepted post says. A streamed response reports an error

@@ -126,8 +126,11 @@ func (h *HTTP) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, err
 	}
 	ctx, stop := h.within(ctx)
 	defer stop()
+	req.stream = event.Stream
 	answer, err := h.exchange(ctx, req)
 	switch {
+	case err == nil && answer.streamed != nil:
+		return answer.streamed.finish(faas.Outcome{}), nil
 	case err == nil:
 		return answer.outcome(req.proxied, h.limit), nil
 	case ctx.Err() != nil:
@@ -288,6 +291,7 @@ type httpRequest struct {
 	*http.Request
 	// proxied: the event was an HTTP request, and its result is an HTTP response.
 	proxied bool
+	stream  faas.ResponseStream // nil where the answer is wanted whole
 }
 
 // again is the request to be sent once more.

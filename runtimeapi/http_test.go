@@ -248,8 +248,9 @@ func TestHTTPKeptConnectionIsClosed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var read atomic.Int64
 			s := webSession(t, rawServer(t, func(conn net.Conn) {
+				n := read.Add(1)
 				io.WriteString(conn, answer)
-				if read.Add(1) == 1 {
+				if n == 1 {
 					test.next(conn)
 				}
 			}), 1)
@@ -505,7 +506,7 @@ func FuzzHTTPAnswer(f *testing.F) {
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		const limit = 512
 		c := newHTTPConn(&replay{from: bytes.NewReader(sent)})
-		answer, _, err := c.answer(&http.Request{Method: "GET"}, limit)
+		answer, _, err := c.answer(t.Context(), httpRequest{Request: &http.Request{Method: "GET"}}, limit)
 		if err != nil {
 			return
 		}

@@ -1,8 +1,10 @@
 package runtimeapi
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -61,18 +63,45 @@ func (a httpAnswer) outcome(proxied bool, limit int) faas.Outcome {
 
 // httpResponse is a response in API Gateway's payload format 2.0.
 type httpResponse struct {
+	httpHead
+	Body   string `json:"body"`
+	Base64 bool   `json:"isBase64Encoded"`
+}
+
+type httpHead struct {
 	Status  int               `json:"statusCode"`
 	Headers map[string]string `json:"headers"`
 	Cookies []string          `json:"cookies,omitempty"`
-	Body    string            `json:"body"`
-	Base64  bool              `json:"isBase64Encoded"`
 }
 
 func (a httpAnswer) response() []byte {
-	out := httpResponse{Status: a.status, Headers: make(map[string]string, len(a.header)), Body: string(a.body)}
+	out := httpResponse{httpHead: a.head(), Body: string(a.body)}
 	if !utf8.Valid(a.body) {
 		out.Body, out.Base64 = base64.StdEncoding.EncodeToString(a.body), true
 	}
+	return document(out)
+}
+
+// stream passes the answer's body on as it comes, behind its head where the event was
+// an HTTP request.
+func (a *httpAnswer) stream(ctx context.Context, req httpRequest, body io.Reader) error {
+	a.streamed = newSink(req.stream, 0, a.header.Get("Content-Type"))
+	if req.proxied {
+		a.streamed.contentType = faas.HTTPIntegration
+		if err := a.streamed.write(ctx, append(document(a.head()), make([]byte, 8)...)); err != nil {
+			return err
+		}
+	}
+	err := a.streamed.copy(ctx, body)
+	if err == errFull {
+		return nil // its outcome says so
+	}
+	return err
+}
+
+// head is the answer without its body.
+func (a httpAnswer) head() httpHead {
+	out := httpHead{Status: a.status, Headers: make(map[string]string, len(a.header))}
 	named := namedByConnection(a.header)
 	for name, values := range a.header {
 		switch {
@@ -83,7 +112,11 @@ func (a httpAnswer) response() []byte {
 			out.Headers[strings.ToLower(name)] = strings.Join(values, ",")
 		}
 	}
-	doc, err := json.Marshal(out)
+	return out
+}
+
+func document(v any) []byte {
+	doc, err := json.Marshal(v)
 	if err != nil { // strings always marshal
 		return []byte("{}")
 	}

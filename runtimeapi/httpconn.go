@@ -63,6 +63,7 @@ type httpAnswer struct {
 	header   http.Header
 	body     []byte
 	oversize int64 // at least so many bytes were announced or read, where over the limit
+	streamed *sink // where the body has gone there
 }
 
 // exchange sends the request on a connection and reads the answer. When ctx ends
@@ -99,7 +100,7 @@ func (h *HTTP) exchangeOn(ctx context.Context, c *httpConn, req httpRequest) (ht
 		}
 		written <- err
 	}()
-	answer, reusable, err := c.answer(req.Request, h.limit)
+	answer, reusable, err := c.answer(ctx, req, h.limit)
 	if !reusable || !wrote(written) {
 		unbind()
 		c.refused = err != nil && c.head.left == maxAnswerHeader && reset(c.conn, err)
@@ -150,9 +151,9 @@ func wrote(written chan error) bool {
 }
 
 // answer reads one answer. The connection is reusable if nothing is left on it.
-func (c *httpConn) answer(req *http.Request, limit int) (a httpAnswer, reusable bool, err error) {
+func (c *httpConn) answer(ctx context.Context, req httpRequest, limit int) (a httpAnswer, reusable bool, err error) {
 	c.head.left = maxAnswerHeader
-	resp, err := c.final(req)
+	resp, err := c.final(req.Request)
 	if err != nil {
 		return a, false, err
 	}
@@ -160,6 +161,10 @@ func (c *httpConn) answer(req *http.Request, limit int) (a httpAnswer, reusable 
 	// but the connection.
 	c.head.left = 1<<63 - 1
 	a.status, a.header = resp.StatusCode, resp.Header
+	if req.stream != nil && (req.proxied || a.status < 300) {
+		err := a.stream(ctx, req, resp.Body)
+		return a, err == nil && !a.streamed.full() && c.reusable(resp), err
+	}
 	var body bytes.Buffer
 	if n := resp.ContentLength; n > 0 && n <= 256<<10 {
 		body.Grow(int(n) + bytes.MinRead) // memory is taken as bytes arrive
@@ -173,8 +178,11 @@ func (c *httpConn) answer(req *http.Request, limit int) (a httpAnswer, reusable 
 		return a, false, nil
 	}
 	a.body = body.Bytes()
-	return a, !resp.Close && c.reader.Buffered() == 0, nil
+	return a, c.reusable(resp), nil
 }
+
+// reusable reports whether another request may follow an answer that was read whole.
+func (c *httpConn) reusable(resp *http.Response) bool { return !resp.Close && c.reader.Buffered() == 0 }
 
 // final reads answers until one is not interim.
 func (c *httpConn) final(req *http.Request) (*http.Response, error) {

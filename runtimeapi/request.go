@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"hearth/faas"
 )
 
 // A lean HTTP/1.1 for one purpose: what runtime clients send, and nothing that they
@@ -18,6 +20,7 @@ import (
 // refuses what two readers could understand differently.
 
 const (
+	typeJSON   = "application/json"
 	readBuffer = 4 << 10 // what a connection reads with
 	// maxLine bounds a request line and a header that counts; of a longer one that does
 	// not, the rest is passed over.
@@ -37,6 +40,7 @@ type query struct {
 	expects      bool  // to be told to go on before it sends the body
 	last         bool  // the connection ends with it
 	errorType    string
+	contentType  string
 	ended        trailer // how a streamed body ended
 }
 
@@ -209,8 +213,21 @@ func (q *query) readHeaders(h *head) error {
 			q.last = q.last || hasToken(value, "close")
 		case is(name, headerErrorType):
 			q.errorType = clip(string(value))
+		case is(name, "Content-Type"):
+			q.contentType = mediaType(value)
 		}
 	}
+}
+
+// mediaType is the value of a Content-Type; those in use cost no memory.
+func mediaType(value []byte) string {
+	switch string(value) {
+	case typeJSON:
+		return typeJSON
+	case faas.HTTPIntegration:
+		return faas.HTTPIntegration
+	}
+	return clip(string(value))
 }
 
 // header reads one header; name is nil at the end. Both are valid until the next read.
@@ -306,14 +323,17 @@ func (q *query) readTrailers(r *bufio.Reader) error {
 
 // skipBody reads a body that nobody wants.
 func (q *query) skipBody(r *bufio.Reader) {
-	if q.length == 0 {
-		return
+	switch {
+	case q.length < 0:
+		q.skipChunks(r, httputil.NewChunkedReader(r))
+	case q.length > 0:
+		n, _ := io.CopyN(io.Discard, r, min(q.length, drainLimit)) // less than that: the client's own error
+		q.last = q.last || n < q.length
 	}
-	var body io.Reader = io.LimitReader(r, q.length)
-	if q.length < 0 {
-		body = httputil.NewChunkedReader(r)
-	}
-	n, err := io.CopyN(io.Discard, body, drainLimit)
-	whole := err == io.EOF && q.length < 0 && q.readTrailers(r) == nil || n == q.length
-	q.last = q.last || !whole
+}
+
+// skipChunks reads what is left of a body in chunks.
+func (q *query) skipChunks(r *bufio.Reader, chunks io.Reader) {
+	_, err := io.CopyN(io.Discard, chunks, drainLimit)
+	q.last = q.last || err != io.EOF || q.readTrailers(r) != nil
 }

@@ -54,8 +54,9 @@ type Server struct {
 // served is a call and how far it has come.
 type served struct {
 	call
-	event *faas.Event
-	state servedState
+	event  *faas.Event
+	state  servedState
+	stream context.Context // while Invoke waits; only where the event has a stream
 }
 
 type servedState int
@@ -217,10 +218,19 @@ func (s *Server) Slots() (int, <-chan struct{}) {
 // Invoke implements Session.
 func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	c := &served{call: call{id: event.RequestID, answered: make(chan answer, 1)}, event: event}
+	if event.Stream != nil {
+		var end context.CancelFunc
+		c.stream, end = context.WithCancel(ctx)
+		defer end()
+	}
 	if err := s.offer(c); err != nil {
 		return faas.Outcome{}, err
 	}
-	return c.await(ctx, s.gone, func() { s.giveUp(c) })
+	a, err := c.await(ctx, s.gone, func() { s.giveUp(c) })
+	if err != nil {
+		return faas.Outcome{}, err
+	}
+	return a.result()
 }
 
 // offer hands the call to the oldest parked poll, or queues it for the next.

@@ -25,7 +25,8 @@ import (
 // From Hearth: at most one park frame, one go frame, then invoke frames. From the
 // runtime: hello as its first byte, parked where it was told to park, then ready or
 // an init error once, then one response, error or crash for each invoke, in any
-// order. Anything else breaks the session.
+// order; a stream and chunks may come before it, as parts of the response. Anything
+// else breaks the session.
 const (
 	frameHello     = 'H' // header, payload: empty. The runtime runs.
 	frameGo        = 'G' // payload: a Go document as JSON
@@ -36,6 +37,9 @@ const (
 	frameResponse  = 'D' // header: request id; payload: the result
 	frameError     = 'F' // header: request id, a space, error type; payload: the error document
 	frameCrash     = 'C' // as an error, and the runtime ends: it takes no more events
+	frameStream    = 'S' // header: request id, a space, content type. The result comes in chunks.
+	frameChunk     = 'K' // header: request id; payload: the next part of the result
+	frameCredit    = 'W' // from Hearth; header: request id; payload: bytes, in decimal, that it has taken of the result
 )
 
 const (

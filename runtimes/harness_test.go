@@ -406,13 +406,18 @@ func (i *instance) ready() *instance {
 
 // invoke delivers an event and settles it; it returns the log's tail too.
 func (i *instance) invoke(payload string) (faas.Outcome, string, error) {
-	i.events++
-	event := &faas.Event{RequestID: fmt.Sprintf("request-%d", i.events), Payload: []byte(payload),
-		Deadline: time.Now().Add(3 * time.Second), InvokedARN: "arn:aws:lambda:eu-central-1:000000000000:function:fn",
-		TraceID: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", ClientContext: []byte(`{"custom":{"k":"v"},"client":{"app_title":"t"}}`)}
+	event := i.event(payload)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	out, err := i.Invoke(ctx, event)
 	tail := i.Settle(&faas.Report{RequestID: event.RequestID, Start: faas.StartWarm, Status: "success", MemoryMB: 256}, true)
 	return out, string(tail), err
+}
+
+// event is the next event of the instance.
+func (i *instance) event(payload string) *faas.Event {
+	i.events++
+	return &faas.Event{RequestID: fmt.Sprintf("request-%d", i.events), Payload: []byte(payload),
+		Deadline: time.Now().Add(3 * time.Second), InvokedARN: "arn:aws:lambda:eu-central-1:000000000000:function:fn",
+		TraceID: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", ClientContext: []byte(`{"custom":{"k":"v"},"client":{"app_title":"t"}}`)}
 }

@@ -93,7 +93,8 @@ var nodeInitRows = []row{
 	{name: "malformed", files: js(""), handler: "index", error: "Runtime.MalformedHandlerName", want: "Bad handler"},
 	{name: "upwards", files: js(""), handler: "../index.handler", error: "Runtime.MalformedHandlerName", want: "is not a valid handler name"},
 	{name: "throws", files: js("throw new TypeError('at init')"), error: "TypeError", want: "at init", log: "undefined\tERROR\tUncaught Exception"},
-	{name: "streaming", files: js("exports.handler = awslambda.streamifyResponse(async () => {})"), error: "Runtime.MalformedStreamingHandler", want: "streaming"},
+	{name: "streaming requests", files: js("exports.handler = async () => {}; exports.handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'request'"),
+		error: "Runtime.MalformedStreamingHandler", want: "Only response streaming is supported."},
 	{name: "exits", files: js("process.exit(5)"), exit: true, error: "Runtime.ExitError", want: "Runtime exited with error: exit status 5"},
 }
 

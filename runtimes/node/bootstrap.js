@@ -7,6 +7,7 @@ const frames = require('./frames.js');
 const { TYPE } = frames;
 
 let handler;
+let streaming; // how the handler's response is streamed; undefined where it returns it
 let fixed; // what every context has; to ask process.env takes a microsecond for each
 let logError = () => {};
 let currentId; // the request id of the running call where there is one at a time
@@ -17,6 +18,7 @@ const channel = frames.open(3, onFrame, () => process.exit(1));
 
 function onFrame(type, header, payload) {
   if (type === TYPE.invoke) invoke(JSON.parse(header), payload);
+  else if (type === TYPE.credit) running.get(header)?.stream?.taken(Number(payload));
   else if (type === TYPE.go) initialize(JSON.parse(payload));
   else if (type === TYPE.park) park();
 }
@@ -90,6 +92,7 @@ async function initialize(go) {
   loader.defineGlobals(calls);
   try {
     handler = await loader.load(go.taskRoot, go.handler);
+    streaming = loader.streaming(handler);
   } catch (error) {
     crash('Uncaught Exception', error, 129);
     return;
@@ -110,6 +113,7 @@ function crash(where, error, code) {
     channel.send(TYPE.initError, clip(type), document, exit);
     return;
   }
+  for (const { stream } of running.values()) stream?.stop();
   const culprit = calls?.currentId();
   // An invocation that was answered already may have left the error behind.
   const ids = culprit === undefined ? [...running.keys()] : running.has(culprit) ? [culprit] : [];
@@ -143,6 +147,7 @@ class Invocation {
     this.hasResult = false;
     this.finished = false; // a callback or the promise has spoken
     this.answered = false;
+    this.stream = undefined; // the response, where the handler streams it
   }
 
   callback(error, result) {
@@ -183,6 +188,7 @@ class Invocation {
   answer(type, header, payload) {
     if (this.answered) return;
     this.answered = true;
+    this.stream?.stop();
     running.delete(this.id);
     if (!calls) channel.hold();
     channel.send(type, header, payload);
@@ -231,6 +237,10 @@ function run(invocation, payload) {
     if (header.trace) process.env._X_AMZN_TRACE_ID = header.trace;
     else delete process.env._X_AMZN_TRACE_ID;
   }
+  if (streaming) {
+    runStreaming(invocation, payload);
+    return;
+  }
   try {
     const result = handler(JSON.parse(payload), invocation.context(), (error, value) => invocation.callback(error, value));
     if (typeof result?.then === 'function') {
@@ -241,12 +251,26 @@ function run(invocation, payload) {
   }
 }
 
+async function runStreaming(invocation, payload) {
+  invocation.stream = new streaming.ResponseStream(channel, invocation.id, calls !== undefined, streaming.highWaterMark);
+  try {
+    await streaming.run(handler, JSON.parse(payload), invocation.stream, invocation.context());
+    if (invocation.finished) return;
+    invocation.finished = true;
+    invocation.answer(TYPE.response, invocation.id, '');
+  } catch (error) {
+    await invocation.stream.flushed();
+    invocation.done(error ?? 'handled');
+  }
+}
+
 // onEmptyLoop runs when nothing is left that could answer: what a callback gave
 // is the answer; a handler that never spoke answers null, an async one fails.
 function onEmptyLoop() {
   channel.hold();
   for (const invocation of [...running.values()]) {
     if (invocation.hasResult) invocation.succeed(invocation.result);
+    else if (invocation.stream) invocation.done(new Error('Response stream is not finished.'));
     else if (handler.constructor?.name === 'AsyncFunction') {
       const { NodeJsExit } = require('./errors.js');
       invocation.finished = true;

@@ -18,6 +18,7 @@ const HandlerNotFound = define('HandlerNotFound');
 const MalformedHandlerName = define('MalformedHandlerName');
 const UserCodeSyntaxError = define('UserCodeSyntaxError');
 const MalformedStreamingHandler = define('MalformedStreamingHandler');
+const InvalidStreamingOperation = define('InvalidStreamingOperation');
 const NodeJsExit = define('NodeJsExit');
 const CallbackHandlerDeprecated = define('CallbackHandlerDeprecated');
 const MarshalError = define('MarshalError');
@@ -79,5 +80,5 @@ function unhandledRejection(reason, promise) {
 
 module.exports = {
   ImportModuleError, HandlerNotFound, MalformedHandlerName, UserCodeSyntaxError, MalformedStreamingHandler,
-  NodeJsExit, CallbackHandlerDeprecated, MarshalError, toDocument, toLine, unhandledRejection,
+  InvalidStreamingOperation, NodeJsExit, CallbackHandlerDeprecated, MarshalError, toDocument, toLine, unhandledRejection,
 };

@@ -81,8 +81,19 @@ function open(fd, onFrame, onEnd) {
   // send writes one frame; done is called when the kernel has all of it. The kernel
   // gets it at once where it has room, and the rest in the order of the stream: what
   // a stream does for each write costs more than all else here.
-  function send(type, header, payload, done) {
-    const frame = frameOf(type, header, payload);
+  function send(type, header, payload, done) { sendFrame(frameOf(type, header, payload), done); }
+
+  // sendBytes is send for a payload of bytes.
+  function sendBytes(type, header, payload, done) {
+    const frame = Buffer.allocUnsafe(PREFIX + header.length + payload.length);
+    frame.writeUInt32BE(4 + header.length + payload.length, 0);
+    frame.writeUInt32BE(((type << 24) | header.length) >>> 0, 4);
+    frame.latin1Write(header, PREFIX); // a request id
+    frame.set(payload, PREFIX + header.length);
+    sendFrame(frame, done);
+  }
+
+  function sendFrame(frame, done) {
     let sent = 0;
     if (socket.writableLength === 0) {
       try {
@@ -95,6 +106,7 @@ function open(fd, onFrame, onEnd) {
 
   return {
     send,
+    sendBytes,
     // While the handler runs the socket does not keep the process's event loop
     // alive: an empty loop is how the end of an invocation is noticed.
     hold: () => socket.ref(),
@@ -104,6 +116,7 @@ function open(fd, onFrame, onEnd) {
 
 const TYPE = Object.freeze({
   hello: 0x48, park: 0x50, go: 0x47, ready: 0x52, initError: 0x45, invoke: 0x49, response: 0x44, error: 0x46, crash: 0x43,
+  stream: 0x53, chunk: 0x4b, credit: 0x57,
 });
 
 module.exports = { open, TYPE };

@@ -6,6 +6,8 @@ const path = require('path');
 const errors = require('./errors.js');
 
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
+const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
+const RESPONSE = 'response'; // what may be streamed
 
 async function load(root, name) {
   const { directory, module: base, members } = parse(name);
@@ -93,24 +95,32 @@ function isModulePackage(folder) {
 
 // refuse stops handlers of styles that cannot work here, at init and in words.
 function refuse(handler) {
-  if (handler[STREAMING]) {
-    throw new errors.MalformedStreamingHandler(
-      'Hearth does not serve response streaming yet. Return the whole response, without awslambda.streamifyResponse.');
+  if (handler[STREAMING] && handler[STREAMING] !== RESPONSE) {
+    throw new errors.MalformedStreamingHandler('Only response streaming is supported.');
   }
-  if (process.env.AWS_EXECUTION_ENV === 'AWS_Lambda_nodejs24.x' && handler.length >= 3) {
+  if (process.env.AWS_EXECUTION_ENV === 'AWS_Lambda_nodejs24.x' && handler.length >= 3 && !handler[STREAMING]) {
     throw new errors.CallbackHandlerDeprecated(
       'Callback-based handlers were removed with the Node.js 24 runtime. Use an async handler: async (event, context) => result.');
   }
+}
+
+// streaming is how a handler wants its response streamed; undefined where it returns it.
+function streaming(handler) {
+  if (!handler[STREAMING]) return undefined;
+  const mark = Number(handler[HIGH_WATER_MARK]);
+  return { ...require('./stream.js'), highWaterMark: mark > 0 ? mark : undefined };
 }
 
 // defineGlobals sets what Lambda offers to every module. The store is of the
 // running invocations, where there may be several.
 function defineGlobals(store) {
   globalThis.awslambda = {
-    streamifyResponse(handler) {
-      handler[STREAMING] = 'response';
+    streamifyResponse(handler, options) {
+      handler[STREAMING] = RESPONSE;
+      if (typeof options?.highWaterMark === 'number') handler[HIGH_WATER_MARK] = Math.trunc(options.highWaterMark);
       return handler;
     },
+    get HttpResponseStream() { return require('./stream.js').HttpResponseStream; },
   };
   if (store) globalThis.awslambda.InvokeStore = store;
 }
@@ -122,4 +132,4 @@ function forget(root, file) {
   module.children = module.children.filter((child) => child.id !== name);
 }
 
-module.exports = { load, defineGlobals, forget };
+module.exports = { load, streaming, defineGlobals, forget };

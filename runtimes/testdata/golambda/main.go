@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"sync/atomic"
 	"time"
 
+	"github.com/aws/aws-lambda-go/events"
 	"github.com/aws/aws-lambda-go/lambda"
 	"github.com/aws/aws-lambda-go/lambdacontext"
 )
@@ -33,6 +35,31 @@ func meet(ctx context.Context, number int) (any, error) {
 	return os.Getpid(), nil
 }
 
+// parts is a response that comes in two parts, and then ends in its way.
+type parts struct {
+	sent int
+	end  error
+	exit bool
+}
+
+func (p *parts) Read(b []byte) (int, error) {
+	p.sent++
+	switch p.sent {
+	case 1:
+		return copy(b, "one "), nil
+	case 2:
+		return copy(b, "two"), nil
+	}
+	if p.exit {
+		time.Sleep(20 * time.Millisecond) // what it sent is on its way
+		os.Exit(4)
+	}
+	if p.end == nil {
+		return 0, io.EOF
+	}
+	return 0, p.end
+}
+
 func handle(ctx context.Context, in input) (any, error) {
 	fmt.Println("doing", in.Do)
 	switch in.Do {
@@ -42,6 +69,14 @@ func handle(ctx context.Context, in input) (any, error) {
 		panic("panicked as told")
 	case "exit":
 		os.Exit(3)
+	case "stream":
+		return &parts{}, nil
+	case "break":
+		return &parts{end: errors.New("broke as told")}, nil
+	case "leave":
+		return &parts{exit: true}, nil
+	case "url":
+		return &events.LambdaFunctionURLStreamingResponse{StatusCode: 201, Headers: map[string]string{"a": "b"}, Cookies: []string{"k=v"}, Body: &parts{}}, nil
 	case "meet":
 		return meet(ctx, in.Number)
 	case "sleep":
