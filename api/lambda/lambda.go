@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -16,14 +17,15 @@ import (
 	"hearth/faas"
 )
 
-// Options are what a Handler is made from. Registry, Invoker, Quotas, Provisioning
-// and Events are required.
+// Options are what a Handler is made from. All of the first block
+// are required.
 type Options struct {
 	Registry     Registry
 	Invoker      Invoker
 	Quotas       Quotas
 	Provisioning Provisioning
 	Events       EventConfigs
+	Mappings     Mappings
 
 	// Account is the account of every request, faas.DefaultAccount where empty.
 	Account string
@@ -53,6 +55,7 @@ type Handler struct {
 	quotas       Quotas
 	provisioning Provisioning
 	events       EventConfigs
+	mappings     Mappings
 	account      string
 	region       string
 	regions      []string
@@ -68,11 +71,11 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the dialect's handler. It panics where a required option is missing.
 func New(o Options) *Handler {
-	if o.Registry == nil || o.Invoker == nil || o.Quotas == nil || o.Provisioning == nil || o.Events == nil {
-		panic("lambda.New: Registry, Invoker, Quotas, Provisioning and Events are required")
+	if o.Registry == nil || o.Invoker == nil || o.Quotas == nil || o.Provisioning == nil || o.Events == nil || o.Mappings == nil {
+		panic("lambda.New: Registry, Invoker, Quotas, Provisioning, Events and Mappings are required")
 	}
 	h := &Handler{
-		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
+		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events, mappings: o.Mappings,
 		account: o.Account, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},
@@ -81,6 +84,7 @@ func New(o Options) *Handler {
 	}
 	maps.Copy(h.endpoints, quotaEndpoints())
 	maps.Copy(h.endpoints, eventEndpoints())
+	maps.Copy(h.endpoints, mappingEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}
@@ -203,7 +207,7 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	body, err := json.Marshal(answer)
+	body, err := marshal(answer)
 	if err != nil { // the wire types hold nothing that cannot be written
 		writeError(w, &apiError{wire: wires[faas.CodeInternal], message: "The answer could not be written."})
 		return
@@ -213,6 +217,17 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that went away is told nothing
+}
+
+// marshal writes JSON as Lambda does, where <, > and & stay what they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // scope is where the request's functions live: the configured account, the region
