@@ -26,7 +26,6 @@ type fakeRegistry struct {
 	err       error // returned by everything, where not nil
 	quotas    *fakeQuotas
 	events    *fakeEvents
-	access    *fakeAccess
 }
 
 type fakeFunction struct {
@@ -41,7 +40,7 @@ var fakeNow = time.Date(2026, 11, 20, 19, 30, 15, 123456789, time.UTC)
 
 func newFakeRegistry() *fakeRegistry {
 	r := &fakeRegistry{functions: map[faas.FunctionID]*fakeFunction{}}
-	r.quotas, r.events, r.access = newFakeQuotas(r), newFakeEvents(r), newFakeAccess(r)
+	r.quotas, r.events = newFakeQuotas(r), newFakeEvents(r)
 	return r
 }
 
