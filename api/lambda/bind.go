@@ -1,16 +1,12 @@
 package lambda
 
 import (
-	"encoding/base64"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"reflect"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -26,13 +22,17 @@ const (
 )
 
 // endpoint serves one operation. A nil answer is an empty body with status 204.
-type endpoint func(h *Handler, c *call) (answer any, err error)
+type endpoint struct {
+	serve func(h *Handler, c *call) (answer any, err error)
+	input reflect.Type // what the request is decoded into
+}
 
 // typed makes an endpoint of a function of a validated input. Input is a struct
 // with a field for each member of the operation's input shape: pointers, slices
-// and maps, nil where absent.
+// and maps, nil where absent, or json.RawMessage for one that is validated and
+// then not taken apart. A test holds the fields complete.
 func typed[Input any](run func(h *Handler, c *call, in *Input) (any, error)) endpoint {
-	return func(h *Handler, c *call) (any, error) {
+	return endpoint{input: reflect.TypeFor[Input](), serve: func(h *Handler, c *call) (any, error) {
 		in := new(Input)
 		release, err := h.bind(c, in)
 		defer release()
@@ -40,7 +40,7 @@ func typed[Input any](run func(h *Handler, c *call, in *Input) (any, error)) end
 			return nil, err
 		}
 		return run(h, c, in)
-	}
+	}}
 }
 
 // bind fills in from body, path and query, and validates it. Release gives back
@@ -53,7 +53,7 @@ func (h *Handler) bind(c *call, in any) (release func(), err error) {
 		if err != nil {
 			return release, err
 		}
-		if err := decodeBody(body, in); err != nil {
+		if err := decodeBody(body, c.op.input, in); err != nil {
 			return release, err
 		}
 	}
@@ -90,14 +90,9 @@ func hasBody(op *operation) bool {
 	return false
 }
 
-// setField puts the texts of a path or query into a field; one that was filled
-// from the body is emptied, as the member does not travel there.
+// setField puts the texts of a path or query into a field.
 func setField(field reflect.Value, m member, values []string) error {
-	if !field.IsValid() {
-		return nil
-	}
-	field.SetZero()
-	if len(values) == 0 {
+	if !field.IsValid() || len(values) == 0 {
 		return nil
 	}
 	switch target := field.Addr().Interface().(type) {
@@ -108,10 +103,12 @@ func setField(field reflect.Value, m member, values []string) error {
 	case **int:
 		n, err := strconv.Atoi(values[0])
 		if err != nil {
-			return &apiError{wire: wireSerialization, message: "STRING_VALUE can not be converted to an Integer: '" +
-				clip(values[0]) + "' at '" + m.path + "'"}
+			return serializationError("STRING_VALUE can not be converted to an Integer")
 		}
 		*target = &n
+	case **bool:
+		yes := values[0] == "true"
+		*target = &yes
 	default:
 		return fmt.Errorf("member %s: no way to set a %s from a text", m.name, field.Type())
 	}
@@ -176,68 +173,4 @@ func readAll(body io.Reader, size, limit int64, operation string) ([]byte, error
 		return nil, tooLarge(limit, operation)
 	}
 	return data, nil
-}
-
-// decodeBody parses a JSON object; an empty body is an empty object. The content
-// type is not looked at: clients differ.
-func decodeBody(body []byte, in any) error {
-	if len(body) == 0 {
-		return nil
-	}
-	err := json.Unmarshal(body, in)
-	var wrongType *json.UnmarshalTypeError
-	var badBase64 base64.CorruptInputError
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &wrongType):
-		at := ""
-		if wrongType.Field != "" {
-			at = " at '" + errorPath(wrongType.Field) + "'"
-		}
-		return &apiError{wire: wireSerialization, message: fmt.Sprintf("%s_VALUE can not be converted to %s%s",
-			strings.ToUpper(firstWord(wrongType.Value)), jsonName(wrongType.Type), at)}
-	case errors.As(err, &badBase64):
-		return &apiError{wire: wireSerialization, message: "ZipFile is not base64: " + badBase64.Error()}
-	default:
-		return &apiError{wire: wireContent, message: "Could not parse request body into json: " + clip(err.Error())}
-	}
-}
-
-func firstWord(s string) string {
-	word, _, _ := strings.Cut(s, " ")
-	return word
-}
-
-// jsonName says what a field of the type takes, with its article.
-func jsonName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.String:
-		return "a String"
-	case reflect.Int:
-		return "an Integer"
-	case reflect.Float64:
-		return "a Double"
-	case reflect.Bool:
-		return "a Boolean"
-	case reflect.Slice:
-		return "a List"
-	default:
-		return "an Object"
-	}
-}
-
-// errorPath is the camelCase path of a field whose Go path is given. Members that
-// operations share are in embedded structures, which have no place in the path.
-func errorPath(path string) string {
-	parts := strings.Split(path, ".")
-	if parts[0] == "settings" || parts[0] == "codeIn" {
-		parts = parts[1:]
-	}
-	for i, part := range parts {
-		if part != "" {
-			parts[i] = strings.ToLower(part[:1]) + part[1:]
-		}
-	}
-	return strings.Join(parts, ".")
 }

@@ -185,7 +185,7 @@ func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID
 }
 
 func (h *Handler) dispatch(r *http.Request, op *operation, vars map[string]string) (any, error) {
-	serve, ok := h.endpoints[op.name]
+	e, ok := h.endpoints[op.name]
 	if !ok {
 		return nil, &apiError{wire: wireUnsupported, message: op.name + " is not supported by this version of Hearth."}
 	}
@@ -193,7 +193,7 @@ func (h *Handler) dispatch(r *http.Request, op *operation, vars map[string]strin
 	if err != nil {
 		return nil, err
 	}
-	return serve(h, &call{op: op, vars: vars, scope: scope, r: r})
+	return e.serve(h, &call{op: op, vars: vars, scope: scope, r: r})
 }
 
 // fail answers with an error, and logs what is Hearth's own fault.

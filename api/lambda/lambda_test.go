@@ -307,33 +307,6 @@ func TestRequestIDs(t *testing.T) {
 	}
 }
 
-func FuzzRequest(f *testing.F) {
-	for i := range operations {
-		op := &operations[i]
-		f.Add(op.method, op.path, op.query, []byte(`{"FunctionName":"f","Tags":{"a":"b"},"Timeout":3}`))
-	}
-	f.Add("GET", "/2015-03-31/functions/%zz", "", []byte(nil))
-	f.Add("POST", "/2015-03-31/functions/a%2Fb/invocations", "Qualifier=%zz", []byte(`{`))
-	f.Add("PUT", "/2015-03-31/functions/f/configuration/", "", []byte(`{"Environment":{"Variables":{"AB":null}},"Layers":[{}]}`))
-	f.Add("GET", linkPath+"e30.e30", "", []byte(nil))
-	f.Fuzz(func(t *testing.T, method, path, query string, body []byte) {
-		r, err := http.NewRequest(method, "http://hearth.test"+path, bytes.NewReader(body))
-		if err != nil || r.URL.Host != "hearth.test" {
-			return
-		}
-		r.URL.RawQuery = query
-		h, _, _ := newWorld()
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r)
-		if w.Code >= 500 && w.Code != http.StatusNotImplemented {
-			t.Errorf("%d %s", w.Code, w.Body)
-		}
-		if w.Code >= 400 && (!json.Valid(w.Body.Bytes()) || w.Header()[headerErrorType] == nil) {
-			t.Errorf("an error that is not JSON: %d %s", w.Code, w.Body)
-		}
-	})
-}
-
 func BenchmarkInvoke(b *testing.B) {
 	for _, size := range []int{2, 1 << 10, 100 << 10} {
 		b.Run(fmt.Sprintf("payload=%d", size), func(b *testing.B) {

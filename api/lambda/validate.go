@@ -16,8 +16,8 @@ const maxShownValue = 1024
 
 // validate checks an input structure against its shape and returns Lambda's
 // ValidationException with one sentence for each violation, or nil. The fields of
-// input are named as the members of s; nil means absent. Members without a field,
-// and fields of type json.RawMessage, are not looked at.
+// input are named as the members of s; nil means absent. A json.RawMessage is
+// looked into by its shape; members without a field are not looked at.
 //
 // The order is that of the members; within one value, as Lambda has it: null,
 // pattern, enum, upper bound, lower bound.
@@ -49,7 +49,7 @@ var rawType = reflect.TypeFor[json.RawMessage]()
 func (v *violations) structure(value reflect.Value, s *shape, path string) {
 	for _, m := range s.members {
 		field := value.FieldByName(m.name)
-		if !field.IsValid() || field.Type() == rawType {
+		if !field.IsValid() {
 			continue
 		}
 		at := m.path
@@ -61,6 +61,12 @@ func (v *violations) structure(value reflect.Value, s *shape, path string) {
 				v.add("null", at, "Member must not be null")
 			}
 			continue
+		}
+		if field.Type() == rawType {
+			field = reflect.New(goType(m.shape)).Elem()
+			if decode(value.FieldByName(m.name).Bytes(), m.shape, field) != nil {
+				continue // no value of that type gets here
+			}
 		}
 		v.value(reflect.Indirect(field), m.shape, at)
 	}
@@ -93,34 +99,35 @@ func (v *violations) value(value reflect.Value, s *shape, path string) {
 func (v *violations) list(value reflect.Value, s *shape, path string) {
 	v.size(value, s, path)
 	for i := range value.Len() {
-		element := reflect.Indirect(value.Index(i))
-		if s.member.kind == kindStructure {
-			v.structure(element, s.member, fmt.Sprintf("%s.%d.member", path, i+1))
-			continue
-		}
-		if len(scalarViolations(element, s.member)) > 0 {
+		if element := value.Index(i); absent(element) || len(scalarViolations(reflect.Indirect(element), s.member)) > 0 {
 			v.add(show(value, s), path, "Member must satisfy constraint: ["+strings.Join(allConstraints(s.member), ", ")+"]")
 			return
 		}
+		v.inner(reflect.Indirect(value.Index(i)), s.member, fmt.Sprintf("%s.%d.member", path, i+1))
 	}
 }
 
 func (v *violations) mapping(value reflect.Value, s *shape, path string) {
 	v.size(value, s, path)
-	for _, side := range []struct {
-		of    *shape
-		label string
-		get   func(*reflect.MapIter) reflect.Value
-	}{
-		{s.key, "Map keys", (*reflect.MapIter).Key},
-		{s.value, "Map value", (*reflect.MapIter).Value},
-	} {
-		for iter := value.MapRange(); iter.Next(); {
-			if len(scalarViolations(side.get(iter), side.of)) > 0 {
-				v.add(show(value, s), path, side.label+" must satisfy constraint: ["+strings.Join(allConstraints(side.of), ", ")+"]")
-				break
-			}
+	keys := slices.SortedFunc(slices.Values(value.MapKeys()), func(a, b reflect.Value) int { return strings.Compare(a.String(), b.String()) })
+	if slices.ContainsFunc(keys, func(key reflect.Value) bool { return len(scalarViolations(key, s.key)) > 0 }) {
+		v.add(show(value, s), path, "Map keys must satisfy constraint: ["+strings.Join(allConstraints(s.key), ", ")+"]")
+	}
+	for _, key := range keys {
+		if element := value.MapIndex(key); absent(element) || len(scalarViolations(reflect.Indirect(element), s.value)) > 0 {
+			v.add(show(value, s), path, "Map value must satisfy constraint: ["+strings.Join(allConstraints(s.value), ", ")+"]")
+			return
 		}
+	}
+	for _, key := range keys {
+		v.inner(reflect.Indirect(value.MapIndex(key)), s.value, path+"."+key.String()+".member")
+	}
+}
+
+// inner goes on into an element that is no scalar.
+func (v *violations) inner(value reflect.Value, s *shape, path string) {
+	if s.kind == kindStructure || s.kind == kindList || s.kind == kindMap {
+		v.value(value, s, path)
 	}
 }
 
@@ -215,37 +222,48 @@ func number(s *shape, f float64) string {
 	return text
 }
 
-// show prints a refused value as Lambda does, quoted; lists and maps as Java
-// prints them. Sensitive values are replaced, names in sensitive maps are not:
-// they are what the caller has to find.
-func show(value reflect.Value, s *shape) string {
-	var text string
-	switch s.kind {
-	case kindList:
+// show prints a refused value as Lambda does, quoted, and not longer than an
+// error may be.
+func show(value reflect.Value, s *shape) string { return "'" + clip(plain(value, s)) + "'" }
+
+// plain prints a value; lists, maps and structures as Java prints them. Sensitive
+// values are replaced, names in sensitive maps are not: they are what the caller
+// has to find.
+func plain(value reflect.Value, s *shape) string {
+	switch {
+	case !value.IsValid() || absent(value):
+		return "null"
+	case s.kind == kindList:
 		parts := make([]string, value.Len())
 		for i := range parts {
-			parts[i] = fmt.Sprint(reflect.Indirect(value.Index(i)).Interface())
+			parts[i] = plain(reflect.Indirect(value.Index(i)), s.member)
 		}
-		text = "[" + strings.Join(parts, ", ") + "]"
-	case kindMap:
-		text = showMap(value, s)
-	case kindDouble:
-		text = number(s, value.Float())
+		return "[" + strings.Join(parts, ", ") + "]"
+	case s.kind == kindMap:
+		return showMap(value, s)
+	case s.kind == kindStructure:
+		var parts []string
+		for _, m := range s.members {
+			if field := value.FieldByName(m.name); field.IsValid() && !absent(field) && field.Type() != rawType {
+				parts = append(parts, m.path+"="+plain(reflect.Indirect(field), m.shape))
+			}
+		}
+		return "{" + strings.Join(parts, ", ") + "}"
+	case s.sensitive:
+		return "***"
+	case s.kind == kindDouble:
+		return number(s, value.Float())
 	default:
-		text = fmt.Sprint(value.Interface())
-		if s.sensitive {
-			text = "***"
-		}
+		return fmt.Sprint(value.Interface())
 	}
-	return "'" + clip(text) + "'"
 }
 
 func showMap(value reflect.Value, s *shape) string {
 	pairs := map[string]string{}
 	for iter := value.MapRange(); iter.Next(); {
-		shown := fmt.Sprint(iter.Value().Interface())
-		if s.sensitive {
-			shown = "***"
+		shown := "***"
+		if !s.sensitive {
+			shown = plain(reflect.Indirect(iter.Value()), s.value)
 		}
 		pairs[iter.Key().String()] = shown
 	}
