@@ -51,6 +51,8 @@ var (
 	ErrNoQualifier = errors.New("no such version or alias of the function")
 	// ErrNoProvisioned: the version or alias has no provisioned concurrency.
 	ErrNoProvisioned = errors.New("no provisioned concurrency")
+	// ErrNoMapping: there is no event source mapping of that UUID.
+	ErrNoMapping = errors.New("no such event source mapping")
 	// ErrNoEventConfig: nothing was set for the qualifier's asynchronous invocations.
 	ErrNoEventConfig = errors.New("no configuration of asynchronous invocations")
 )

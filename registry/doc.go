@@ -7,12 +7,13 @@
 //
 // # Keys
 //
-// Four kinds of keys, all of them JSON values:
+// Five kinds of keys, all of them JSON values:
 //
 //	function/<account>/<region>/<namespace>/<name>/record
 //	function/<account>/<region>/<namespace>/<name>/version/<number>
 //	package/<sha256>
 //	quota/<account>/<region>
+//	mapping/<account>/<region>/<uuid>
 //
 // The record is the function: its head, its aliases, its tags, what was set for its
 // asynchronous invocations, the numbers of its published versions and the highest
@@ -24,6 +25,10 @@
 // compare-and-set covers their sums. What names a function that is no more, or is
 // another incarnation, or a version or alias that is no more, is dead: it counts
 // for nothing and nobody inherits it.
+//
+// An event source mapping names its function and does not belong to it: it stays
+// when that is deleted. Changes of an account's mappings have the account's turn,
+// which makes them one of a kind on this node.
 //
 // # Crash safety
 //
@@ -51,7 +56,7 @@
 // data plane's Resolve takes one shard's read lock and loads one pointer.
 // Registry.telling is held while the allocator is told, so that what it is told
 // last is what is in force. Lock order: telling, shelf.mu, table.mu, shard.mu;
-// Registry.mu, worklist.mu and quotaTable.mu are leaves.
+// Registry.mu, worklist.mu, quotaTable.mu and mappingTable.mu are leaves.
 //
 // Which packages are used is counted per node: nodes that share a store of blobs
 // must not each collect it.

@@ -56,6 +56,7 @@ type Registry struct {
 
 	table    *table
 	quotas   *quotaTable
+	mappings *mappingTable
 	shelf    *shelf
 	turns    [turnCount]chan struct{}    // a full channel is a turn that is taken
 	accounts [accountTurns]chan struct{} // likewise
@@ -116,6 +117,7 @@ func newRegistry(o Options) *Registry {
 		clock: o.Clock, log: o.Logger, limits: o.Limits, arch: o.Architecture,
 		table:       newTable(),
 		quotas:      newQuotaTable(),
+		mappings:    newMappingTable(),
 		told:        make(map[quota.Account]quota.Settings),
 		shelf:       newShelf(),
 		activations: newWorklist[faas.FunctionID](),

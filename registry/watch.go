@@ -14,7 +14,7 @@ const (
 )
 
 // watched is what a registry keeps a copy of, each by a watch of its own.
-var watched = [...]string{functionPrefix, quotaPrefix}
+var watched = [...]string{functionPrefix, quotaPrefix, mappingPrefix}
 
 // watch follows what is below the prefix until ctx ends. The first state, or why
 // there is none, goes to loaded; after that it begins again whenever the engine
@@ -71,10 +71,14 @@ func sleep(ctx context.Context, d time.Duration) bool {
 
 // revisions returns the revision of every record that is known, by its key.
 func (r *Registry) revisions(prefix string) map[string]uint64 {
-	if prefix == quotaPrefix {
+	switch prefix {
+	case quotaPrefix:
 		return r.quotas.revisions()
+	case mappingPrefix:
+		return r.mappings.revisions()
+	default:
+		return r.table.revisions()
 	}
-	return r.table.revisions()
 }
 
 // watcher is one run of a watch.
@@ -118,8 +122,11 @@ func (w *watcher) caughtUp(ctx context.Context) {
 // apply brings the in-memory copy up to one change. What is not newer than what
 // is known has no effect, so it does not matter that the writer applied it too.
 func (r *Registry) apply(c engine.Change) error {
-	if engine.Below(c.Key, quotaPrefix) {
+	switch {
+	case engine.Below(c.Key, quotaPrefix):
 		return r.applyQuota(c)
+	case engine.Below(c.Key, mappingPrefix):
+		return r.applyMapping(c)
 	}
 	id, number, err := parseKey(c.Key)
 	if err != nil {
