@@ -1,9 +1,5 @@
 package lambda
 
-import (
-	"hearth/faas"
-)
-
 // Limits that GetAccountSettings shows; the code and the registry enforce them.
 const (
 	maxCodeStorage  = 75 << 30
@@ -17,14 +13,14 @@ type tagResourceInput struct {
 }
 
 func (h *Handler) tagResource(c *call, in *tagResourceInput) (any, error) {
-	id, err := taggable(c, *in.Resource)
+	t, err := h.taggable(c, *in.Resource)
 	if err != nil {
 		return nil, err
 	}
 	if len(in.Tags) == 0 {
 		return nil, parameterError("Tags must hold at least one tag.")
 	}
-	return nil, h.registry.Tag(c.ctx(), id, in.Tags)
+	return nil, t.tag(in.Tags)
 }
 
 type untagResourceInput struct {
@@ -33,11 +29,11 @@ type untagResourceInput struct {
 }
 
 func (h *Handler) untagResource(c *call, in *untagResourceInput) (any, error) {
-	id, err := taggable(c, *in.Resource)
+	t, err := h.taggable(c, *in.Resource)
 	if err != nil {
 		return nil, err
 	}
-	return nil, h.registry.Untag(c.ctx(), id, in.TagKeys)
+	return nil, t.untag(in.TagKeys)
 }
 
 type listTagsInput struct{ Resource *string }
@@ -45,32 +41,62 @@ type listTagsInput struct{ Resource *string }
 type listTagsOutput struct{ Tags map[string]string }
 
 func (h *Handler) listTags(c *call, in *listTagsInput) (any, error) {
-	id, err := taggable(c, *in.Resource)
+	t, err := h.taggable(c, *in.Resource)
 	if err != nil {
 		return nil, err
 	}
-	f, err := h.registry.Get(c.ctx(), id, "")
+	tags, err := t.tags()
 	if err != nil {
 		return nil, err
 	}
-	tags := f.Tags
 	if tags == nil {
 		tags = map[string]string{}
 	}
 	return &listTagsOutput{Tags: tags}, nil
 }
 
-// taggable resolves the ARN of a thing that carries tags: functions only, and
-// none of their versions or aliases.
-func taggable(c *call, arn string) (faas.FunctionID, error) {
+// tagged is a resource that carries tags.
+type tagged struct {
+	tags  func() (map[string]string, error)
+	tag   func(map[string]string) error
+	untag func(keys []string) error
+}
+
+// taggable resolves the ARN of a thing that carries tags: a function, none of its
+// versions or aliases, or an event source mapping.
+func (h *Handler) taggable(c *call, arn string) (tagged, error) {
+	ctx := c.ctx()
+	if uuid, ok := mappingUUID(c.scope, arn); ok {
+		return tagged{
+			tags: func() (map[string]string, error) {
+				m, err := h.mappings.GetMapping(ctx, c.scope, uuid)
+				if err != nil {
+					return nil, err
+				}
+				return m.Tags, nil
+			},
+			tag:   func(tags map[string]string) error { return h.mappings.TagMapping(ctx, c.scope, uuid, tags) },
+			untag: func(keys []string) error { return h.mappings.UntagMapping(ctx, c.scope, uuid, keys) },
+		}, nil
+	}
 	if !isFunctionARN(arn) {
-		return faas.FunctionID{}, unsupportedParameter("Tagging anything but functions", "Give a function's ARN as the resource.")
+		return tagged{}, unsupportedParameter("Tagging anything but functions and event source mappings", "Give the ARN of one as the resource.")
 	}
 	ref, err := parseName(c.scope, arn)
 	if err == nil && ref.Qualifier != "" {
 		err = parameterError("Tags on function aliases and versions are not supported. Please specify a function ARN.")
 	}
-	return ref.ID, err
+	return tagged{
+		tags: func() (map[string]string, error) {
+			f, err := h.registry.Get(ctx, ref.ID, "")
+			if err != nil {
+				return nil, err
+			}
+			return f.Tags, nil
+		},
+		tag:   func(tags map[string]string) error { return h.registry.Tag(ctx, ref.ID, tags) },
+		untag: func(keys []string) error { return h.registry.Untag(ctx, ref.ID, keys) },
+	}, err
 }
 
 type accountSettingsInput struct{}

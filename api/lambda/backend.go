@@ -85,6 +85,18 @@ type FunctionURLs interface {
 	ListURLs(ctx context.Context, id faas.FunctionID, marker string, max int) (registry.Page[*faas.FunctionURL], error)
 }
 
+// Mappings is what this dialect needs of event source mappings; the rules are those
+// of Registry. Errors wrap faas.ErrNoMapping for a UUID that has none.
+type Mappings interface {
+	CreateMapping(ctx context.Context, m faas.EventSourceMapping) (*faas.EventSourceMapping, error)
+	UpdateMapping(ctx context.Context, scope faas.Scope, uuid string, patch registry.MappingPatch) (*faas.EventSourceMapping, error)
+	GetMapping(ctx context.Context, scope faas.Scope, uuid string) (*faas.EventSourceMapping, error)
+	DeleteMapping(ctx context.Context, scope faas.Scope, uuid string) (*faas.EventSourceMapping, error)
+	ListMappings(ctx context.Context, filter registry.MappingFilter, marker string, max int) (registry.Page[*faas.EventSourceMapping], error)
+	TagMapping(ctx context.Context, scope faas.Scope, uuid string, tags map[string]string) error
+	UntagMapping(ctx context.Context, scope faas.Scope, uuid string, keys []string) error
+}
+
 // Provisioning tells how far provisioned concurrency is.
 type Provisioning interface {
 	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus

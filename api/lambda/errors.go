@@ -1,7 +1,6 @@
 package lambda
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -188,7 +187,7 @@ func errorBody(e *apiError) []byte {
 	case casingBare:
 		body.Type, body.Lower = "", e.message
 	}
-	text, err := json.Marshal(body)
+	text, err := marshal(body)
 	if err != nil { // strings only: cannot be
 		return []byte(`{"message":"the error could not be written"}`)
 	}

@@ -32,12 +32,13 @@ func newWorld() (*Handler, *fakeRegistry, *fakeInvoker) {
 // newHandler is a handler whose quotas and settings are those of its registry, a fake.
 func newHandler(o Options) *Handler {
 	r := o.Registry.(*fakeRegistry)
-	o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs = r.quotas, r.quotas, r.events, r.access, r.access
+	o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs, o.Mappings = r.quotas, r.quotas, r.events, r.access, r.access, noMappings{}
 	return New(o)
 }
 
 // TestGolden plays the exchanges of each file in testdata/golden in order against
-// one server. A file begins with where its answers come from ("# source: …"). A
+// one server. A file begins with where its answers come from ("# source: …"), and
+// says "# world: registry" where the server has the registry itself. A
 // request is "> METHOD PATH", headers and, after a line ">", a body; the answer
 // follows, with its JSON indented, each line after "< ".
 func TestGolden(t *testing.T) {
@@ -54,7 +55,10 @@ func TestGolden(t *testing.T) {
 			if !bytes.HasPrefix(raw, []byte("# source: ")) {
 				t.Error("the file does not name its source")
 			}
-			h, _, _ := newWorld()
+			var h http.Handler
+			if h, _, _ = newWorld(); bytes.Contains(raw, []byte("\n# world: registry\n")) {
+				h = newRealWorld(t)
+			}
 			got := play(t, h, string(raw))
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
@@ -93,6 +97,14 @@ func play(t *testing.T, h http.Handler, file string) string {
 }
 
 func exchange(t *testing.T, h http.Handler, request []string) string {
+	if w, ok := h.(*realWorld); ok {
+		w.settle(t)
+		return w.hide(sendLines(t, h, strings.Split(w.show(strings.Join(request, "\n")), "\n")))
+	}
+	return sendLines(t, h, request)
+}
+
+func sendLines(t *testing.T, h http.Handler, request []string) string {
 	method, path, _ := strings.Cut(request[0], " ")
 	head, body := request[1:], ""
 	if blank := slices.Index(head, ""); blank >= 0 {

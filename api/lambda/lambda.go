@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -16,8 +17,8 @@ import (
 	"hearth/faas"
 )
 
-// Options are what a Handler is made from. Registry, Invoker, Quotas, Provisioning,
-// Events, Policies and URLs are required.
+// Options are what a Handler is made from. All of the first block
+// are required.
 type Options struct {
 	Registry     Registry
 	Invoker      Invoker
@@ -26,6 +27,7 @@ type Options struct {
 	Events       EventConfigs
 	Policies     Policies
 	URLs         FunctionURLs
+	Mappings     Mappings
 
 	// Account is the account of every request, faas.DefaultAccount where empty.
 	Account string
@@ -57,6 +59,7 @@ type Handler struct {
 	events       EventConfigs
 	policies     Policies
 	urls         FunctionURLs
+	mappings     Mappings
 	account      string
 	region       string
 	regions      []string
@@ -72,14 +75,14 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the dialect's handler. It panics where a required option is missing.
 func New(o Options) *Handler {
-	for _, required := range []any{o.Registry, o.Invoker, o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs} {
+	for _, required := range []any{o.Registry, o.Invoker, o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs, o.Mappings} {
 		if required == nil {
 			panic("lambda.New: a required option is missing")
 		}
 	}
 	h := &Handler{
 		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
-		policies: o.Policies, urls: o.URLs,
+		policies: o.Policies, urls: o.URLs, mappings: o.Mappings,
 		account: o.Account, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},
@@ -90,6 +93,7 @@ func New(o Options) *Handler {
 	maps.Copy(h.endpoints, eventEndpoints())
 	maps.Copy(h.endpoints, policyEndpoints())
 	maps.Copy(h.endpoints, urlEndpoints())
+	maps.Copy(h.endpoints, mappingEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}
@@ -212,7 +216,7 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	body, err := json.Marshal(answer)
+	body, err := marshal(answer)
 	if err != nil { // the wire types hold nothing that cannot be written
 		writeError(w, &apiError{wire: wires[faas.CodeInternal], message: "The answer could not be written."})
 		return
@@ -222,6 +226,17 @@ func writeJSON(w http.ResponseWriter, status int, answer any) {
 	header["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that went away is told nothing
+}
+
+// marshal writes JSON as Lambda does, where <, > and & stay what they are.
+func marshal(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
 
 // scope is where the request's functions live: the configured account, the region
