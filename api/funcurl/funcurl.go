@@ -167,12 +167,31 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	event := newEvent(r, a, who, body, requestID, h.now())
-	result, err := h.invoker.Invoke(r.Context(), &invoke.Request{
+	h.invoke(w, r, a, &invoke.Request{
 		RequestID: requestID, Type: invoke.RequestResponse, Function: a.Function, Qualifier: a.URL.Qualifier,
 		InvokedARN: faas.FunctionARN(a.Function, a.URL.Qualifier), Payload: event.encode(), TraceID: r.Header.Get("X-Amzn-Trace-Id"),
 	})
-	if err != nil {
+}
+
+// invoke runs the function and answers with what it returns or streams.
+func (h *Handler) invoke(w http.ResponseWriter, r *http.Request, a address, req *invoke.Request) {
+	var stream *streamed
+	if a.URL.Mode == faas.URLStreamed {
+		stream = &streamed{w: w, r: r}
+		req.Stream = stream
+	}
+	result, err := h.invoker.Invoke(r.Context(), req)
+	switch {
+	case err != nil && stream != nil && stream.begun:
+		panic(http.ErrAbortHandler)
+	case err != nil:
 		h.refuse(w, r, err)
+		return
+	case stream != nil:
+		if stream.err != nil {
+			h.log.Debug("a function URL's function streamed no HTTP response", "function", a.Function.String(), "requestId", req.RequestID, "error", stream.err)
+		}
+		stream.end(result.Outcome.FunctionError)
 		return
 	}
 	if result.Outcome.FunctionError != "" {
@@ -181,7 +200,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	answer, err := parseAnswer(result.Outcome.Payload)
 	if err != nil {
-		h.log.Debug("a function URL's function returned no HTTP response", "function", a.Function.String(), "requestId", requestID, "error", err)
+		h.log.Debug("a function URL's function returned no HTTP response", "function", a.Function.String(), "requestId", req.RequestID, "error", err)
 		internalError(w)
 		return
 	}

@@ -29,6 +29,8 @@ type place struct {
 	failure string // the function error
 	err     error
 	calls   []*invoke.Request
+	parts   []string // streamed, where the request has a stream
+	kind    string   // their content type
 }
 
 func newPlace() *place {
@@ -50,6 +52,14 @@ func (p *place) Invoke(_ context.Context, req *invoke.Request) (*invoke.Result, 
 	p.calls = append(p.calls, req)
 	if p.err != nil {
 		return nil, p.err
+	}
+	if req.Stream != nil && len(p.parts) > 0 {
+		req.Stream.Begin(invoke.StreamHead{ContentType: p.kind})
+		for _, part := range p.parts {
+			if req.Stream.Write([]byte(part)) != nil {
+				break
+			}
+		}
 	}
 	return &invoke.Result{Outcome: faas.Outcome{Payload: []byte(p.answer), FunctionError: p.failure}}, nil
 }

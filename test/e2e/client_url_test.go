@@ -21,6 +21,12 @@ const urlSource = `export const handler = async (event) => ({
   body: event.requestContext.http.method + " " + (event.isBase64Encoded ? atob(event.body) : event.body ?? ""),
 });`
 
+const flowSource = `exports.handler = awslambda.streamifyResponse(async (event, stream) => {
+  stream = awslambda.HttpResponseStream.from(stream, { statusCode: 203, headers: { "content-type": "text/plain" }, cookies: ["a=1"] });
+  for (const line of ["one", "two", event.rawPath]) stream.write(line + "\n");
+  stream.end();
+});`
+
 // TestFunctionURLs makes URLs and a resource policy with the SDK and the AWS CLI, and
 // calls the URLs by host name, by path and as a page in a browser would.
 func TestFunctionURLs(t *testing.T) {
@@ -65,6 +71,7 @@ func TestFunctionURLs(t *testing.T) {
 		t.Errorf("preflight: %d %v", got.StatusCode, got.Header)
 	}
 	u.policy(client.sdk)
+	u.flow(client)
 	_, err = client.sdk.DeleteFunctionUrlConfig(ctx, &lambda.DeleteFunctionUrlConfigInput{FunctionName: &u.name})
 	u.ok("delete the URL", err)
 	if got, _ := u.send("GET", *made.FunctionUrl, "", "", nil); got.StatusCode != 404 {
@@ -95,6 +102,23 @@ func (u *urlLife) send(method, address, path, body string, header http.Header) (
 	text, err := io.ReadAll(got.Body)
 	u.ok("read", err)
 	return got, string(text)
+}
+
+// flow calls a URL of a function that streams its response.
+func (u *urlLife) flow(client goClient) {
+	u.t.Helper()
+	name := "flow"
+	_, err := client.create(u.ctx, function{name: name, runtime: u.server.Newest(u.t, "nodejs"), handler: "index.handler",
+		zip: pack(u.t, map[string][]byte{"index.js": []byte(flowSource)})})
+	u.ok("create", err)
+	u.ok("wait", client.waitActive(u.ctx, name))
+	made, err := client.sdk.CreateFunctionUrlConfig(u.ctx, &lambda.CreateFunctionUrlConfigInput{FunctionName: &name,
+		AuthType: types.FunctionUrlAuthTypeNone, InvokeMode: types.InvokeModeResponseStream})
+	u.ok("make a URL that streams", err)
+	got, body := u.send("GET", *made.FunctionUrl, "end", "", nil)
+	if got.StatusCode != 203 || body != "one\ntwo\n/end\n" || got.Header.Get("Set-Cookie") != "a=1" || got.Header.Get("Content-Type") != "text/plain" {
+		u.t.Errorf("streamed: %d %q %v", got.StatusCode, body, got.Header)
+	}
 }
 
 func (u *urlLife) policy(sdk *lambda.Client) {
