@@ -37,6 +37,7 @@ type ConfigPatch struct {
 	Isolation           *faas.Isolation
 	Logging             *faas.Logging
 	TracingMode         *string
+	SnapStart           *bool
 	DeadLetter          *faas.Destination
 }
 
