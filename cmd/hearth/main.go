@@ -36,6 +36,7 @@ const (
 )
 
 func main() {
+	keepMonitorAwake(os.Args[1:])
 	os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 

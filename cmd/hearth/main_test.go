@@ -18,7 +18,10 @@ import (
 // The test binary is the command as well: scripts run it without a build step.
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"hearth": func() { os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) },
+		"hearth": func() {
+			keepMonitorAwake(os.Args[1:])
+			os.Exit(Main(os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+		},
 	})
 }
 
