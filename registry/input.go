@@ -37,7 +37,6 @@ type ConfigPatch struct {
 	Isolation           *faas.Isolation
 	Logging             *faas.Logging
 	TracingMode         *string
-	SnapStart           *bool
 	DeadLetter          *faas.Destination
 }
 

@@ -11,12 +11,13 @@ import (
 // compileBootstrap makes the byte code of the Python bootstrap's modules: argument 1
 // is their folder, argument 2 what the program's own is to be called. What is
 // imported goes where the interpreter looks for it. The source cannot change below
-// it, so it is never checked.
+// it, so it is never checked. What a stem cell rehearses with stays source, as most
+// packages are: the compiler is to be rehearsed too.
 const compileBootstrap = `
 import os, py_compile, sys
 folder, program = sys.argv[1:]
 for name in os.listdir(folder):
-    if name.endswith(".py"):
+    if name.endswith(".py") and name != "hearth_rehearsal.py":
         to = os.path.join(folder, program) if name == "bootstrap.py" else None
         py_compile.compile(os.path.join(folder, name), cfile=to, dfile="/var/runtime/" + name, doraise=True,
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)

@@ -240,3 +240,31 @@ func TestTheReportTellsTheWay(t *testing.T) {
 		}
 	}
 }
+
+// What a cell rehearses is in no function's log.
+func TestARehearsalLeavesNoLog(t *testing.T) {
+	open, ok := benches(t)["cell"]
+	if !ok {
+		t.Skip("needs the process driver")
+	}
+	b := open(t)
+	for runtime, files := range map[string]map[string]string{
+		hostNode(t):  js(`exports.handler = async () => { console.log("its own"); }`),
+		"python3.11": py("def handler(e, c): print('its own')"),
+	} {
+		i := b.start(b.version(runtime, "index.handler", files))
+		if way := i.Parts().Way; way != faas.WayCell {
+			t.Fatalf("%s: started %s", runtime, way)
+		}
+		out, tail, err := i.ready().invoke("{}")
+		if err != nil || string(out.Payload) != "null" {
+			t.Errorf("%s: %s, %v", runtime, out.Payload, err)
+		}
+		lines := strings.Split(strings.TrimSpace(tail), "\n")
+		if len(lines) != 4 || !strings.HasPrefix(lines[0], "START ") || !strings.HasSuffix(lines[1], "its own") ||
+			!strings.HasPrefix(lines[2], "END ") || !strings.HasPrefix(lines[3], "REPORT ") {
+			t.Errorf("%s: the log of the first invocation is\n%s", runtime, tail)
+		}
+		i.kill()
+	}
+}

@@ -53,16 +53,6 @@ type ephemeralStorageOut struct{ Size int }
 
 type snapStartOut struct{ ApplyOn, OptimizationStatus string }
 
-// describeSnapStart shows what was set. No snapshot is ever made, which is what the
-// status says.
-func describeSnapStart(c faas.Config) snapStartOut {
-	out := snapStartOut{ApplyOn: "None", OptimizationStatus: "Off"}
-	if c.SnapStart {
-		out.ApplyOn = snapPublished
-	}
-	return out
-}
-
 type runtimeVersionConfig struct{ RuntimeVersionArn string }
 
 type loggingOut struct {
@@ -82,7 +72,10 @@ func describeVersion(v *faas.Version, qualifier string) *functionConfiguration {
 	out.LastUpdateStatusReason = v.UpdateReason
 	out.LastUpdateStatusReasonCode = v.UpdateCode
 	if v.Config.Runtime != "" {
-		out.RuntimeVersionConfig = &runtimeVersionConfig{RuntimeVersionArn: runtimeVersionARN(v)}
+		build := sha256.Sum256([]byte(v.Config.Runtime))
+		out.RuntimeVersionConfig = &runtimeVersionConfig{
+			RuntimeVersionArn: "arn:aws:lambda:" + v.ID.Function.Region + "::runtime:" + hex.EncodeToString(build[:]),
+		}
 	}
 	return out
 }
@@ -108,7 +101,7 @@ func summarizeVersion(v *faas.Version, qualifier string) *functionConfiguration 
 		PackageType:      packageZip,
 		Architectures:    c.Architectures,
 		EphemeralStorage: ephemeralStorageOut{Size: c.EphemeralMB},
-		SnapStart:        describeSnapStart(c),
+		SnapStart:        snapStartOut{ApplyOn: "None", OptimizationStatus: "Off"},
 		LoggingConfig: loggingOut{
 			LogFormat: c.Logging.Format, LogGroup: c.Logging.Group,
 			ApplicationLogLevel: c.Logging.AppLevel, SystemLogLevel: c.Logging.SystemLevel,

@@ -6,6 +6,8 @@
 const frames = require('./frames.js');
 const { TYPE } = frames;
 
+const REQUEST_ID = Symbol.for('aws.lambda.runtime.requestId');
+
 let handler;
 let streaming; // how the handler's response is streamed; undefined where it returns it
 let fixed; // what every context has; to ask process.env takes a microsecond for each
@@ -23,29 +25,31 @@ function onFrame(type, header, payload) {
   else if (type === TYPE.park) park();
 }
 
-// park does what every function would wait for, before there is one: it loads the
-// runtime's parts and runs an invocation, so that all on its way is compiled.
+// park does what every function would wait for, before there is one: it begins as
+// for a function, loads the handler and runs an invocation, so that all on the way
+// is compiled and in memory. What it has set it takes back.
 async function park() {
-  require('./errors.js');
   const { send } = channel;
-  setEnvironment({ ...process.env });
-  process.chdir(process.cwd());
-  logError = require('./console.js').patch(process.env, () => currentId);
-  const loader = require('./handler.js');
-  loader.defineGlobals();
-  for (const name of ['rehearsal.handler', 'rehearsal_esm.handler', 'rehearsal.handler']) {
-    handler = await loader.load(__dirname, name);
-    await new Promise((answered) => {
+  const environment = { ...process.env };
+  const go = JSON.stringify(require('./rehearsal.js').go(environment, __dirname));
+  for (const module of ['rehearsal', 'rehearsal_esm', 'rehearsal']) {
+    const loader = begin(JSON.parse(go));
+    handler = await loader.load(__dirname, `${module}.handler`);
+    const answer = await new Promise((answered) => {
       channel.send = answered;
-      invoke(JSON.parse('{"id":"rehearsal","ms":1000,"arn":"","trace":"rehearsal"}'), '{}');
+      invoke(JSON.parse('{"id":"rehearsal","ms":1000,"arn":"","trace":"rehearsal"}'), '{"items":[1,2],"name":"rehearsal"}');
     });
+    if (answer !== TYPE.response) throw new Error('the rehearsal of an invocation failed');
     loader.forget(__dirname, 'rehearsal.js');
+    loader.forget(__dirname, 'rehearsal_esm.mjs');
   }
+  setEnvironment(environment);
+  process.chdir('/');
+  delete globalThis.awslambda;
+  delete globalThis[REQUEST_ID];
+  [handler, currentId, fixed] = [];
   channel.send = send;
   channel.hold();
-  delete process.env._X_AMZN_TRACE_ID;
-  delete globalThis.awslambda;
-  [handler, currentId] = [];
   channel.send(TYPE.park, '', '');
 }
 
@@ -63,9 +67,10 @@ function setEnvironment(wanted) {
   if (process.env.HOME !== home) require('module')._initPaths();
 }
 
-async function initialize(go) {
-  setEnvironment(go.environment);
+// begin makes the process the function's, all but its code.
+function begin(go) {
   const env = go.environment;
+  setEnvironment(env);
   fixed = {
     version: env.AWS_LAMBDA_FUNCTION_VERSION,
     name: env.AWS_LAMBDA_FUNCTION_NAME,
@@ -81,15 +86,19 @@ async function initialize(go) {
   }
   const requestId = () => (calls ? calls.currentId() : currentId);
   logError = require('./console.js').patch(process.env, requestId);
-  Object.defineProperty(globalThis, Symbol.for('aws.lambda.runtime.requestId'), { get: requestId, configurable: true });
+  Object.defineProperty(globalThis, REQUEST_ID, { get: requestId, configurable: true });
+  const loader = require('./handler.js');
+  loader.defineGlobals(calls);
+  return loader;
+}
+
+async function initialize(go) {
+  const loader = begin(go);
   process.on('uncaughtException', (error) => crash('Uncaught Exception', error, 129));
   process.on('unhandledRejection', (reason, promise) => {
     crash('Unhandled Promise Rejection', require('./errors.js').unhandledRejection(reason, promise), 128);
   });
   process.on('beforeExit', onEmptyLoop);
-
-  const loader = require('./handler.js');
-  loader.defineGlobals(calls);
   try {
     handler = await loader.load(go.taskRoot, go.handler);
     streaming = loader.streaming(handler);

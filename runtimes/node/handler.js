@@ -5,6 +5,14 @@ const fs = require('fs');
 const path = require('path');
 const errors = require('./errors.js');
 
+// Types are stripped by Node itself from 24 on.
+const EXTENSIONS = ['.js', '.mjs', '.cjs', ...(Number(process.versions.node.split('.')[0]) >= 24 ? ['.ts', '.mts', '.cts'] : [])];
+
+// require() of ES modules: 20.19 and 22.12 brought it, 22.13 no longer warns of it. With
+// options of the function's own, import() may be something else.
+const CAN_REQUIRE_ESM = process.features.require_module === true && !/^v22\.1[0-2]\./.test(process.version)
+  && !process.env.NODE_OPTIONS;
+
 const STREAMING = Symbol.for('aws.lambda.runtime.handler.streaming');
 const HIGH_WATER_MARK = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMark');
 const RESPONSE = 'response'; // what may be streamed
@@ -56,20 +64,30 @@ function wrap(Type, cause) {
 async function findModule(root, directory, base) {
   const file = path.resolve(root, directory, base);
   if (isFile(file)) return require(file);
-  const esm = isModulePackage(path.dirname(file));
-  const types = Number(process.versions.node.split('.')[0]) >= 24;
-  const candidates = [
-    ['.js', esm], ['.mjs', true], ['.cjs', false],
-    ...(types ? [['.ts', esm], ['.mts', true], ['.cts', false]] : []),
-  ];
-  for (const [extension, asModule] of candidates) {
+  for (const extension of EXTENSIONS) {
     const found = file + extension;
     if (!isFile(found)) continue;
-    return asModule ? import(require('url').pathToFileURL(found).href) : require(found);
+    const kind = extension[1];
+    if (kind === 'c' || kind !== 'm' && !isModulePackage(path.dirname(file))) return require(found);
+    return importFile(found);
   }
   // As Node itself would resolve it: a directory with index.js, a package below
   // node_modules. The runtime's own folder is not where the search begins.
   return require(require.resolve(base, { paths: [root, path.resolve(root, directory)] }));
+}
+
+// importFile loads an ES module. Where this Node can, without import(): that reads each
+// file in another thread, which takes several times as long. A module that awaits at
+// its top level, or whose imports do, needs import(); then none was run yet.
+async function importFile(file) {
+  if (CAN_REQUIRE_ESM) {
+    try {
+      return require(file);
+    } catch (error) {
+      if (error?.code !== 'ERR_REQUIRE_ASYNC_MODULE') throw error;
+    }
+  }
+  return import(require('url').pathToFileURL(file).href);
 }
 
 function isFile(file) {
@@ -80,11 +98,12 @@ function isFile(file) {
 function isModulePackage(folder) {
   for (;;) {
     if (folder.endsWith('/node_modules')) return false;
-    try {
-      return JSON.parse(fs.readFileSync(path.join(folder, 'package.json'), 'utf8'))?.type === 'module';
-    } catch (error) {
-      if (error.code !== 'ENOENT' && error.code !== 'ENOTDIR') {
-        console.warn(`${folder}/package.json cannot be read, it will be ignored for ES module detection purposes.`, error);
+    const file = path.join(folder, 'package.json');
+    if (fs.statSync(file, { throwIfNoEntry: false })) {
+      try {
+        return JSON.parse(fs.readFileSync(file, 'utf8'))?.type === 'module';
+      } catch (error) {
+        console.warn(`${file} cannot be read, it will be ignored for ES module detection purposes.`, error);
         return false;
       }
     }
