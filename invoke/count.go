@@ -28,5 +28,5 @@ func (s *Service) settled(report *faas.Report, series *metric.Series) {
 	if report.Instance == "" { // the error of an earlier start answered it
 		cold = ""
 	}
-	series.Invoked(report.Status != faas.StatusSuccess, cold, report.Duration)
+	series.Invoked(report.Status != faas.StatusSuccess, cold, report.Duration, report.ResponseBytes)
 }

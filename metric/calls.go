@@ -18,6 +18,7 @@ type calls struct {
 	invocations atomic.Uint64
 	errors      atomic.Uint64
 	thaws       atomic.Uint64
+	bytes       atomic.Uint64    // of responses
 	cold        [7]atomic.Uint64 // by coldReasons
 	refused     [8]atomic.Uint64 // by limits
 	durations   histogram
@@ -29,14 +30,16 @@ type Totals struct {
 	Invocations uint64 // that reached an instance
 	Errors      uint64 // of them, those that ended in a function error
 	Thaws       uint64 // of frozen instances, for a call
-	Cold        map[faas.ColdReason]uint64
-	Refused     map[faas.Limit]uint64
-	Durations   Durations
-	Events      EventCounts // of asynchronous invocations
+	// ResponseBytes is how long the responses were, error documents among them.
+	ResponseBytes uint64
+	Cold          map[faas.ColdReason]uint64
+	Refused       map[faas.Limit]uint64
+	Durations     Durations
+	Events        EventCounts // of asynchronous invocations
 }
 
 func (c *calls) totals() Totals {
-	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(), Events: c.eventCounts(),
+	t := Totals{Invocations: c.invocations.Load(), Errors: c.errors.Load(), Thaws: c.thaws.Load(), ResponseBytes: c.bytes.Load(), Events: c.eventCounts(),
 		Cold: map[faas.ColdReason]uint64{}, Refused: map[faas.Limit]uint64{}, Durations: c.durations.read()}
 	for i, reason := range coldReasons {
 		if n := c.cold[i].Load(); n > 0 {
@@ -53,13 +56,14 @@ func (c *calls) totals() Totals {
 
 // Invoked counts an invocation that has ended on its function, of which or of a
 // version of which the series is: whether the function failed, why the call was
-// cold ("" where it was not) and how long its handler ran.
-func (s *Series) Invoked(failed bool, cold faas.ColdReason, took time.Duration) {
+// cold ("" where it was not), how long its handler ran and how many bytes it answered.
+func (s *Series) Invoked(failed bool, cold faas.ColdReason, took time.Duration, bytes int64) {
 	c := s.function()
 	if c == nil {
 		return
 	}
 	c.invocations.Add(1)
+	c.bytes.Add(uint64(bytes))
 	if failed {
 		c.errors.Add(1)
 	}

@@ -220,8 +220,8 @@ func TestCalls(t *testing.T) {
 		later(0)
 		s := r.Function(function("f"))
 		defer s.Release()
-		s.Invoked(false, faas.ColdFirst, 3*time.Millisecond)
-		s.Invoked(true, "", time.Hour)
+		s.Invoked(false, faas.ColdFirst, 3*time.Millisecond, 0)
+		s.Invoked(true, "", time.Hour, 0)
 		s.Refused(faas.LimitFunction)
 		k := Key{Function: function("f")}
 		got := reading(t, r, k)
@@ -341,7 +341,7 @@ func TestNothingIsCountedOnNil(t *testing.T) {
 	var r *Registry
 	s := r.Version(head("f"))
 	s.Add(Busy, 1)
-	s.Invoked(true, "", 0)
+	s.Invoked(true, "", 0, 0)
 	s.Refused(faas.LimitOff)
 	s.Release()
 	s.Change(Values{}, Values{Busy: 1})

@@ -432,10 +432,29 @@ func (f *fakeInvoker) Invoke(_ context.Context, req *invoke.Request) (*invoke.Re
 			FunctionError: "Unhandled", ErrorType: "Error",
 		}
 	}
+	if req.Stream != nil && req.Type == invoke.RequestResponse {
+		stream(req, out)
+	}
 	if req.LogTail {
 		out.LogTail = []byte("START RequestId: 1 Version: $LATEST\nEND RequestId: 1\n")
 	}
 	return out, nil
+}
+
+// stream hands the payload over in two parts; "do":"fail in the middle" fails between.
+func stream(req *invoke.Request, out *invoke.Result) {
+	if out.Outcome.FunctionError != "" {
+		return
+	}
+	half := len(out.Outcome.Payload) / 2
+	req.Stream.Begin(invoke.StreamHead{ExecutedVersion: out.ExecutedVersion, ContentType: "text/plain"})
+	_ = req.Stream.Write(out.Outcome.Payload[:half])
+	if strings.Contains(string(req.Payload), `"do":"break"`) {
+		out.Outcome = faas.Outcome{Payload: []byte(`{"errorType":"Error"}`), FunctionError: "Unhandled", ErrorType: "Error"}
+		return
+	}
+	_ = req.Stream.Write(out.Outcome.Payload[half:])
+	out.Outcome.Payload = nil
 }
 
 func (f *fakeInvoker) request() *invoke.Request {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 )
 
 var update = flag.Bool("update", false, "write the answers in testdata/golden as they are now")
@@ -143,7 +146,9 @@ func answer(t *testing.T, w *httptest.ResponseRecorder) string {
 	}
 	out.WriteString("<\n")
 	body := w.Body.String()
-	if w.Header()["Content-Type"] != nil && w.Header()["Content-Type"][0] == "application/json" {
+	if strings.Contains(out.String(), "< Content-Type: "+eventStreamType) {
+		body = eventLines(t, w.Body)
+	} else if w.Header()["Content-Type"] != nil && w.Header()["Content-Type"][0] == "application/json" {
 		var indented bytes.Buffer
 		if err := json.Indent(&indented, w.Body.Bytes(), "", "  "); err != nil {
 			t.Errorf("the body is not JSON: %v", err)
@@ -155,6 +160,24 @@ func answer(t *testing.T, w *httptest.ResponseRecorder) string {
 		out.WriteString(strings.TrimRight("< "+line, " ") + "\n")
 	}
 	return out.String()
+}
+
+// eventLines has a line of headers and one of payload for each event of a stream.
+func eventLines(t *testing.T, body io.Reader) string {
+	var out strings.Builder
+	for decoder := eventstream.NewDecoder(); ; {
+		message, err := decoder.Decode(body, nil)
+		if err == io.EOF {
+			return strings.TrimSuffix(out.String(), "\n")
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, h := range message.Headers {
+			fmt.Fprintf(&out, "%s=%v ", h.Name, h.Value)
+		}
+		fmt.Fprintf(&out, "\n%s\n", message.Payload)
+	}
 }
 
 // difference shows the first line that differs, with what is around it.

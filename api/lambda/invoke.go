@@ -36,7 +36,7 @@ type invokeInput struct {
 // serveInvoke answers one Invoke. On the common way it allocates what it must
 // keep (the payload, the request, the response's headers) and nothing else.
 func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requestID string) {
-	req, err := h.invokeRequest(r, name, requestID)
+	req, err := h.invokeRequest(r, name, requestID, shapeInvocationRequest)
 	if err != nil {
 		h.fail(w, r, requestID, err)
 		return
@@ -56,13 +56,15 @@ func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requ
 	}
 }
 
-func (h *Handler) invokeRequest(r *http.Request, name, requestID string) (*invoke.Request, error) {
+// invokeRequest reads a request whose input has that shape: of Invoke, or of
+// InvokeWithResponseStream.
+func (h *Handler) invokeRequest(r *http.Request, name, requestID string, input *shape) (*invoke.Request, error) {
 	scope, err := h.scope(r)
 	if err != nil {
 		return nil, err
 	}
 	req := &invoke.Request{RequestID: requestID, Type: invoke.RequestResponse, TraceID: headerValue(r, "X-Amzn-Trace-Id")}
-	if err := h.readInvokeInput(r, scope, name, req); err != nil {
+	if err := h.readInvokeInput(r, scope, name, req, input); err != nil {
 		return nil, err
 	}
 	// Whether it is JSON is the data plane's to say: it looks once.
@@ -76,7 +78,7 @@ func (h *Handler) invokeRequest(r *http.Request, name, requestID string) (*invok
 // readInvokeInput fills req from name, query and headers. A plain name without
 // query and with the usual headers is taken as it is; everything else goes through
 // the validation that words Lambda's errors.
-func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string, req *invoke.Request) error {
+func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string, req *invoke.Request, input *shape) error {
 	in := invokeInput{
 		FunctionName:         &name,
 		InvocationType:       headerField(r, "X-Amz-Invocation-Type"),
@@ -85,9 +87,9 @@ func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string
 		TenantId:             headerField(r, "X-Amz-Tenant-Id"),
 		DurableExecutionName: headerField(r, "X-Amz-Durable-Execution-Name"),
 	}
-	if r.URL.RawQuery == "" && faas.ValidFunctionName(name) && in.usual() {
+	if r.URL.RawQuery == "" && faas.ValidFunctionName(name) && in.usual(input) {
 		req.Function = faas.FunctionID{Scope: scope, Name: name}
-	} else if err := resolveUnusual(r, scope, &in, req); err != nil {
+	} else if err := resolveUnusual(r, scope, &in, req, input); err != nil {
 		return err
 	}
 	req.InvokedARN = faas.FunctionARN(req.Function, req.Qualifier)
@@ -109,8 +111,9 @@ func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string
 }
 
 // usual reports that nothing here can break a constraint of the model.
-func (in *invokeInput) usual() bool {
-	if t := in.InvocationType; t != nil && *t != string(invoke.RequestResponse) && *t != string(invoke.Event) && *t != string(invoke.DryRun) {
+func (in *invokeInput) usual(input *shape) bool {
+	if t := in.InvocationType; t != nil && *t != string(invoke.RequestResponse) && *t != string(invoke.DryRun) &&
+		(*t != string(invoke.Event) || input != shapeInvocationRequest) {
 		return false
 	}
 	if l := in.LogType; l != nil && *l != "Tail" && *l != "None" {
@@ -120,7 +123,7 @@ func (in *invokeInput) usual() bool {
 }
 
 // resolveUnusual validates everything and resolves names in any form.
-func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *invoke.Request) error {
+func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *invoke.Request, input *shape) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return parameterError("The query cannot be parsed: " + clip(err.Error()) + ".")
@@ -128,7 +131,7 @@ func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *inv
 	if values := query["Qualifier"]; len(values) > 0 {
 		in.Qualifier = &values[0]
 	}
-	if err := validate(in, shapeInvocationRequest); err != nil {
+	if err := validate(in, input); err != nil {
 		return err
 	}
 	if in.TenantId != nil {

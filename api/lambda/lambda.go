@@ -172,12 +172,15 @@ func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID
 		h.fail(w, r, requestID, err)
 		return
 	}
-	if op.name == opInvoke { // its name was percent-encoded
+	switch op.name {
+	case opInvoke: // its name was percent-encoded
 		h.serveInvoke(w, r, vars["FunctionName"], requestID)
 		return
-	}
-	if op.name == opInvokeAsync {
+	case opInvokeAsync:
 		h.serveInvokeAsync(w, r, vars["FunctionName"], requestID)
+		return
+	case opInvokeStream:
+		h.serveInvokeStream(w, r, vars["FunctionName"], requestID)
 		return
 	}
 	answer, err := h.dispatch(r, op, vars)

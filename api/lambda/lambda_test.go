@@ -53,7 +53,7 @@ func TestEveryOperationIsKnown(t *testing.T) {
 			t.Errorf("%s has no shape", op.name)
 		}
 		_, served := h.endpoints[op.name]
-		served = served || op.name == opInvoke || op.name == opInvokeAsync
+		served = served || op.name == opInvoke || op.name == opInvokeAsync || op.name == opInvokeStream
 		if served {
 			continue
 		}

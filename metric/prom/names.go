@@ -58,6 +58,7 @@ var (
 	invocationsDesc = desc("hearth_invocations_total", "Invocations that reached their version", functionLabels...)
 	errorsDesc      = desc("hearth_errors_total", "Invocations that ended in an error", functionLabels...)
 	thawsDesc       = desc("hearth_thaws_total", "Frozen instances that were thawed for a call", functionLabels...)
+	bytesDesc       = desc("hearth_response_bytes_total", "Bytes that the function answered", functionLabels...)
 	refusalsDesc    = desc("hearth_refusals_total", "Invocations that a limit refused", with(functionLabels, "limit")...)
 	coldDesc        = desc("hearth_cold_starts_total", "Invocations that waited for a new instance, by reason", with(functionLabels, "reason")...)
 	durationDesc    = desc("hearth_invocation_duration_seconds", "From the hand-over of the event to the handler's answer", functionLabels...)

@@ -225,6 +225,7 @@ func function(to chan<- prometheus.Metric, r metric.Reading) {
 	counter(to, invocationsDesc, t.Invocations, labels...)
 	counter(to, errorsDesc, t.Errors, labels...)
 	counter(to, thawsDesc, t.Thaws, labels...)
+	counter(to, bytesDesc, t.ResponseBytes, labels...)
 	for limit, n := range t.Refused {
 		counter(to, refusalsDesc, n, identity(r.Key.Function, string(limit))...)
 	}

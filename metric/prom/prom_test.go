@@ -81,8 +81,8 @@ func TestScrape(t *testing.T) {
 		v.Add(metric.Busy, -7)
 		v.Add(metric.InFlight, 2)
 		a.Add(metric.InFlight, 1)
-		f.Invoked(true, faas.ColdScaleOut, 3*time.Millisecond)
-		f.Invoked(false, "", time.Hour)
+		f.Invoked(true, faas.ColdScaleOut, 3*time.Millisecond, 5)
+		f.Invoked(false, "", time.Hour, 2)
 		f.Refused(faas.LimitFunction)
 		f.Event(metric.EventsAccepted)
 		f.Event(metric.EventsDeadLettered)
@@ -114,6 +114,7 @@ func TestScrape(t *testing.T) {
 			{"hearth_alias_concurrency_max", with("function", "f", "alias", "live"), 1},
 			{"hearth_invocations_total", with("function", "f"), 2},
 			{"hearth_errors_total", with("function", "f"), 1},
+			{"hearth_response_bytes_total", with("function", "f"), 7},
 			{"hearth_refusals_total", with("function", "f", "limit", "function-maximum"), 1},
 			{"hearth_cold_starts_total", with("function", "f", "reason", "scale-out"), 1},
 			{"hearth_invocation_duration_seconds", with("function", "f"), 2},

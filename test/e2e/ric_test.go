@@ -48,6 +48,26 @@ func TestNodeRIC(t *testing.T) {
 		thrown.ErrorType != "RangeError" || thrown.ErrorMessage != "out of bounds" {
 		t.Errorf("a thrown error came back as %s %s (%v)", failed.functionError, failed.payload, err)
 	}
+	streamRIC(f, c.(goClient), ricPackage(t, node, client))
+}
+
+// streamRIC streams a response of the runtime interface client.
+func streamRIC(f *life, c goClient, zip []byte) {
+	f.t.Helper()
+	_, err := c.create(f.ctx, function{name: "ric-stream", runtime: "provided.al2023", handler: "index.stream", zip: zip})
+	f.ok("create", err)
+	f.ok("wait until active", c.waitActive(f.ctx, "ric-stream"))
+	head := `{"statusCode":201}` + strings.Repeat("\x00", 8)
+	if got, err := c.stream(f.ctx, "ric-stream", "{}"); err != nil || got.text != head+"one two" || got.errorCode != "" {
+		f.t.Errorf("streamed %+v, %v", got, err)
+	}
+	if got, err := c.stream(f.ctx, "ric-stream", `{"fail":true}`); err != nil || got.text != head+"one " || got.errorCode != "RangeError" ||
+		!strings.Contains(got.details, `"errorMessage":"out of bounds"`) {
+		f.t.Errorf("streamed %+v, %v", got, err)
+	}
+	if got, err := c.invoke(f.ctx, "ric-stream", "", "{}"); err != nil || got.payload != head+"one two" {
+		f.t.Errorf("collected %+v, %v", got, err)
+	}
 }
 
 // addRuntime installs a runtime below the server's data directory and returns the
@@ -136,6 +156,12 @@ exports.handler = async (event, context) => {
   if (event.fail) throw new RangeError("out of bounds");
   return { version: "ric", count: ++count, greeting: "", name: context.functionName, event };
 };
+exports.stream = awslambda.streamifyResponse(async (event, stream) => {
+  stream = awslambda.HttpResponseStream.from(stream, { statusCode: 201 });
+  stream.write("one ");
+  if (event.fail) throw new RangeError("out of bounds");
+  stream.end("two");
+});
 `
 
 // ricPackage holds the interpreter, the client as it was installed and a handler.

@@ -1,7 +1,7 @@
 // Drives @aws-sdk/client-lambda from lines of JSON on stdin: each is
 // {"call": METHOD, "input": {…}} for a method of the client, or
 // {"wait": "Active"|"Updated", "input": {…}}; ZipFile and Payload are base64. Each
-// is answered with one line, {"output": …} or {"error": {"name", "message"}}.
+// is answered with one line, an event stream read to its end, {"output": …} or {"error": {"name", "message"}}.
 import { createInterface } from "node:readline";
 import { Lambda, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2 } from "@aws-sdk/client-lambda";
 
@@ -15,6 +15,12 @@ async function answer({ call, wait, input }) {
     return {};
   }
   const output = await client[call](input);
+  if (output.EventStream) {
+    const events = [];
+    for await (const event of output.EventStream) events.push(event);
+    output.EventStream = events;
+    for (const { PayloadChunk: chunk } of output.EventStream) if (chunk) chunk.Payload = Buffer.from(chunk.Payload).toString("base64");
+  }
   if (output.Payload) output.Payload = Buffer.from(output.Payload).toString("base64");
   return output;
 }
