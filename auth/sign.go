@@ -33,7 +33,11 @@ func Sign(r *http.Request, body []byte, c Credentials, region, service string, n
 		date: date, region: region, service: service, scope: date + "/" + region + "/" + service,
 		signed: strings.Join(names, ";"), atText: stamp(now),
 	}
-	canonical := claim.appendRequest(nil, r, normalized(sentPath(r)), hex.EncodeToString(sum[:]))
+	path := sentPath(r)
+	if !rawPath(service) {
+		path = normalized(path)
+	}
+	canonical := claim.appendRequest(nil, r, path, hex.EncodeToString(sum[:]))
 	mac := sum256(deriveKey(c.Secret, date, region, service), claim.appendStringToSign(nil, canonical))
 	r.Header.Set("Authorization", algorithm+" Credential="+c.KeyID+"/"+claim.scope+"/"+terminator+
 		", SignedHeaders="+claim.signed+", Signature="+hex.EncodeToString(mac))

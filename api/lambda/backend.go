@@ -97,6 +97,12 @@ type Mappings interface {
 	UntagMapping(ctx context.Context, scope faas.Scope, uuid string, keys []string) error
 }
 
+// Objects is where deployment packages are read from that a request names by bucket
+// and key. Errors are *faas.Error; an object of more than limit bytes is one.
+type Objects interface {
+	Get(ctx context.Context, bucket, key, version string, limit int64) ([]byte, error)
+}
+
 // Provisioning tells how far provisioned concurrency is.
 type Provisioning interface {
 	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus

@@ -48,22 +48,43 @@ type codeIn struct {
 	SourceKMSKeyArn     *string
 }
 
-// zip returns the package's bytes, or why there are none.
-func (c *codeIn) zip() ([]byte, error) {
-	const advice = "Send the zip archive itself, in ZipFile."
+// codeOf returns the bytes of a package, or why there are none. Release gives back
+// the place that a large one took, and is never nil.
+func (h *Handler) codeOf(c *call, in *codeIn) (zip []byte, release func(), err error) {
+	release = func() {}
+	stored := value(in.S3Bucket) != "" || value(in.S3Key) != "" || value(in.S3ObjectVersion) != ""
 	switch {
-	case value(c.ImageUri) != "":
-		return nil, unsupportedParameter("ImageUri", advice)
-	case value(c.S3Bucket) != "" || value(c.S3Key) != "":
-		return nil, unsupportedParameter("S3Bucket", advice)
-	case value(c.SourceKMSKeyArn) != "":
-		return nil, unsupportedParameter("SourceKMSKeyArn", "Leave it out.")
-	case len(c.ZipFile) == 0:
-		return nil, parameterError("Please provide a source for function code. " + advice)
-	case len(c.ZipFile) >= maxCodeZipped:
-		return nil, &apiError{wire: wireTooLarge, message: fmt.Sprintf("Zipped size must be smaller than %d bytes", maxCodeZipped)}
+	case value(in.ImageUri) != "":
+		err = unsupportedParameter("ImageUri", "Upload a zip archive.")
+	case value(in.SourceKMSKeyArn) != "":
+		err = unsupportedParameter("SourceKMSKeyArn", "Leave it out.")
+	case value(in.S3ObjectStorageMode) == "REFERENCE":
+		err = unsupportedParameter("S3ObjectStorageMode REFERENCE", "Leave it out: packages are copied.")
+	case stored && in.ZipFile != nil:
+		err = parameterError("Please do not provide other FunctionCode parameters when providing a ZipFile.")
+	case stored:
+		return h.storedCode(c, in)
+	case len(in.ZipFile) == 0:
+		err = parameterError("Please provide a source for function code.")
+	case len(in.ZipFile) >= maxCodeZipped:
+		err = &apiError{wire: wireTooLarge, message: fmt.Sprintf("Zipped size must be smaller than %d bytes", maxCodeZipped)}
 	}
-	return c.ZipFile, nil
+	return in.ZipFile, release, err
+}
+
+// storedCode reads a package from the configured object store.
+func (h *Handler) storedCode(c *call, in *codeIn) (zip []byte, release func(), err error) {
+	switch {
+	case value(in.S3Bucket) == "" || value(in.S3Key) == "":
+		return nil, func() {}, parameterError("Please provide a source for function code. S3Bucket and S3Key are needed together.")
+	case h.objects == nil:
+		return nil, func() {}, parameterError("S3Bucket is not supported by this server: no object store is configured. Send the zip archive itself, in ZipFile, or start the server with --s3-endpoint.")
+	}
+	if release, err = h.acquireUpload(c); err != nil {
+		return nil, release, err
+	}
+	zip, err = h.objects.Get(c.ctx(), *in.S3Bucket, *in.S3Key, value(in.S3ObjectVersion), maxCodeUnzipped)
+	return zip, release, err
 }
 
 type createFunctionInput struct {
@@ -101,7 +122,8 @@ func (h *Handler) createFunction(c *call, in *createFunctionInput) (any, error) 
 	if err := in.refuse(); err != nil {
 		return nil, err
 	}
-	zip, err := in.Code.zip()
+	zip, release, err := h.codeOf(c, in.Code)
+	defer release()
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +209,8 @@ func (h *Handler) updateFunctionCode(c *call, in *updateFunctionCodeInput) (any,
 	if !emptyJSON(in.PublishTo) {
 		return nil, unsupportedParameter("PublishTo", "Use Publish.")
 	}
-	zip, err := in.zip()
+	zip, release, err := h.codeOf(c, &in.codeIn)
+	defer release()
 	if err != nil {
 		return nil, err
 	}

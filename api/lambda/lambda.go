@@ -29,6 +29,8 @@ type Options struct {
 	URLs         FunctionURLs
 	Mappings     Mappings
 
+	// Objects is the object store of S3Bucket and S3Key; nil refuses them.
+	Objects Objects
 	// Account is the account of every request, faas.DefaultAccount where empty.
 	Account string
 	// Region is where a request without a credential scope goes,
@@ -60,6 +62,7 @@ type Handler struct {
 	policies     Policies
 	urls         FunctionURLs
 	mappings     Mappings
+	objects      Objects
 	account      string
 	region       string
 	regions      []string
@@ -82,7 +85,7 @@ func New(o Options) *Handler {
 	}
 	h := &Handler{
 		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
-		policies: o.Policies, urls: o.URLs, mappings: o.Mappings,
+		policies: o.Policies, urls: o.URLs, mappings: o.Mappings, objects: o.Objects,
 		account: o.Account, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},

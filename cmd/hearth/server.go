@@ -172,6 +172,10 @@ func (s *server) open(ctx context.Context, t *terminal, v values, dir string) er
 	return nil
 }
 
+// maxStoredZip bounds a package from an object store. What is uploaded is bounded
+// by its API, at 50 MB.
+const maxStoredZip = 250 << 20
+
 func (s *server) openStores(ctx context.Context, v values, dir string) (err error) {
 	if s.data, err = datadir.Open(dir); err != nil {
 		return err
@@ -186,7 +190,7 @@ func (s *server) openStores(ctx context.Context, v values, dir string) (err erro
 	if err != nil {
 		return err
 	}
-	if s.code, err = code.Open(ctx, code.Options{Dir: packages, Blobs: s.engine.Blobs(), Logger: s.log}); err != nil {
+	if s.code, err = code.Open(ctx, code.Options{Dir: packages, Blobs: s.engine.Blobs(), Limits: code.Limits{Zipped: maxStoredZip}, Logger: s.log}); err != nil {
 		return err
 	}
 	s.opened("the packages", func(context.Context) error { return s.code.Close() })
@@ -248,10 +252,14 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
+	objects, err := objectStore(v)
+	if err != nil {
+		return err
+	}
 	s.front = newFront(
 		lambda.New(lambda.Options{
 			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
-			Policies: s.registry, URLs: s.registry, Mappings: s.registry,
+			Policies: s.registry, URLs: s.registry, Mappings: s.registry, Objects: objects,
 			Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),

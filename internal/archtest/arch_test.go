@@ -31,6 +31,7 @@ var allowed = map[string][]string{
 	"sandbox":           {"sandbox", "internal/sockpair"},
 	"logs":              {"faas"},
 	"code":              {"faas", "engine"},
+	"code/object":       {"auth", "faas"},
 	"runtimeapi":        {"faas", "internal/bounded", "internal/deadline"},
 	"runtimes":          {"faas", "sandbox", "runtimeapi", "runtimes", "pool"},
 	"runtimes/cell":     {},
