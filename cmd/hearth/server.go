@@ -251,7 +251,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.front = newFront(
 		lambda.New(lambda.Options{
 			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
-			Policies: s.registry, URLs: s.registry, Mappings: s.registry,
+			Policies: s.registry, URLs: s.registry, Mappings: s.registry, Layers: s.registry,
 			Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
