@@ -118,6 +118,7 @@ func countedServer(t testing.TB) (http.Handler, *atomic.Int64) {
 	return lambda.New(lambda.Options{
 		Registry: control, Invoker: invoke.New(invoke.Options{Resolver: control, Pools: pools, Quota: allocator}),
 		Quotas: control, Provisioning: provisioned, Events: control, Policies: control, URLs: control,
+		Mappings: control, Layers: control,
 		Account: counted.Account, Region: counted.Region,
 	}), calls
 }

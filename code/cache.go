@@ -28,6 +28,7 @@ type cached struct {
 	refs     int
 	bytes    int64     // on disk; 0 until known
 	lastUsed time.Time // when refs last became 0
+	parts    []*cached // the packages that it was merged from, each held by a ref
 }
 
 func newCached(digest string) *cached {
@@ -47,21 +48,30 @@ func (d *Dir) Path() string { return d.path }
 // Release ends the use; the directory may be removed after. Further calls do nothing.
 func (d *Dir) Release() { d.release() }
 
-// Prepare unpacks the package on this machine, so that the first start need not.
-// It also takes back an earlier Forget.
-func (s *Store) Prepare(ctx context.Context, code faas.Code) error {
-	if err := checkDigest(code.SHA256); err != nil {
-		return err
-	}
-	if err := s.remember(ctx, code.SHA256); err != nil {
-		return storageError(err)
+// Prepare unpacks the package on this machine, and what its layers make together,
+// so that the first start need not. It also takes back an earlier Forget of any.
+func (s *Store) Prepare(ctx context.Context, code faas.Code, layers ...faas.Code) error {
+	for _, c := range append([]faas.Code{code}, layers...) {
+		if err := checkDigest(c.SHA256); err != nil {
+			return err
+		}
+		if err := s.remember(ctx, c.SHA256); err != nil {
+			return storageError(err)
+		}
 	}
 	d, err := s.Acquire(ctx, code)
 	if err != nil {
 		return err
 	}
-	d.Release()
-	return nil
+	defer d.Release()
+	if len(layers) == 0 {
+		return nil
+	}
+	opt, err := s.AcquireMerged(ctx, layers)
+	if err == nil {
+		opt.Release()
+	}
+	return err
 }
 
 // Acquire returns the package's directory, unpacked now where it is not yet.
@@ -70,17 +80,28 @@ func (s *Store) Acquire(ctx context.Context, code faas.Code) (*Dir, error) {
 	if err := checkDigest(code.SHA256); err != nil {
 		return nil, err
 	}
+	return s.acquire(ctx, code.SHA256, func(ctx context.Context, e *cached) (home string, err error) {
+		if err := s.acquireSlot(ctx); err != nil {
+			return "", err
+		}
+		defer s.releaseSlot()
+		return s.install(ctx, e, code)
+	})
+}
+
+// acquire returns the directory of an entry, which install makes where there is none.
+func (s *Store) acquire(ctx context.Context, digest string, install func(context.Context, *cached) (home string, err error)) (*Dir, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
 		return nil, errClosed
 	}
-	e := s.entries[code.SHA256]
+	e := s.entries[digest]
 	if e == nil {
-		e = newCached(code.SHA256)
+		e = newCached(digest)
 		s.entries[e.digest] = e
 		s.tasks.Add(1)
-		go s.fill(e, code)
+		go s.fill(e, install)
 	}
 	e.refs++
 	s.mu.Unlock()
@@ -107,7 +128,7 @@ func (s *Store) release(e *cached) {
 	if idle {
 		e.lastUsed = now
 	}
-	_, forgotten := s.forgotten[e.digest]
+	_, forgotten := s.forgottenLocked(e)
 	home, ok := e.home, isClosed(e.done) && e.err == nil
 	s.mu.Unlock()
 	if !idle || !ok {
@@ -120,18 +141,13 @@ func (s *Store) release(e *cached) {
 	}
 }
 
-// fill unpacks a package and publishes the result to everybody who waits for it.
-func (s *Store) fill(e *cached, code faas.Code) {
+// fill installs an entry and publishes the result to everybody who waits for it.
+func (s *Store) fill(e *cached, install func(context.Context, *cached) (home string, err error)) {
 	defer s.tasks.Done()
 	ctx, cancel := context.WithTimeoutCause(s.ctx, unpackTimeout,
-		fmt.Errorf("code: unpacking %s took longer than %v", code.SHA256, unpackTimeout))
+		fmt.Errorf("code: unpacking %s took longer than %v", e.digest, unpackTimeout))
 	defer cancel()
-	var home string
-	err := s.acquireSlot(ctx)
-	if err == nil {
-		home, err = s.install(ctx, e, code)
-		s.releaseSlot()
-	}
+	home, err := install(ctx, e)
 	s.mu.Lock()
 	e.home, e.err = home, storageError(err)
 	if err != nil {
@@ -187,14 +203,14 @@ func (s *Store) stage(ctx context.Context, staging string, a *archive, code faas
 	if err := a.unpack(ctx, content); err != nil {
 		return err
 	}
-	if err := s.writeMarker(filepath.Join(staging, markerName), code.SHA256, a.diskBytes()); err != nil {
+	if err := s.writeMarker(filepath.Join(staging, markerName), code.SHA256, a.diskBytes(), nil); err != nil {
 		return err
 	}
 	return os.Chmod(staging, 0o711)
 }
 
-func (s *Store) writeMarker(path, digest string, bytes int64) error {
-	raw, err := json.Marshal(marker{Format: markerFormat, Digest: digest, Boot: s.boot, Bytes: bytes})
+func (s *Store) writeMarker(path, digest string, bytes int64, merged []string) error {
+	raw, err := json.Marshal(marker{Format: markerFormat, Digest: digest, Boot: s.boot, Bytes: bytes, Merged: merged})
 	if err != nil {
 		return err
 	}
@@ -234,6 +250,8 @@ type marker struct {
 	Digest string `json:"digest"`
 	Boot   string `json:"boot"` // see "The cache on disk"
 	Bytes  int64  `json:"bytes"`
+	// Merged are the packages, in their order, that it is the union of.
+	Merged []string `json:"merged,omitempty"`
 }
 
 func (s *Store) tmp() string               { return filepath.Join(s.dir, tmpName) }
@@ -260,12 +278,20 @@ func (s *Store) recover(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	merged := map[*cached][]string{}
 	for _, f := range found {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		if digest, _, ok := strings.Cut(f.Name(), "."); ok && checkDigest(digest) == nil {
-			s.adopt(digest, filepath.Join(s.dir, f.Name()))
+			s.adopt(digest, filepath.Join(s.dir, f.Name()), merged)
+		}
+	}
+	for e, digests := range merged {
+		if !s.adoptMerged(e, digests) {
+			delete(s.entries, e.digest)
+			s.bytes -= e.bytes
+			s.discard([]string{e.home})
 		}
 	}
 	tombs, err := os.ReadDir(filepath.Join(s.dir, forgotName))
@@ -280,8 +306,9 @@ func (s *Store) recover(ctx context.Context) error {
 	return nil
 }
 
-// adopt keeps a directory whose marker can be trusted and removes any other.
-func (s *Store) adopt(digest, home string) {
+// adopt keeps a directory whose marker can be trusted and removes any other. What
+// was merged of which packages goes to merged.
+func (s *Store) adopt(digest, home string, merged map[*cached][]string) {
 	path := filepath.Join(home, markerName)
 	raw, err := os.ReadFile(path)
 	var m marker
@@ -302,6 +329,9 @@ func (s *Store) adopt(digest, home string) {
 	close(e.done)
 	s.entries[digest] = e
 	s.bytes += e.bytes
+	if len(m.Merged) > 0 {
+		merged[e] = m.Merged
+	}
 }
 
 // discard removes the homes of entries that are no longer in the map. The

@@ -130,27 +130,25 @@ func (s *Store) sweep(now time.Time) time.Duration {
 func (s *Store) victimsLocked(now time.Time, need int64) []string {
 	var unused []*cached
 	var victims []string
-	take := func(e *cached) {
+	take := func(e *cached) (freed []*cached) {
 		delete(s.entries, e.digest)
 		s.bytes -= e.bytes
 		victims = append(victims, e.home)
+		return e.releasePartsLocked(now)
 	}
 	for _, e := range s.entries {
 		if e.refs > 0 || !isClosed(e.done) {
 			continue
 		}
-		if at, ok := s.forgotten[e.digest]; ok && now.Sub(at) >= s.grace && now.Sub(e.lastUsed) >= s.grace {
+		if at, ok := s.forgottenLocked(e); ok && now.Sub(at) >= s.grace && now.Sub(e.lastUsed) >= s.grace {
 			take(e)
 			continue
 		}
 		unused = append(unused, e)
 	}
 	slices.SortFunc(unused, func(a, b *cached) int { return a.lastUsed.Compare(b.lastUsed) })
-	for _, e := range unused {
-		if s.bytes+need <= s.cache {
-			break
-		}
-		take(e)
+	for i := 0; i < len(unused) && s.bytes+need > s.cache; i++ {
+		unused = append(unused, take(unused[i])...)
 	}
 	return victims
 }
@@ -159,6 +157,11 @@ func (s *Store) victimsLocked(now time.Time, need int64) []string {
 // long until the next is due. One that is in use, or waits in the cache for its
 // grace time, is not due: a draining pool may start another instance from it.
 func (s *Store) dueLocked(now time.Time) (due []string, next time.Duration) {
+	for _, e := range s.entries { // what was merged of forgotten packages goes before them
+		if at, ok := s.forgottenLocked(e); ok && len(e.parts) > 0 && e.refs == 0 {
+			next = earlier(next, max(s.grace-now.Sub(at), s.grace-now.Sub(e.lastUsed)))
+		}
+	}
 	for digest, at := range s.forgotten {
 		wait := s.grace - now.Sub(at)
 		if e := s.entries[digest]; e != nil {
@@ -167,14 +170,21 @@ func (s *Store) dueLocked(now time.Time) (due []string, next time.Duration) {
 			}
 			wait = max(wait, s.grace-now.Sub(e.lastUsed))
 		}
-		switch {
-		case wait <= 0:
+		if wait <= 0 {
 			due = append(due, digest)
-		case next == 0 || wait < next:
-			next = wait
+		} else {
+			next = earlier(next, wait)
 		}
 	}
 	return due, next
+}
+
+// earlier returns the shorter of two waits, of which 0 is none.
+func earlier(a, b time.Duration) time.Duration {
+	if a == 0 || b > 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // deleteBlob deletes a forgotten package and then its tomb, unless somebody

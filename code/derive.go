@@ -112,9 +112,13 @@ func (s *Store) shrink(e *cached, bytes int64) {
 func (s *Store) rewriteMarker(e *cached) error {
 	s.mu.Lock()
 	bytes := e.bytes
+	var merged []string
+	for _, part := range e.parts {
+		merged = append(merged, part.digest)
+	}
 	s.mu.Unlock()
 	next := filepath.Join(e.home, markerName+".next")
-	if err := s.writeMarker(next, e.digest, bytes); err != nil {
+	if err := s.writeMarker(next, e.digest, bytes, merged); err != nil {
 		return err
 	}
 	return os.Rename(next, filepath.Join(e.home, markerName))

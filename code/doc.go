@@ -19,6 +19,7 @@
 //	<Dir>/<sha256>.<any>/content/ 0755, the package; what Dir.Path returns
 //	<Dir>/<sha256>.<any>/complete the marker, written last
 //	<Dir>/<sha256>.<any>/derived-<name>/ 0755, what Derive made of the package
+//	<Dir>/<digest>.<any>/         likewise, of an ordered list of packages: see AcquireMerged
 //	<Dir>/tmp/                    0700, what is being unpacked or removed
 //	<Dir>/forgotten/<sha256>      packages to delete once their grace time is over
 //

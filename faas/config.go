@@ -135,6 +135,7 @@ func setDefault[T comparable](field *T, value T) {
 func (c Config) Clone() Config {
 	c.Environment = maps.Clone(c.Environment)
 	c.Architectures = slices.Clone(c.Architectures)
+	c.Layers = slices.Clone(c.Layers)
 	return c
 }
 

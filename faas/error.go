@@ -55,7 +55,13 @@ var (
 	ErrNoMapping = errors.New("no such event source mapping")
 	// ErrNoEventConfig: nothing was set for the qualifier's asynchronous invocations.
 	ErrNoEventConfig = errors.New("no configuration of asynchronous invocations")
+	// ErrNoLayer: there is no such version of a layer.
+	ErrNoLayer = errors.New("no such layer version")
 )
+
+// ErrPolicyTooLong, in the chain of an *Error with CodeTooLarge: a resource's policy
+// has no room for another statement.
+var ErrPolicyTooLong = errors.New("policy is too long")
 
 // Error is the one error type that crosses package borders towards a user.
 type Error struct {

@@ -74,6 +74,8 @@ type Config struct {
 	// DeadLetter gets the payloads of asynchronous invocations of this version that
 	// failed; see AsyncConfig.DeadLetter.
 	DeadLetter Destination `json:"deadLetter,omitempty"`
+	// Layers are mounted below /opt, later ones over earlier ones; at most MaxLayers.
+	Layers []Layer `json:"layers,omitempty"`
 }
 
 // Logging is how an instance writes its log.

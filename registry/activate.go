@@ -44,7 +44,7 @@ func (r *Registry) makeReady(ctx context.Context, rec *record) *failure {
 	head := rec.Head
 	unpack, cancel := context.WithTimeout(ctx, unpackTimeout)
 	defer cancel()
-	if err := r.packages.Prepare(unpack, head.Code); err != nil {
+	if err := r.packages.Prepare(unpack, head.Code, layerCodes(head.Config.Layers)...); err != nil {
 		r.log.Warn("a package cannot be prepared", "function", head.ID.Function.String(), "sha256", head.Code.SHA256, "error", err)
 		return newFailure(err)
 	}

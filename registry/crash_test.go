@@ -162,6 +162,39 @@ func crashCases() map[string]crashCase {
 			loop, err := r.RecursionLoop(context.Background(), fn("f"))
 			return err == nil && loop == registry.RecursionAllow
 		}},
+		"publish layer": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.PublishLayer(ctx, layerInput("new", "new layer"))
+			return err
+		}, func(r *registry.Registry) bool {
+			page, err := r.ListLayerVersions(context.Background(), layerID("new"), registry.LayerFilter{}, "", 0)
+			return err == nil && len(page.Items) == 1
+		}},
+		"delete layer": {func(ctx context.Context, r *registry.Registry) error {
+			return r.DeleteLayer(ctx, layerID("tools"), 2)
+		}, not(hasLayer("tools", 2))},
+		"delete layer in use": {func(ctx context.Context, r *registry.Registry) error {
+			return r.DeleteLayer(ctx, layerID("tools"), 1)
+		}, not(hasLayer("tools", 1))},
+		"permit layer": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.AddLayerPermission(ctx, layerID("tools"), 1, faas.LayerStatement{SID: "all", Principal: "*"}, "")
+			return err
+		}, func(r *registry.Registry) bool {
+			v, err := r.Layer(context.Background(), layerID("tools"), 1)
+			return err == nil && v.Allows("222222222222")
+		}},
+		"create with layers": {func(ctx context.Context, r *registry.Registry) error {
+			in := createInput("layered")
+			in.Layers = []string{layerARN("tools", 2), layerARN("more", 1)}
+			_, err := r.Create(ctx, in)
+			return err
+		}, has("layered", "")},
+		"change layers": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.UpdateConfig(ctx, fn("plain"), registry.ConfigPatch{Layers: &[]string{layerARN("more", 1)}}, "")
+			return err
+		}, func(r *registry.Registry) bool {
+			f, err := r.Get(context.Background(), fn("plain"), "")
+			return err == nil && f.Version.Config.Layers[0].ARN == layerARN("more", 1)
+		}},
 		"delete plain function": {func(ctx context.Context, r *registry.Registry) error {
 			return r.Delete(ctx, fn("plain"), "")
 		}, not(has("plain", ""))},
@@ -170,7 +203,8 @@ func crashCases() map[string]crashCase {
 
 // crashWorld has a function f with code newer than its versions 1 and 2 and an
 // alias, a function without versions, and one that was deleted after version 1.
-// f has a reservation, and provisioned concurrency and settings of asynchronous
+// The one without versions uses version 1 of the layer tools, which has two; the
+// layer more has one. f has a reservation, and provisioned concurrency and settings of asynchronous
 // invocations of alias and version 2.
 func crashWorld(t *testing.T) (*world, *faulty) {
 	w := newWorld()
@@ -201,6 +235,10 @@ func crashWorld(t *testing.T) (*world, *faulty) {
 			t.Fatal(err)
 		}
 	}
+	for _, in := range []registry.PublishLayerInput{layerInput("tools", "one"), layerInput("tools", "two"), layerInput("more", "more")} {
+		must(r.PublishLayer(t.Context(), in))(t)
+	}
+	must(r.UpdateConfig(t.Context(), fn("plain"), registry.ConfigPatch{Layers: &[]string{layerARN("tools", 1)}}, ""))(t)
 	synctest.Wait()
 	return w, f
 }
@@ -262,6 +300,9 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 			return fmt.Errorf("%s is %s, %s", v.ID, v.State, v.Update)
 		}
 		keys["package/"+v.Code.SHA256] = true
+		for _, l := range v.Config.Layers {
+			keys["package/"+l.Code.SHA256] = true
+		}
 		if v.ID.Number == faas.Latest {
 			if err := checkEventConfigs(ctx, r, v.ID.Function); err != nil {
 				return err
@@ -270,12 +311,21 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 			keys["function/"+v.ID.Function.String()+"/version/"+v.ID.Number] = true
 		}
 	}
+	layers, err := allLayers(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, v := range layers {
+		keys["package/"+v.Code.SHA256] = true
+		keys["layer/"+v.Layer.String()+"/version/"+faas.VersionNumber(v.Number)] = true
+	}
 	entries, err := w.meta.List(ctx, "")
 	if err != nil {
 		return err
 	}
 	for _, e := range entries {
-		if !keys[e.Key] && !strings.HasSuffix(e.Key, "/record") && !strings.HasPrefix(e.Key, "quota/") {
+		counter := strings.HasPrefix(e.Key, "layer/") && strings.HasSuffix(e.Key, "/last")
+		if !keys[e.Key] && !strings.HasSuffix(e.Key, "/record") && !counter && !strings.HasPrefix(e.Key, "quota/") {
 			return fmt.Errorf("key %s is left over", e.Key)
 		}
 		delete(keys, e.Key)
@@ -343,6 +393,22 @@ func checkPackages(ctx context.Context, w *world, r *registry.Registry) error {
 	for _, v := range page.Items {
 		if !w.packages.has(v.Code) {
 			return fmt.Errorf("%s has no package", v.ID)
+		}
+		used[v.Code] = true
+		for _, l := range v.Config.Layers {
+			if !w.packages.has(l.Code) {
+				return fmt.Errorf("%s has no package of layer %s", v.ID, l.ARN)
+			}
+			used[l.Code] = true
+		}
+	}
+	layers, err := allLayers(ctx, r)
+	if err != nil {
+		return err
+	}
+	for _, v := range layers {
+		if !w.packages.has(v.Code) {
+			return fmt.Errorf("%s has no package", v.ARN())
 		}
 		used[v.Code] = true
 	}

@@ -30,11 +30,20 @@ func (r *Registry) Create(ctx context.Context, in CreateInput) (_ *faas.Version,
 	if r.table.load(in.Function) != nil { // before the package costs anything
 		return nil, exists(in.Function)
 	}
+	layers, releaseLayers, err := r.useLayers(ctx, in.Function, in.Layers)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { releaseLayers(errors.Is(err, errUnknown)) }()
+	cfg.Layers = layers
 	code, releaseCode, err := r.ingest(ctx, in.Zip)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { releaseCode(errors.Is(err, errUnknown)) }()
+	if err := r.checkUnpacked(ctx, code, layers); err != nil {
+		return nil, err
+	}
 	size := code.Size
 	if in.Publish {
 		size *= 2

@@ -1,19 +1,21 @@
 // Package registry is the control plane: create, update, publish, alias,
 // delete, and the lists. Everything that it acknowledged is durable.
 //
-// It owns functions, versions, aliases and what is configured of quotas in the
+// It owns functions, versions, aliases, layers and what is configured of quotas in the
 // engine, and the in-memory snapshot that the data plane reads. It must not know
 // any dialect, nor what the quotas' use is: package quota counts.
 //
 // # Keys
 //
-// Five kinds of keys, all of them JSON values:
+// Seven kinds of keys, all of them JSON values:
 //
 //	function/<account>/<region>/<namespace>/<name>/record
 //	function/<account>/<region>/<namespace>/<name>/version/<number>
 //	package/<sha256>
 //	quota/<account>/<region>
 //	mapping/<account>/<region>/<uuid>
+//	layer/<account>/<region>/<name>/last
+//	layer/<account>/<region>/<name>/version/<number>
 //
 // The record is the function: its head, its aliases, its tags, what was set for its
 // asynchronous invocations, the numbers of its published versions and the highest
@@ -29,6 +31,11 @@
 // An event source mapping names its function and does not belong to it: it stays
 // when that is deleted. Changes of an account's mappings have the account's turn,
 // which makes them one of a kind on this node.
+//
+// A layer's version is one key, which its publication creates and its deletion
+// deletes. Its number was taken from the layer's counter before, and the counter
+// stays: a number is never given twice, and one that a crash took is not used. A
+// function holds all that it needs of its layers, so the two never change together.
 //
 // # Crash safety
 //

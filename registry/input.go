@@ -8,7 +8,8 @@ type CreateInput struct {
 	Config   faas.Config
 	Zip      []byte
 	Tags     map[string]string
-	Publish  bool // publish version 1 as well; the answer is then that version
+	Layers   []string // ARNs of layer versions, in place of Config.Layers
+	Publish  bool     // publish version 1 as well; the answer is then that version
 }
 
 // UpdateCodeInput replaces the code of a function's head.
@@ -38,6 +39,7 @@ type ConfigPatch struct {
 	Logging             *faas.Logging
 	TracingMode         *string
 	DeadLetter          *faas.Destination
+	Layers              *[]string // ARNs of layer versions
 }
 
 // PublishInput makes an immutable version of a function's head.
@@ -67,6 +69,9 @@ type Function struct {
 type Usage struct {
 	Functions int
 	CodeBytes int64 // zipped, every version counted
+	// LayerBytes is what layers store in the account and region, zipped, every
+	// version counted. All namespaces share them.
+	LayerBytes int64
 }
 
 // Page is one page of a list. Next is "" at the end.

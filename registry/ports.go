@@ -12,8 +12,11 @@ type Packages interface {
 	// Ingest verifies a zip (faas.CodeInvalidZip, faas.CodeTooLarge) and stores it
 	// durably under its content's digest.
 	Ingest(ctx context.Context, zip []byte) (faas.Code, error)
-	// Prepare unpacks the package on this machine, so that the first start need not.
-	Prepare(ctx context.Context, code faas.Code) error
+	// Prepare unpacks the package and its layers on this machine, so that the first
+	// start need not.
+	Prepare(ctx context.Context, code faas.Code, layers ...faas.Code) error
+	// Inspect says what a stored package holds.
+	Inspect(ctx context.Context, code faas.Code) (faas.Contents, error)
 	// Read returns the zip as it was uploaded.
 	Read(ctx context.Context, code faas.Code) ([]byte, error)
 	// Forget says that no version uses the package any more.

@@ -216,10 +216,11 @@ func (r *Registry) claim(scope faas.Scope, bytes int64) (release func(), err err
 	bytes = max(bytes, 0)
 	r.shelf.mu.Lock()
 	defer r.shelf.mu.Unlock()
-	used := r.table.usageOf(scope).CodeBytes + r.shelf.claimed[scope]
+	usage := r.table.usageOf(scope)
+	used := usage.CodeBytes + usage.LayerBytes + r.shelf.claimed[scope]
 	if bytes > 0 && used+bytes > r.limits.MaxCodeBytes {
 		return nil, faas.Errorf(faas.CodeStorageLimit, "code storage",
-			"Code storage limit exceeded. %d of %d bytes are used; delete functions or versions.", used, r.limits.MaxCodeBytes)
+			"Code storage limit exceeded. %d of %d bytes are used; delete functions, layers or versions.", used, r.limits.MaxCodeBytes)
 	}
 	r.shelf.claimed[scope] += bytes
 	return func() {

@@ -148,16 +148,15 @@ func (s *snapshot) route(qualifier string) *faas.Version {
 	return s.versions[target]
 }
 
-// digests calls visit with the code of every version, once each; those that
-// calls still go to while Head takes over included.
+// digests calls visit with the code and the layers of every version, once each;
+// those that calls still go to while Head takes over included.
 func (s *snapshot) digests(visit func(code faas.Code)) {
-	visit(s.record.Head.Code)
-	if s.record.Serving != nil {
-		visit(s.record.Serving.Code)
-	}
-	for _, v := range s.versions {
+	s.revisions(func(v *faas.Version) {
 		visit(v.Code)
-	}
+		for _, l := range v.Config.Layers {
+			visit(l.Code)
+		}
+	})
 }
 
 // stored is what the function adds to its scope's code storage, in bytes.

@@ -27,11 +27,14 @@ type table struct {
 	graves map[faas.FunctionID]grave
 	names  map[faas.Scope][]string // sorted
 	usage  map[faas.Scope]Usage
-	// uses counts the versions of each package.
-	uses map[string]int
 	// urls leads from the ID of a function URL to its URLTarget. It is written with
 	// mu and read without.
 	urls sync.Map
+	// uses counts the versions, of functions and layers, of each package.
+	uses   map[string]int
+	layers map[faas.LayerID]*layerState
+	// layerBytes is what layers store, by account and region.
+	layerBytes map[faas.Scope]int64
 }
 
 type shard struct {
@@ -58,6 +61,7 @@ func newTable() *table {
 		names:    make(map[faas.Scope][]string),
 		usage:    make(map[faas.Scope]Usage),
 		uses:     make(map[string]int),
+		layers:   make(map[faas.LayerID]*layerState), layerBytes: make(map[faas.Scope]int64),
 	}
 	for i := range t.shards {
 		t.shards[i].functions = make(map[faas.FunctionID]*atomic.Pointer[snapshot])
@@ -178,12 +182,7 @@ func (t *table) replaceLocked(id faas.FunctionID, old, now *snapshot) (unused []
 		now.digests(func(c faas.Code) { t.uses[c.SHA256]++ })
 	}
 	if old != nil {
-		old.digests(func(c faas.Code) {
-			if t.uses[c.SHA256]--; t.uses[c.SHA256] == 0 {
-				delete(t.uses, c.SHA256)
-				unused = append(unused, c)
-			}
-		})
+		old.digests(func(c faas.Code) { unused = t.unuseLocked(c, unused) })
 	}
 	t.countLocked(id, old, now)
 	t.indexURLs(id, old, now)
@@ -201,6 +200,15 @@ func (t *table) replaceLocked(id faas.FunctionID, old, now *snapshot) (unused []
 	}
 	p.Store(now)
 	return unused
+}
+
+// unuseLocked ends a use of a package, and appends it where that was the last.
+func (t *table) unuseLocked(c faas.Code, unused []faas.Code) []faas.Code {
+	if t.uses[c.SHA256]--; t.uses[c.SHA256] > 0 {
+		return unused
+	}
+	delete(t.uses, c.SHA256)
+	return append(unused, c)
 }
 
 func (t *table) countLocked(id faas.FunctionID, old, now *snapshot) {
@@ -242,10 +250,12 @@ func (t *table) namesFrom(scope faas.Scope, from string, max int) []string {
 func (t *table) usageOf(scope faas.Scope) Usage {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	sum := Usage{LayerBytes: t.layerBytes[faas.Scope{Account: scope.Account, Region: scope.Region}]}
 	if scope.Namespace != "" {
-		return t.usage[scope]
+		u := t.usage[scope]
+		u.LayerBytes = sum.LayerBytes
+		return u
 	}
-	var sum Usage
 	for s, u := range t.usage {
 		if s.Account == scope.Account && s.Region == scope.Region {
 			sum.Functions += u.Functions

@@ -28,6 +28,9 @@ func (r *Registry) UpdateCode(ctx context.Context, in UpdateCodeInput) (_ *faas.
 		return nil, err
 	}
 	defer func() { releaseCode(errors.Is(err, errUnknown)) }()
+	if err := r.checkUnpacked(ctx, code, s.record.Head.Config.Layers); err != nil {
+		return nil, err
+	}
 	if in.DryRun {
 		return r.dryRun(in, code)
 	}
@@ -92,19 +95,30 @@ func (r *Registry) dryRun(in UpdateCodeInput, code faas.Code) (*faas.Version, er
 // UpdateConfig changes the head's configuration. Instances of the configuration
 // before serve until one of the new is ready. Memory or concurrency with which
 // the function's reservation would not fit any more is faas.CodeInvalid.
-func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch ConfigPatch, revisionID string) (*faas.Version, error) {
+func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch ConfigPatch, revisionID string) (_ *faas.Version, err error) {
 	leave, err := r.enter()
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
+	layers, release, err := r.patchLayers(ctx, id, patch)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { release(errors.Is(err, errUnknown)) }()
 	var made *faas.Version
-	err = r.change(ctx, id, func(_ context.Context, s *snapshot) (*record, error) {
+	err = r.change(ctx, id, func(ctx context.Context, s *snapshot) (*record, error) {
 		head := s.record.Head
 		if err := checkUpdate(head, revisionID); err != nil {
 			return nil, err
 		}
 		cfg := patch.apply(head.Config.Clone(), id.Name)
+		if patch.Layers != nil {
+			cfg.Layers = layers
+			if err := r.checkUnpacked(ctx, head.Code, layers); err != nil {
+				return nil, err
+			}
+		}
 		if err := cfg.Validate(r.limits); err != nil {
 			return nil, err
 		}
@@ -124,6 +138,17 @@ func (r *Registry) UpdateConfig(ctx context.Context, id faas.FunctionID, patch C
 		return nil, err
 	}
 	return made, nil
+}
+
+// patchLayers finds the layers that a patch asks for, as useLayers does.
+func (r *Registry) patchLayers(ctx context.Context, id faas.FunctionID, patch ConfigPatch) ([]faas.Layer, func(keep bool), error) {
+	if patch.Layers == nil {
+		return nil, func(bool) {}, nil
+	}
+	if r.table.load(id) == nil { // rather than what is wrong with the layers
+		return nil, nil, noFunction(id, "")
+	}
+	return r.useLayers(ctx, id, *patch.Layers)
 }
 
 func checkUpdate(head *faas.Version, revisionID string) error {

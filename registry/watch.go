@@ -14,7 +14,7 @@ const (
 )
 
 // watched is what a registry keeps a copy of, each by a watch of its own.
-var watched = [...]string{functionPrefix, quotaPrefix, mappingPrefix}
+var watched = [...]string{functionPrefix, quotaPrefix, mappingPrefix, layerPrefix}
 
 // watch follows what is below the prefix until ctx ends. The first state, or why
 // there is none, goes to loaded; after that it begins again whenever the engine
@@ -76,6 +76,8 @@ func (r *Registry) revisions(prefix string) map[string]uint64 {
 		return r.quotas.revisions()
 	case mappingPrefix:
 		return r.mappings.revisions()
+	case layerPrefix:
+		return r.table.layerRevisions()
 	default:
 		return r.table.revisions()
 	}
@@ -127,6 +129,8 @@ func (r *Registry) apply(c engine.Change) error {
 		return r.applyQuota(c)
 	case engine.Below(c.Key, mappingPrefix):
 		return r.applyMapping(c)
+	case engine.Below(c.Key, layerPrefix):
+		return r.applyLayer(c)
 	}
 	id, number, err := parseKey(c.Key)
 	if err != nil {

@@ -26,6 +26,8 @@ type Go struct {
 	// Environment is the whole environment of the function.
 	Environment map[string]string `json:"environment"`
 	TaskRoot    string            `json:"taskRoot"` // where the package is, as the runtime sees it
+	// Layers is where the layers are, as the runtime sees it; "" for nowhere.
+	Layers string `json:"layers,omitempty"`
 	// Compiled is where compiled code of the package is, as the runtime sees it; ""
 	// for nowhere.
 	Compiled string `json:"compiled,omitempty"`

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -57,6 +58,9 @@ func (c *cells) classOf(p plan) (class cell.Class, reason string) {
 	}
 	if name := bootVariable(p.known.language, config.Environment); name != "" {
 		return cell.Class{}, "variable " + name
+	}
+	if !p.known.custom() && slices.ContainsFunc(config.Layers, func(l faas.Layer) bool { return l.Contents.Libraries }) {
+		return cell.Class{}, "libraries of a layer" // what was booted looked for the directory already
 	}
 	class = cell.Class{Runtime: p.known.name, Egress: string(config.Egress)}
 	switch p.known.language {
@@ -199,10 +203,7 @@ func (l *Launcher) specialise(ctx context.Context, p plan, r *process, b *parked
 		}
 	}
 	mounting := time.Now()
-	mounts := []sandbox.Mount{{Source: r.dir.Path(), Target: taskDir}}
-	if p.compiled != "" {
-		mounts = append(mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
-	}
+	mounts := append(p.extraMounts(), sandbox.Mount{Source: r.dir.Path(), Target: taskDir})
 	if err := b.box.Mount(ctx, mounts...); err != nil {
 		return err
 	}

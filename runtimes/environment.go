@@ -13,6 +13,7 @@ import (
 const (
 	taskDir    = "/var/task"
 	runtimeDir = "/var/runtime"
+	layersDir  = "/opt"
 )
 
 // setting is what the environment of an instance is made from.
@@ -21,6 +22,7 @@ type setting struct {
 	known     known
 	logStream string
 	api       string // host:port of the Runtime API; "" for other runtimes than provided
+	layered   bool   // layers are at layersDir
 	compiled  bool   // compiled code of the package is at compiledDir
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
 	cpus      int    // that its quota is worth, rounded up; 0 where there is none
@@ -47,6 +49,9 @@ func (s setting) environment() map[string]string {
 func (s setting) document(env map[string]string) runtimeapi.Go {
 	start := runtimeapi.Go{Handler: s.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
 		Concurrency: s.known.concurrency(s.version.Config)}
+	if s.layered {
+		start.Layers = s.path(layersDir)
+	}
 	if s.compiled {
 		start.Compiled = s.path(compiledDir)
 	}
@@ -65,11 +70,11 @@ func defaults(k known, path func(string) string) map[string]string {
 	env := map[string]string{
 		"LANG":            "en_US.UTF-8",
 		"TZ":              ":UTC",
-		"PATH":            list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", "/opt/bin"),
-		"LD_LIBRARY_PATH": list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", "/opt/lib"),
+		"PATH":            list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", layersDir+"/bin"),
+		"LD_LIBRARY_PATH": list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", layersDir+"/lib"),
 	}
 	if k.language == languageNode {
-		env["NODE_PATH"] = list("/opt/nodejs/node"+k.version+"/node_modules", "/opt/nodejs/node_modules",
+		env["NODE_PATH"] = list(layersDir+"/nodejs/node"+k.version+"/node_modules", layersDir+"/nodejs/node_modules",
 			runtimeDir+"/node_modules", runtimeDir, taskDir)
 	}
 	return env

@@ -35,6 +35,34 @@ func (d *directories) Acquire(_ context.Context, code faas.Code) (CodeDir, error
 	return &directory{path: filepath.Join(d.dir, code.SHA256), owner: d}, nil
 }
 
+// AcquireMerged is the real thing's, without the sharing.
+func (d *directories) AcquireMerged(_ context.Context, codes []faas.Code) (CodeDir, error) {
+	path := filepath.Join(d.dir, "layers")
+	for _, code := range codes {
+		path += "-" + code.SHA256
+	}
+	if _, err := os.Stat(path); err == nil {
+		d.held.Add(1)
+		return &directory{path: path, owner: d}, nil
+	}
+	for _, code := range codes {
+		from := filepath.Join(d.dir, code.SHA256)
+		err := filepath.WalkDir(from, func(name string, entry os.DirEntry, err error) error {
+			to := filepath.Join(path, strings.TrimPrefix(name, from))
+			if err != nil || entry.IsDir() {
+				return errors.Join(err, os.MkdirAll(to, 0o755))
+			}
+			_ = os.Remove(to)
+			return os.Link(name, to)
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	d.held.Add(1)
+	return &directory{path: path, owner: d}, nil
+}
+
 func (d *directories) Derive(ctx context.Context, dir CodeDir, name string, make func(context.Context, string, string) error) error {
 	out := dir.Path() + ".derived-" + name
 	err := os.Mkdir(out, 0o755)

@@ -26,6 +26,9 @@ import (
 type CodeDirs interface {
 	// Acquire returns the package unpacked on this machine; it stays until released.
 	Acquire(ctx context.Context, code faas.Code) (CodeDir, error)
+	// AcquireMerged returns the content of several packages, later ones over earlier
+	// ones, as one directory.
+	AcquireMerged(ctx context.Context, codes []faas.Code) (CodeDir, error)
 	// Derive has make fill a directory that stands beside the package under a name
 	// as long as the package is unpacked. Nothing is left where make fails.
 	Derive(ctx context.Context, dir CodeDir, name string, make func(ctx context.Context, content, out string) error) error
@@ -123,6 +126,8 @@ type plan struct {
 	isolation   faas.Isolation
 	driver      sandbox.Driver
 	compiled    string // the host's directory of what was compiled of the package; "" for none
+	layers      string // the host's directory of what the layers make together; "" for none
+	entrypoint  string // the executable of a custom runtime, inside
 }
 
 func (l *Launcher) plan(version *faas.Version, instance string) (plan, error) {
@@ -157,14 +162,23 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 	if err != nil {
 		return nil, err
 	}
+	layers, err := l.acquireLayers(ctx, version)
+	if err != nil {
+		dir.Release()
+		return nil, err
+	}
 	acquired := time.Now()
-	if reason := missingEntrypoint(p, dir.Path()); reason != "" {
-		defer dir.Release()
+	r := &process{dir: dir, layers: layers, began: began, acquired: acquired, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
+		killed: make(chan struct{}), now: make(chan struct{})}
+	if layers != nil {
+		p.layers = layers.Path()
+	}
+	var reason string
+	if p.entrypoint, reason = findEntrypoint(p, dir.Path()); reason != "" {
+		defer r.releaseCode()
 		return l.stillborn(p, reason)
 	}
 	p.compiled = l.compiled(p, dir)
-	r := &process{dir: dir, began: began, acquired: acquired, log: l.log, milliCPU: faas.MilliCPU(version.Config.MemoryMB),
-		killed: make(chan struct{}), now: make(chan struct{})}
 	l.starting.Add(1)
 	r.initOver = sync.OnceFunc(func() { l.starting.Add(-1) })
 	var started bool
@@ -173,43 +187,13 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 	}
 	if r.box, err = p.driver.Create(ctx, l.spec(p, dir.Path())); err != nil {
 		r.initOver()
-		dir.Release()
+		r.releaseCode()
 		return nil, startError(err)
 	}
 	if err := l.launch(ctx, p, r, nil); err != nil {
 		return l.abandon(p, r, err)
 	}
 	return r, nil
-}
-
-// entrypoint is the executable of a custom runtime, as a path in the package.
-func (p plan) entrypoint() string {
-	if p.known.language == languageHTTP {
-		return p.version.Config.Handler
-	}
-	return "bootstrap"
-}
-
-// missingEntrypoint says why a custom runtime's package cannot be started; ""
-// where it can.
-func missingEntrypoint(p plan, dir string) string {
-	if !p.known.custom() {
-		return ""
-	}
-	name := p.entrypoint()
-	if !filepath.IsLocal(name) {
-		return "Handler is no path in the package: " + name
-	}
-	info, err := os.Stat(filepath.Join(dir, name))
-	switch {
-	case (err != nil || !info.Mode().IsRegular()) && p.known.language == languageHTTP:
-		return "Couldn't find the executable of the handler: " + taskDir + "/" + name
-	case err != nil || !info.Mode().IsRegular():
-		return "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
-	case info.Mode().Perm()&0o111 == 0:
-		return "fork/exec " + taskDir + "/" + name + ": permission denied"
-	}
-	return ""
 }
 
 func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
@@ -222,10 +206,20 @@ func (l *Launcher) spec(p plan, codeDir string) sandbox.Spec {
 	if !p.known.custom() {
 		spec.Mounts = append(spec.Mounts, l.runtimeMounts(p.known, p.interpreter)...)
 	}
-	if p.compiled != "" {
-		spec.Mounts = append(spec.Mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
-	}
+	spec.Mounts = append(spec.Mounts, p.extraMounts()...)
 	return spec
+}
+
+// extraMounts are those of a version that not every version has.
+func (p plan) extraMounts() []sandbox.Mount {
+	var mounts []sandbox.Mount
+	if p.compiled != "" {
+		mounts = append(mounts, sandbox.Mount{Source: p.compiled, Target: compiledDir})
+	}
+	if p.layers != "" {
+		mounts = append(mounts, sandbox.Mount{Source: p.layers, Target: layersDir})
+	}
+	return mounts
 }
 
 // runtimeMounts are what a managed runtime needs to boot.
@@ -237,7 +231,7 @@ func (l *Launcher) runtimeMounts(k known, found interpreter) []sandbox.Mount {
 // settingOf is what the environment of an instance in the sandbox is made from.
 func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
-	s := setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "",
+	s := setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "", layered: p.layers != "",
 		path: func(target string) string { return sandbox.Path(box, target) }}
 	if _, shared := box.(sandbox.PathMapper); !shared {
 		s.cpus = (faas.MilliCPU(p.version.Config.MemoryMB) + 999) / 1000
@@ -258,13 +252,13 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 			return err
 		}
 		r.session, s.api = server, address
-		command.Args = []string{s.path(taskDir + "/" + p.entrypoint())}
+		command.Args = []string{s.path(p.entrypoint)}
 	case languageHTTP:
 		var err error
 		if s.port, err = callServer(ctx, p, r); err != nil {
 			return err
 		}
-		command.Args = []string{s.path(taskDir + "/" + p.entrypoint())}
+		command.Args = []string{s.path(p.entrypoint)}
 	default:
 		inside, _ := p.interpreter.place()
 		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir+"/"+l.bootstraps.entry(p.known.language, p.interpreter)), p.version.Config.MemoryMB)
@@ -353,7 +347,7 @@ func (l *Launcher) source(p plan) LogSource {
 func (l *Launcher) abandon(p plan, r *process, cause error) (pool.Runtime, error) {
 	killErr := r.Kill("start failed", 0)
 	if p.known.custom() && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
-		return l.stillborn(p, "fork/exec "+taskDir+"/"+p.entrypoint()+": "+execReason(cause))
+		return l.stillborn(p, "fork/exec "+p.entrypoint+": "+execReason(cause))
 	}
 	return nil, errors.Join(startError(cause), killErr)
 }

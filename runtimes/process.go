@@ -26,6 +26,7 @@ const (
 type process struct {
 	box       sandbox.Sandbox
 	dir       CodeDir
+	layers    CodeDir // nil for none
 	session   conversation
 	journal   *journal
 	log       *slog.Logger
@@ -241,7 +242,14 @@ func (p *process) kill(cause string, grace time.Duration) {
 	if p.journal != nil {
 		p.journal.end()
 	}
+	p.releaseCode()
+}
+
+func (p *process) releaseCode() {
 	p.dir.Release()
+	if p.layers != nil {
+		p.layers.Release()
+	}
 }
 
 // shutDown tells the runtime to end and waits until it has, at most for grace.

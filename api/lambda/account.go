@@ -137,6 +137,6 @@ func (h *Handler) getAccountSettings(c *call, _ *accountSettingsInput) (any, err
 			TotalCodeSize: maxCodeStorage, CodeSizeUnzipped: maxCodeUnzipped, CodeSizeZipped: maxCodeZipped,
 			ConcurrentExecutions: limits.Executions, UnreservedConcurrentExecutions: unreserved,
 		},
-		AccountUsage: accountUsage{TotalCodeSize: usage.CodeBytes, FunctionCount: usage.Functions},
+		AccountUsage: accountUsage{TotalCodeSize: usage.CodeBytes + usage.LayerBytes, FunctionCount: usage.Functions},
 	}, nil
 }

@@ -103,6 +103,21 @@ type Objects interface {
 	Get(ctx context.Context, bucket, key, version string, limit int64) ([]byte, error)
 }
 
+// Layers is what this dialect needs of layers; the rules are those of Registry. Errors
+// wrap faas.ErrNoLayer for a version that is not there.
+type Layers interface {
+	PublishLayer(ctx context.Context, in registry.PublishLayerInput) (*faas.LayerVersion, error)
+	Layer(ctx context.Context, id faas.LayerID, number int64) (*faas.LayerVersion, error)
+	// OpenLayer returns the zip of a version, for its Content.Location.
+	OpenLayer(ctx context.Context, id faas.LayerID, number int64) (zip []byte, err error)
+	// DeleteLayer of a version that is not there is no error.
+	DeleteLayer(ctx context.Context, id faas.LayerID, number int64) error
+	ListLayers(ctx context.Context, scope faas.Scope, f registry.LayerFilter, marker string, max int) (registry.Page[*faas.LayerVersion], error)
+	ListLayerVersions(ctx context.Context, id faas.LayerID, f registry.LayerFilter, marker string, max int) (registry.Page[*faas.LayerVersion], error)
+	AddLayerPermission(ctx context.Context, id faas.LayerID, number int64, s faas.LayerStatement, revision string) (*faas.LayerVersion, error)
+	RemoveLayerPermission(ctx context.Context, id faas.LayerID, number int64, sid, revision string) error
+}
+
 // Provisioning tells how far provisioned concurrency is.
 type Provisioning interface {
 	Status(id faas.FunctionID, qualifier string) faas.ProvisionedStatus

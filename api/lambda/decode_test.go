@@ -45,7 +45,7 @@ func TestDecode(t *testing.T) {
 		t.Fatal(err)
 	}
 	if *in.Timeout != 3 || *in.Description != `ü"}` || !*in.Publish || in.Runtime != nil || !reflect.DeepEqual(in.Code.ZipFile, []byte{1, 2, 63}) ||
-		string(in.Layers) != `[ "a" ,"b"]` || in.Environment.Variables["A"] != "1" || in.Tags == nil || in.Architectures == nil || in.Handler != nil {
+		!reflect.DeepEqual(in.Layers, []string{"a", "b"}) || in.Environment.Variables["A"] != "1" || in.Tags == nil || in.Architectures == nil || in.Handler != nil {
 		t.Errorf("decoded to %+v", in)
 	}
 }

@@ -55,6 +55,7 @@ var (
 	wireBusy             = wire{status: http.StatusTooManyRequests, name: "TooManyRequestsException", casing: casingLower, retryAfter: 1}
 	wireUploadTimeout    = wire{status: http.StatusRequestTimeout, name: "RequestTimeoutException", casing: casingBare}
 	wireNoProvisioned    = wire{status: http.StatusNotFound, name: "ProvisionedConcurrencyConfigNotFoundException", casing: casingLower}
+	wirePolicyTooLong    = wire{status: http.StatusBadRequest, name: "PolicyLengthExceededException", casing: casingLower}
 	wireInvalidRuntime   = wire{status: http.StatusBadGateway, name: "InvalidRuntimeException", casing: casingCapital}
 )
 
@@ -113,6 +114,9 @@ func describe(err error, requestID string) *apiError {
 			out.wire = wireNoProvisioned
 		}
 	case faas.CodeTooLarge:
+		if errors.Is(e, faas.ErrPolicyTooLong) {
+			out.wire = wirePolicyTooLong
+		}
 		if e.Subject == "package" { // what it unpacks to: what was sent is within its bounds
 			out.wire = wireParameter
 		}

@@ -133,7 +133,7 @@ func (h *Handler) createFunction(c *call, in *createFunctionInput) (any, error) 
 	config := in.config()
 	config.Architectures = in.Architectures
 	version, err := h.registry.Create(c.ctx(), registry.CreateInput{
-		Function: id, Config: config, Zip: zip, Tags: in.Tags, Publish: value(in.Publish),
+		Function: id, Config: config, Zip: zip, Tags: in.Tags, Layers: in.Layers, Publish: value(in.Publish),
 	})
 	if err != nil {
 		return nil, err
@@ -267,6 +267,9 @@ func (h *Handler) patch(c *call, id faas.FunctionID, in *updateFunctionConfigura
 	}
 	if in.TracingConfig != nil {
 		patch.TracingMode = in.TracingConfig.Mode
+	}
+	if in.Layers != nil {
+		patch.Layers = &in.Layers
 	}
 	if environment := in.environment(); environment != nil {
 		patch.Environment = &environment

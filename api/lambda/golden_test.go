@@ -36,7 +36,7 @@ func newWorld() (*Handler, *fakeRegistry, *fakeInvoker) {
 func newHandler(o Options) *Handler {
 	r := o.Registry.(*fakeRegistry)
 	o.Quotas, o.Provisioning, o.Events, o.Mappings = r.quotas, r.quotas, r.events, noMappings{}
-	o.Policies, o.URLs = noPolicies{}, noURLs{}
+	o.Policies, o.URLs, o.Layers = noPolicies{}, noURLs{}, noLayers{}
 	return New(o)
 }
 

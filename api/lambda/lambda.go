@@ -28,6 +28,7 @@ type Options struct {
 	Policies     Policies
 	URLs         FunctionURLs
 	Mappings     Mappings
+	Layers       Layers
 
 	// Objects is the object store of S3Bucket and S3Key; nil refuses them.
 	Objects Objects
@@ -63,6 +64,7 @@ type Handler struct {
 	urls         FunctionURLs
 	mappings     Mappings
 	objects      Objects
+	layers       Layers
 	account      string
 	region       string
 	regions      []string
@@ -78,14 +80,14 @@ var _ http.Handler = (*Handler)(nil)
 
 // New returns the dialect's handler. It panics where a required option is missing.
 func New(o Options) *Handler {
-	for _, required := range []any{o.Registry, o.Invoker, o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs, o.Mappings} {
+	for _, required := range []any{o.Registry, o.Invoker, o.Quotas, o.Provisioning, o.Events, o.Policies, o.URLs, o.Mappings, o.Layers} {
 		if required == nil {
 			panic("lambda.New: a required option is missing")
 		}
 	}
 	h := &Handler{
 		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
-		policies: o.Policies, urls: o.URLs, mappings: o.Mappings, objects: o.Objects,
+		policies: o.Policies, urls: o.URLs, mappings: o.Mappings, layers: o.Layers, objects: o.Objects,
 		account: o.Account, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},
@@ -97,6 +99,7 @@ func New(o Options) *Handler {
 	maps.Copy(h.endpoints, policyEndpoints())
 	maps.Copy(h.endpoints, urlEndpoints())
 	maps.Copy(h.endpoints, mappingEndpoints())
+	maps.Copy(h.endpoints, layerEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}

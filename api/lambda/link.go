@@ -1,6 +1,7 @@
 package lambda
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -17,11 +18,18 @@ import (
 // every path of this dialect has, and no operation of Lambda's below it.
 const linkPath = "/2015-03-31/hearth-code/"
 
-// linkClaim is what a link grants: one package, until a time.
+// linkClaim is what a link grants: one package, of a function or a layer, until a
+// time.
 type linkClaim struct {
-	Version faas.VersionID `json:"v"`
+	Version faas.VersionID `json:"v,omitzero"`
+	Layer   *linkedLayer   `json:"l,omitempty"`
 	SHA256  string         `json:"h"`
 	Expires int64          `json:"e"` // seconds since 1970
+}
+
+type linkedLayer struct {
+	ID     faas.LayerID `json:"i"`
+	Number int64        `json:"n"`
 }
 
 // linkSigner makes and checks the tokens of links: claim.mac, both in base64url.
@@ -59,9 +67,13 @@ func (s linkSigner) verify(token string, now time.Time) (linkClaim, bool) {
 // link returns the URL of a version's package, which a plain GET opens for
 // linkLifetime without credentials.
 func (h *Handler) link(r *http.Request, v *faas.Version) string {
-	return h.base(r) + linkPath + h.links.sign(linkClaim{
-		Version: v.ID, SHA256: v.Code.SHA256, Expires: h.now().Add(linkLifetime).Unix(),
-	})
+	return h.linkTo(r, linkClaim{Version: v.ID, SHA256: v.Code.SHA256})
+}
+
+// linkTo returns the URL of what the claim, whose end it sets, grants.
+func (h *Handler) linkTo(r *http.Request, claim linkClaim) string {
+	claim.Expires = h.now().Add(linkLifetime).Unix()
+	return h.base(r) + linkPath + h.links.sign(claim)
 }
 
 // base begins the links that answers to r carry: scheme and host, no slash.
@@ -88,15 +100,7 @@ func (h *Handler) serveLink(w http.ResponseWriter, r *http.Request, token, reque
 		h.fail(w, r, requestID, &apiError{wire: wireDenied, message: "This link has expired or is not valid. GetFunction makes a new one."})
 		return
 	}
-	id, number := claim.Version.Function, claim.Version.Number
-	f, err := h.registry.Get(r.Context(), id, number)
-	if err == nil && f.Version.Code.SHA256 != claim.SHA256 {
-		err = &apiError{wire: wireNotFound, message: "The function's code has changed since this link was made. GetFunction makes a new one."}
-	}
-	var zip []byte
-	if err == nil {
-		zip, err = h.registry.OpenCode(r.Context(), id, number)
-	}
+	zip, err := h.openLinked(r.Context(), claim)
 	if err != nil {
 		h.fail(w, r, requestID, err)
 		return
@@ -108,4 +112,19 @@ func (h *Handler) serveLink(w http.ResponseWriter, r *http.Request, token, reque
 	if r.Method == http.MethodGet {
 		_, _ = w.Write(zip) // a client that went away is told nothing
 	}
+}
+
+func (h *Handler) openLinked(ctx context.Context, claim linkClaim) ([]byte, error) {
+	if claim.Layer != nil {
+		return h.layers.OpenLayer(ctx, claim.Layer.ID, claim.Layer.Number)
+	}
+	id, number := claim.Version.Function, claim.Version.Number
+	f, err := h.registry.Get(ctx, id, number)
+	if err != nil {
+		return nil, err
+	}
+	if f.Version.Code.SHA256 != claim.SHA256 {
+		return nil, &apiError{wire: wireNotFound, message: "The function's code has changed since this link was made. GetFunction makes a new one."}
+	}
+	return h.registry.OpenCode(ctx, id, number)
 }

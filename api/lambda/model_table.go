@@ -249,7 +249,9 @@ var shapeCollectionName = &shape{name: "CollectionName", kind: kindString, min: 
 
 var shapeCompatibleArchitectures = &shape{name: "CompatibleArchitectures", kind: kindList, min: bound(0), max: bound(2), member: shapeArchitecture}
 
-var shapeCompatibleRuntimes = &shape{name: "CompatibleRuntimes", kind: kindList, min: bound(0), max: bound(15), member: shapeRuntime}
+var shapeCompatibleRuntime = &shape{name: "CompatibleRuntime", kind: kindString, enum: []string{"nodejs", "nodejs4.3", "nodejs6.10", "nodejs8.10", "nodejs10.x", "nodejs12.x", "nodejs14.x", "nodejs16.x", "nodejs18.x", "nodejs20.x", "nodejs22.x", "nodejs24.x", "java8", "java8.al2", "java11", "java17", "java21", "java25", "python2.7", "python3.6", "python3.7", "python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14", "dotnetcore1.0", "dotnetcore2.0", "dotnetcore2.1", "dotnetcore3.1", "dotnet6", "dotnet8", "dotnet10", "nodejs4.3-edge", "go1.x", "ruby2.5", "ruby2.7", "ruby3.2", "ruby3.3", "ruby3.4", "ruby4.0", "provided", "provided.al2", "provided.al2023", "nodejs26.x", "python3.15", "java8.al2023", "java11.al2023", "java17.al2023"}}
+
+var shapeCompatibleRuntimes = &shape{name: "CompatibleRuntimes", kind: kindList, min: bound(0), max: bound(15), member: shapeCompatibleRuntime}
 
 var shapeContextOptions = &shape{name: "ContextOptions", kind: kindStructure, members: []member{
 	{name: "ReplayChildren", path: "replayChildren", shape: shapeReplayChildren},
@@ -854,7 +856,7 @@ var shapeListFunctionsRequest = &shape{name: "ListFunctionsRequest", kind: kindS
 
 var shapeListLayerVersionsRequest = &shape{name: "ListLayerVersionsRequest", kind: kindStructure, members: []member{
 	{name: "CompatibleArchitecture", path: "compatibleArchitecture", shape: shapeArchitecture, in: inQuery, wire: "CompatibleArchitecture"},
-	{name: "CompatibleRuntime", path: "compatibleRuntime", shape: shapeRuntime, in: inQuery, wire: "CompatibleRuntime"},
+	{name: "CompatibleRuntime", path: "compatibleRuntime", shape: shapeCompatibleRuntime, in: inQuery, wire: "CompatibleRuntime"},
 	{name: "LayerName", path: "layerName", shape: shapeLayerName, in: inPath, wire: "LayerName", required: true},
 	{name: "Marker", path: "marker", shape: shapeString, in: inQuery, wire: "Marker"},
 	{name: "MaxItems", path: "maxItems", shape: shapeMaxLayerListItems, in: inQuery, wire: "MaxItems"},
@@ -862,7 +864,7 @@ var shapeListLayerVersionsRequest = &shape{name: "ListLayerVersionsRequest", kin
 
 var shapeListLayersRequest = &shape{name: "ListLayersRequest", kind: kindStructure, members: []member{
 	{name: "CompatibleArchitecture", path: "compatibleArchitecture", shape: shapeArchitecture, in: inQuery, wire: "CompatibleArchitecture"},
-	{name: "CompatibleRuntime", path: "compatibleRuntime", shape: shapeRuntime, in: inQuery, wire: "CompatibleRuntime"},
+	{name: "CompatibleRuntime", path: "compatibleRuntime", shape: shapeCompatibleRuntime, in: inQuery, wire: "CompatibleRuntime"},
 	{name: "Marker", path: "marker", shape: shapeString, in: inQuery, wire: "Marker"},
 	{name: "MaxItems", path: "maxItems", shape: shapeMaxLayerListItems, in: inQuery, wire: "MaxItems"},
 }}

@@ -22,6 +22,7 @@ type (
 	noMappings struct{ Mappings }
 	noPolicies struct{ Policies }
 	noURLs     struct{ FunctionURLs }
+	noLayers   struct{ Layers }
 )
 
 // packages keeps zips in memory, for a registry.
@@ -39,7 +40,11 @@ func (p *packages) Ingest(_ context.Context, zip []byte) (faas.Code, error) {
 	return code, nil
 }
 
-func (p *packages) Prepare(context.Context, faas.Code) error { return nil }
+func (p *packages) Prepare(context.Context, faas.Code, ...faas.Code) error { return nil }
+
+func (p *packages) Inspect(context.Context, faas.Code) (faas.Contents, error) {
+	return faas.Contents{}, nil
+}
 
 func (p *packages) Read(_ context.Context, code faas.Code) ([]byte, error) {
 	p.mu.Lock()
@@ -89,7 +94,7 @@ func newRealWorld(t testing.TB) *realWorld {
 	})
 	w.registry = r
 	w.Handler = New(Options{
-		Registry: r, Invoker: &fakeInvoker{}, Quotas: r, Provisioning: noneProvisioned{}, Events: r, Mappings: r, Policies: r, URLs: r,
+		Registry: r, Invoker: &fakeInvoker{}, Quotas: r, Provisioning: noneProvisioned{}, Events: r, Mappings: r, Policies: r, URLs: r, Layers: r,
 		Account: "123456789012", LinkKey: []byte("golden"), Clock: func() time.Time { return fakeNow },
 	})
 	return w

@@ -121,9 +121,9 @@ func TestSDKErrorsAreTyped(t *testing.T) {
 	if !errors.As(err, &api) || api.ErrorCode() != "ValidationException" {
 		t.Errorf("memory of 1 MB: %v", err)
 	}
-	_, err = client.ListLayers(ctx, &sdk.ListLayersInput{})
+	_, err = client.ListCapacityProviders(ctx, &sdk.ListCapacityProvidersInput{})
 	if !errors.As(err, &api) || api.ErrorCode() != "UnsupportedOperationException" {
-		t.Errorf("layers: %v", err)
+		t.Errorf("capacity providers: %v", err)
 	}
 }
 
@@ -217,5 +217,50 @@ func TestSDKInvoke(t *testing.T) {
 	var content *types.InvalidRequestContentException
 	if !errors.As(err, &content) {
 		t.Errorf("payload that is not JSON: %v", err)
+	}
+}
+
+func TestSDKLayers(t *testing.T) {
+	h := newRealWorld(t)
+	client, _ := newSDK(t, h, "us-east-1")
+	ctx := context.Background()
+	name := aws.String("tools")
+	made := must[*sdk.PublishLayerVersionOutput](t)(client.PublishLayerVersion(ctx, &sdk.PublishLayerVersionInput{
+		LayerName: name, Content: &types.LayerVersionContentInput{ZipFile: emptyZip}, CompatibleRuntimes: []types.Runtime{types.RuntimeNodejs22x},
+	}))
+	got := must[*sdk.GetLayerVersionByArnOutput](t)(client.GetLayerVersionByArn(ctx, &sdk.GetLayerVersionByArnInput{Arn: made.LayerVersionArn}))
+	answer := must[*http.Response](t)(http.Get(*got.Content.Location))
+	defer answer.Body.Close()
+	if zip := must[[]byte](t)(io.ReadAll(answer.Body)); answer.StatusCode != 200 || !bytes.Equal(zip, emptyZip) {
+		t.Errorf("the location answers %d, %d bytes", answer.StatusCode, len(zip))
+	}
+	permitted := must[*sdk.AddLayerVersionPermissionOutput](t)(client.AddLayerVersionPermission(ctx, &sdk.AddLayerVersionPermissionInput{
+		LayerName: name, VersionNumber: aws.Int64(made.Version), StatementId: aws.String("all"), Action: aws.String("lambda:GetLayerVersion"), Principal: aws.String("*"),
+	}))
+	policy := must[*sdk.GetLayerVersionPolicyOutput](t)(client.GetLayerVersionPolicy(ctx, &sdk.GetLayerVersionPolicyInput{LayerName: name, VersionNumber: &made.Version}))
+	if *policy.RevisionId != *permitted.RevisionId {
+		t.Error("the policy has another revision than its change")
+	}
+	in := createInput("f")
+	in.Layers = []string{*made.LayerVersionArn}
+	if f := must[*sdk.CreateFunctionOutput](t)(client.CreateFunction(ctx, in)); len(f.Layers) != 1 || *f.Layers[0].Arn != *made.LayerVersionArn || f.Layers[0].CodeSize != int64(len(emptyZip)) {
+		t.Errorf("the function has layers %+v", f.Layers)
+	}
+	var listed []string
+	for pages := sdk.NewListLayersPaginator(client, &sdk.ListLayersInput{CompatibleRuntime: types.RuntimeNodejs22x}); pages.HasMorePages(); {
+		for _, l := range must[*sdk.ListLayersOutput](t)(pages.NextPage(ctx)).Layers {
+			listed = append(listed, *l.LayerName)
+		}
+	}
+	if !slices.Equal(listed, []string{"tools"}) {
+		t.Errorf("listed %v", listed)
+	}
+	if _, err := client.DeleteLayerVersion(ctx, &sdk.DeleteLayerVersionInput{LayerName: name, VersionNumber: &made.Version}); err != nil {
+		t.Error(err)
+	}
+	_, err := client.GetLayerVersion(ctx, &sdk.GetLayerVersionInput{LayerName: name, VersionNumber: &made.Version})
+	var missing *types.ResourceNotFoundException
+	if !errors.As(err, &missing) {
+		t.Errorf("a deleted version: %v", err)
 	}
 }

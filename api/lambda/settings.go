@@ -14,6 +14,7 @@ type settings struct {
 	Environment      *environmentIn
 	EphemeralStorage *struct{ Size *int }
 	Handler          *string
+	Layers           []string
 	LoggingConfig    *loggingIn
 	MemorySize       *int
 	Role             *string
@@ -27,7 +28,6 @@ type settings struct {
 	FileSystemConfigs      json.RawMessage
 	ImageConfig            json.RawMessage
 	KMSKeyArn              json.RawMessage
-	Layers                 json.RawMessage
 	VpcConfig              json.RawMessage
 }
 
@@ -53,7 +53,6 @@ func (s *settings) refuse() error {
 		{"FileSystemConfigs", s.FileSystemConfigs, "Leave it out and write to /tmp, whose size EphemeralStorage sets."},
 		{"ImageConfig", s.ImageConfig, "Leave it out and upload a zip archive."},
 		{"KMSKeyArn", s.KMSKeyArn, "Leave it out."},
-		{"Layers", s.Layers, "Put what the layers hold into the deployment package."},
 		{"VpcConfig", s.VpcConfig, "Leave it out."},
 	} {
 		if !emptyJSON(known.value) {

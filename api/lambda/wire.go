@@ -29,6 +29,7 @@ type functionConfiguration struct {
 	Version                    string
 	DeadLetterConfig           *deadLetterConfig `json:",omitempty"`
 	Environment                *environmentOut   `json:",omitempty"`
+	Layers                     []layerOut        `json:",omitempty"`
 	TracingConfig              tracingConfig
 	RevisionId                 string
 	State                      string `json:",omitempty"`
@@ -43,6 +44,12 @@ type functionConfiguration struct {
 	SnapStart                  snapStartOut
 	RuntimeVersionConfig       *runtimeVersionConfig `json:",omitempty"`
 	LoggingConfig              loggingOut
+}
+
+// layerOut is the model's Layer.
+type layerOut struct {
+	Arn      string
+	CodeSize int64
 }
 
 type environmentOut struct{ Variables map[string]string }
@@ -110,6 +117,9 @@ func summarizeVersion(v *faas.Version, qualifier string) *functionConfiguration 
 	if c.DeadLetter != "" {
 		target := string(c.DeadLetter)
 		out.DeadLetterConfig = &deadLetterConfig{&target}
+	}
+	for _, l := range c.Layers {
+		out.Layers = append(out.Layers, layerOut{Arn: l.ARN, CodeSize: l.Code.Size})
 	}
 	if c.Environment != nil {
 		out.Environment = &environmentOut{Variables: c.Environment}

@@ -123,6 +123,13 @@ func (a *API) deploy(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	id := a.function(r)
 	named(req.DeadLetter, id.Scope)
+	if req.Layers != nil && a.Layers != nil {
+		arns, err := a.layerARNs(ctx, id.Scope, *req.Layers)
+		if err != nil {
+			return err
+		}
+		req.Layers = &arns
+	}
 	_, err = a.Registry.Get(ctx, id, "")
 	created := faas.IsCode(err, faas.CodeNotFound)
 	switch {
@@ -156,9 +163,11 @@ func (a *API) create(ctx context.Context, id faas.FunctionID, req *DeployRequest
 	if req.Zip == nil {
 		return faas.Errorf(faas.CodeInvalid, "zip", "function %s does not exist yet: its first deployment needs code", id.Name)
 	}
-	_, err := a.Registry.Create(ctx, registry.CreateInput{
-		Function: id, Config: req.config(), Zip: req.Zip, Tags: req.Tags,
-	})
+	in := registry.CreateInput{Function: id, Config: req.config(), Zip: req.Zip, Tags: req.Tags}
+	if req.Layers != nil {
+		in.Layers = *req.Layers
+	}
+	_, err := a.Registry.Create(ctx, in)
 	if err != nil {
 		return err
 	}
@@ -264,6 +273,7 @@ func (req *DeployRequest) patch() (registry.ConfigPatch, bool) {
 		MemoryMB: req.MemoryMB, TimeoutSeconds: req.TimeoutSeconds, InitTimeoutSeconds: req.InitTimeoutSeconds,
 		EphemeralMB: req.EphemeralMB, Environment: req.Environment, InstanceConcurrency: req.InstanceConcurrency,
 		Egress: req.Egress, Isolation: req.Isolation, Logging: req.Logging, DeadLetter: req.DeadLetter,
+		Layers: req.Layers,
 	}
 	return p, p != registry.ConfigPatch{}
 }

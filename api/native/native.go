@@ -29,6 +29,7 @@ type Options struct {
 	Provisioning Provisioning
 	URLs         FunctionURLs          // serves function URLs; nil leaves them out
 	EventConfigs EventConfigs          // serves the settings of asynchronous invocations; nil leaves them out
+	Layers       Layers                // serves layers; nil leaves them out
 	Events       Events                // serves events and queues; nil leaves them out
 	Losses       func() []Loss         // what was found damaged; nil leaves it out
 	Invocations  Invocations           // serves the route that explains a call; nil leaves it out
@@ -76,6 +77,9 @@ func New(o Options) *API {
 		a.routeURLs()
 	}
 	a.routeQuotas()
+	if a.Layers != nil {
+		a.routeLayers()
+	}
 	if a.EventConfigs != nil {
 		a.routeAsync()
 	}

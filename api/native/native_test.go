@@ -23,6 +23,7 @@ type backend struct {
 	version *faas.Version // nil: the function does not exist
 	err     error
 	calls   []string
+	created registry.CreateInput
 	patch   registry.ConfigPatch
 	request *invoke.Request
 	query   logs.Query
@@ -35,6 +36,7 @@ func (b *backend) Create(_ context.Context, in registry.CreateInput) (*faas.Vers
 	if err := b.called("Create"); err != nil {
 		return nil, err
 	}
+	b.created = in
 	b.version = &faas.Version{ID: faas.VersionID{Function: in.Function, Number: faas.Latest}, Config: in.Config, State: faas.StateActive}
 	return b.version, nil
 }

@@ -26,9 +26,12 @@ type DeployRequest struct {
 	Logging             *faas.Logging      `json:"logging,omitempty"`
 	// DeadLetter gets the payloads of asynchronous invocations that failed: see AsyncRequest.
 	DeadLetter *faas.Destination `json:"deadLetter,omitempty"`
-	Tags       map[string]string `json:"tags,omitempty"` // only at creation
-	Zip        []byte            `json:"zip,omitempty"`  // base64; nil keeps the code
-	Publish    bool              `json:"publish,omitempty"`
+	// Layers are ARNs of versions, name:version, or a name for its newest version; an
+	// empty list removes them.
+	Layers  *[]string         `json:"layers,omitempty"`
+	Tags    map[string]string `json:"tags,omitempty"` // only at creation
+	Zip     []byte            `json:"zip,omitempty"`  // base64; nil keeps the code
+	Publish bool              `json:"publish,omitempty"`
 }
 
 // Function is a function as it is listed.

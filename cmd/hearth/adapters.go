@@ -66,6 +66,14 @@ func (c codeDirs) Acquire(ctx context.Context, pkg faas.Code) (runtimes.CodeDir,
 	return dir, nil
 }
 
+func (c codeDirs) AcquireMerged(ctx context.Context, packages []faas.Code) (runtimes.CodeDir, error) {
+	dir, err := c.store.AcquireMerged(ctx, packages)
+	if err != nil {
+		return nil, err
+	}
+	return dir, nil
+}
+
 func (c codeDirs) Derive(ctx context.Context, dir runtimes.CodeDir, name string, make func(ctx context.Context, content, out string) error) error {
 	return c.store.Derive(ctx, dir.(*code.Dir), name, make) // Acquire made it
 }

@@ -26,6 +26,7 @@ A directory may describe its function in a hearth.toml:
   memory  = 512              # MB
   timeout = 10               # seconds
   egress  = "none"           # or "internet", the default
+  layers  = ["tools:3", "./shared"]  # below /opt; a path is published where it changed
 
 Flags override the file. Without a file, index.js or index.mjs, lambda_function.py,
 app.py or main.py, and bootstrap say what the runtime is.`
@@ -36,6 +37,7 @@ type deployFlags struct {
 	deadLetter                                string
 	memory, timeout, ephemeral, concurrency   int
 	environment                               []string
+	layers                                    []string
 	publish                                   bool
 }
 
@@ -62,6 +64,12 @@ func deployCommand(t *terminal) *cobra.Command {
 		if cmd.Flags().Changed("dead-letter") {
 			m.DeadLetter = &f.deadLetter
 		}
+		if cmd.Flags().Changed("layer") {
+			if err := absolutePaths(f.layers); err != nil {
+				return err
+			}
+			m.Layers = &f.layers
+		}
 		deployed, err := deployManifest(cmd.Context(), t, newClient(v), m, f.publish)
 		if err != nil {
 			return err
@@ -80,6 +88,7 @@ func deployCommand(t *terminal) *cobra.Command {
 	flags.IntVar(&f.ephemeral, "ephemeral", 0, "MB of /tmp")
 	flags.IntVar(&f.concurrency, "instance-concurrency", 0, "calls that one instance may hold at once")
 	flags.StringArrayVar(&f.environment, "env", nil, "NAME=VALUE, repeatable")
+	flags.StringArrayVar(&f.layers, "layer", nil, "a layer: name, name:version, ARN or path; repeatable, later ones over earlier ones")
 	flags.BoolVar(&f.publish, "publish", false, "publish a version as well")
 	return cmd
 }
@@ -138,6 +147,13 @@ func deployManifest(ctx context.Context, t *terminal, c *client, m *manifest, pu
 	zip, err := code.Pack(m.codePath())
 	if err != nil {
 		return nil, err
+	}
+	if m.Layers != nil {
+		layers, err := c.publishLocal(ctx, t, m.dir, *m.Layers)
+		if err != nil {
+			return nil, err
+		}
+		m.Layers = &layers
 	}
 	t.progress("uploading %s (%s)", m.Name, strings.TrimSuffix(size(int64(len(zip)))+", "+m.Runtime, ", "))
 	req := m.request(zip)

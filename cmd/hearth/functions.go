@@ -94,6 +94,9 @@ func printDescription(t *terminal, d *native.Description) {
 	row("calls per instance", c.InstanceConcurrency)
 	// Names only: values are often secrets, and terminals are looked at by others.
 	row("environment", strings.Join(slices.Sorted(maps.Keys(c.Environment)), " "))
+	for i, l := range c.Layers {
+		row(fmt.Sprintf("layer %d", i+1), l.ARN+"  "+size(l.Code.Size))
+	}
 	for _, key := range slices.Sorted(maps.Keys(d.Tags)) {
 		row("tag "+key, d.Tags[key])
 	}

@@ -34,6 +34,7 @@ type manifest struct {
 	Isolation           string            `toml:"isolation"`
 	DeadLetter          *string           `toml:"dead_letter"` // a function or a URL; "" removes it
 	Environment         map[string]string `toml:"environment"`
+	Layers              *[]string         `toml:"layers"` // name, name:version, ARN, or a path of a directory or zip
 	// Code is what is uploaded, relative to the manifest: a directory, a file or
 	// a zip. Empty is the manifest's own directory.
 	Code string `toml:"code"`
@@ -114,6 +115,7 @@ func (m *manifest) request(zip []byte) *native.DeployRequest {
 		InstanceConcurrency: optional(m.InstanceConcurrency), Egress: optional(faas.Egress(m.Egress)),
 		Isolation: optional(faas.Isolation(m.Isolation)), DeadLetter: (*faas.Destination)(m.DeadLetter), Zip: zip,
 	}
+	req.Layers = m.Layers
 	if m.Environment != nil {
 		req.Environment = &m.Environment
 	}

@@ -56,7 +56,7 @@ func newRoot(t *terminal) *cobra.Command {
 	root.AddCommand(
 		upCommand(t), serveCommand(t),
 		deployCommand(t), invokeCommand(t), logsCommand(t),
-		listCommand(t), describeCommand(t), deleteCommand(t),
+		listCommand(t), describeCommand(t), deleteCommand(t), layersCommand(t),
 		versionsCommand(t), aliasCommand(t), urlCommand(t), quotaCommand(t),
 		eventsCommand(t), queuesCommand(t), topCommand(t), explainCommand(t),
 		runtimesCommand(t), doctorCommand(t),

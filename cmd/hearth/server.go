@@ -248,7 +248,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	answers := native.New(native.Options{
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
-		URLs: s.registry, EventConfigs: s.registry, Events: s.async, Losses: func() []native.Loss { return lossesOf(s.engine.Queue()) }, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
+		URLs: s.registry, Layers: s.registry, EventConfigs: s.registry, Events: s.async, Losses: func() []native.Loss { return lossesOf(s.engine.Queue()) }, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
 		Runtimes: catalogueList{catalogue}, Account: v["account"], Region: v["region"], Regions: list(v["regions"]),
 		Isolation: string(s.isolation.name), Version: buildVersion(), Logger: s.log,
 	})
@@ -259,7 +259,7 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	s.front = newFront(
 		lambda.New(lambda.Options{
 			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
-			Policies: s.registry, URLs: s.registry, Mappings: s.registry, Objects: objects,
+			Policies: s.registry, URLs: s.registry, Mappings: s.registry, Layers: s.registry, Objects: objects,
 			Account: v["account"], Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),

@@ -74,10 +74,12 @@ def apply_environment(wanted):
         time.tzset()
 
 
-def set_import_path(task_root):
+def set_import_path(task_root, layers):
     """Put the package first, then layers, as Lambda does."""
-    layer = "/opt/python/lib/python%d.%d/site-packages" % sys.version_info[:2]
-    first = [task_root] + [path for path in (layer, "/opt/python") if os.path.isdir(path)]
+    first = [task_root]
+    if layers:
+        first.append(layers + "/python/lib/python%d.%d/site-packages" % sys.version_info[:2])
+        first.append(layers + "/python")
     sys.path[:] = first + [path for path in sys.path if path not in first]
 
 
@@ -158,7 +160,7 @@ def initialize(channel, go):
     apply_environment(go["environment"])
     hearth_context.LambdaContext.fix(go["environment"])
     os.chdir(go["taskRoot"])
-    set_import_path(go["taskRoot"])
+    set_import_path(go["taskRoot"], go.get("layers"))
     if "compiled" in go:
         sys.pycache_prefix = go["compiled"]
     if go["concurrency"] > 1:

@@ -29,6 +29,21 @@ var maxima = map[string]float64{"Timeout": 900, "MemorySize": 10240}
 // another error, made where the catalogue of runtimes is known.
 var openEnums = []string{"Runtime"}
 
+// closedRuntimes is the shape in place of Runtime where validation does enforce the
+// enum: what layers say they work with.
+const closedRuntimes = "CompatibleRuntime"
+
+// closeRuntimes puts the shape where it belongs.
+func closeRuntimes(m *model) {
+	m.Shapes[closedRuntimes] = m.Shapes["Runtime"]
+	for _, name := range []string{"ListLayersRequest", "ListLayerVersionsRequest"} {
+		of := m.Shapes[name].Members["CompatibleRuntime"]
+		of.Shape = closedRuntimes
+		m.Shapes[name].Members["CompatibleRuntime"] = of
+	}
+	m.Shapes["CompatibleRuntimes"].Member.Shape = closedRuntimes
+}
+
 // enumOrders are the enums that Lambda's errors print in another order than the
 // model's, as far as answers were recorded.
 var enumOrders = map[string][]string{"EventSourcePosition": {"LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"}}
@@ -86,6 +101,7 @@ func run(args []string, out io.Writer) error {
 	if err := json.Unmarshal(raw, &m); err != nil {
 		return fmt.Errorf("read %s: %w", args[0], err)
 	}
+	closeRuntimes(&m)
 	source, err := format.Source(generate(&m))
 	if err != nil {
 		return fmt.Errorf("format the generated table: %w", err)

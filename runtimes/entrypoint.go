@@ -1,0 +1,60 @@
+package runtimes
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+
+	"hearth/faas"
+)
+
+// acquireLayers returns what a version's layers make together; nil where it has none.
+func (l *Launcher) acquireLayers(ctx context.Context, version *faas.Version) (CodeDir, error) {
+	if len(version.Config.Layers) == 0 {
+		return nil, nil
+	}
+	var codes []faas.Code
+	for _, layer := range version.Config.Layers {
+		codes = append(codes, layer.Code)
+	}
+	return l.code.AcquireMerged(ctx, codes)
+}
+
+// findEntrypoint returns the executable of a custom runtime as a path inside, or why
+// there is none. A bootstrap may be a layer's.
+func findEntrypoint(p plan, dir string) (inside, reason string) {
+	switch p.known.language {
+	case languageHTTP:
+		name := p.version.Config.Handler
+		if !filepath.IsLocal(name) {
+			return "", "Handler is no path in the package: " + name
+		}
+		inside = taskDir + "/" + name
+		if !isFile(filepath.Join(dir, name)) {
+			return "", "Couldn't find the executable of the handler: " + inside
+		}
+		return inside, unexecutable(filepath.Join(dir, name), inside)
+	case languageProvided:
+		const name = "/bootstrap"
+		for _, place := range []struct{ host, inside string }{{dir, taskDir}, {p.layers, layersDir}} {
+			if place.host != "" && isFile(place.host+name) {
+				return place.inside + name, unexecutable(place.host+name, place.inside+name)
+			}
+		}
+		return "", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
+	}
+	return "", ""
+}
+
+func isFile(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.Mode().IsRegular()
+}
+
+// unexecutable says that a file cannot be executed; "" where it can.
+func unexecutable(path, inside string) string {
+	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 == 0 {
+		return "fork/exec " + inside + ": permission denied"
+	}
+	return ""
+}
