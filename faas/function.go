@@ -71,6 +71,8 @@ type Config struct {
 	Isolation           Isolation `json:"isolation,omitempty"`
 	Logging             Logging   `json:"logging"`
 	TracingMode         string    `json:"tracingMode"` // PassThrough or Active
+	// SnapStart is kept for those who ask for it; starts are what they are.
+	SnapStart bool `json:"snapStart,omitempty"`
 	// DeadLetter gets the payloads of asynchronous invocations of this version that
 	// failed; see AsyncConfig.DeadLetter.
 	DeadLetter Destination `json:"deadLetter,omitempty"`

@@ -38,6 +38,7 @@ type ConfigPatch struct {
 	Isolation           *faas.Isolation
 	Logging             *faas.Logging
 	TracingMode         *string
+	SnapStart           *bool
 	DeadLetter          *faas.Destination
 	Layers              *[]string // ARNs of layer versions
 }

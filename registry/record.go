@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -47,6 +48,8 @@ type record struct {
 	URLs []faas.FunctionURL `json:"urls,omitempty"`
 	// RecursionLoop is what was set; "" is RecursionTerminate.
 	RecursionLoop string `json:"recursionLoop,omitempty"`
+	// RuntimeUpdates is what was set for versions, by their number.
+	RuntimeUpdates map[string]RuntimeUpdates `json:"runtimeUpdates,omitempty"`
 }
 
 // published says that a version exists. The state is here, and not with the
@@ -83,6 +86,7 @@ func (r *record) clone() *record {
 	c.Events = append([]EventConfig(nil), r.Events...)
 	c.Policies = append([]Policy(nil), r.Policies...)
 	c.URLs = append([]faas.FunctionURL(nil), r.URLs...)
+	c.RuntimeUpdates = maps.Clone(r.RuntimeUpdates)
 	c.Tags = make(map[string]string, len(r.Tags))
 	for k, v := range r.Tags {
 		c.Tags[k] = v
@@ -101,6 +105,7 @@ func (r *record) dropQualifier(qualifier string) {
 	r.dropEventConfig(qualifier)
 	r.dropPolicy(qualifier)
 	r.dropURL(qualifier)
+	delete(r.RuntimeUpdates, qualifier)
 }
 
 // pending reports whether there is an activation to be done.

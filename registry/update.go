@@ -194,6 +194,7 @@ func (p ConfigPatch) apply(c faas.Config, name string) faas.Config {
 	patchField(&c.Egress, p.Egress)
 	patchField(&c.Isolation, p.Isolation)
 	patchField(&c.TracingMode, p.TracingMode)
+	patchField(&c.SnapStart, p.SnapStart)
 	patchField(&c.DeadLetter, p.DeadLetter)
 	if p.Environment != nil {
 		c.Environment = maps.Clone(*p.Environment)

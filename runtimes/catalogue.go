@@ -58,7 +58,11 @@ func lookup(name string) (known, error) {
 		}
 		names = append(names, k.name)
 	}
-	return known{}, faas.Errorf(faas.CodeInvalid, "runtime", "there is no runtime %q; use one of %s", name, strings.Join(names, ", "))
+	all := strings.Join(names, ", ")
+	return known{}, &faas.Error{
+		Code: faas.CodeInvalid, Subject: "runtime", Message: fmt.Sprintf("there is no runtime %q; use one of %s", name, all),
+		Cause: faas.FieldErrors{{Field: "runtime", Value: name, Constraint: "must satisfy enum value set: [" + all + "]"}},
+	}
 }
 
 // CatalogueOptions configures a Catalogue.

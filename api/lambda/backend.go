@@ -31,6 +31,8 @@ type Registry interface {
 	Tag(ctx context.Context, id faas.FunctionID, tags map[string]string) error
 	Untag(ctx context.Context, id faas.FunctionID, keys []string) error
 	Usage(ctx context.Context, scope faas.Scope) (registry.Usage, error)
+	PutRuntimeUpdates(ctx context.Context, id faas.FunctionID, qualifier string, set registry.RuntimeUpdates) (*faas.Version, error)
+	RuntimeUpdates(ctx context.Context, id faas.FunctionID, qualifier string) (registry.RuntimeUpdates, *faas.Version, error)
 	// OpenCode returns the zip of a version, for GetFunction's Code.Location.
 	OpenCode(ctx context.Context, id faas.FunctionID, qualifier string) (zip []byte, err error)
 }

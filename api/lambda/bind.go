@@ -43,6 +43,19 @@ func typed[Input any](run func(h *Handler, c *call, in *Input) (any, error)) end
 	}}
 }
 
+// checked makes an endpoint of a function that needs no more of the request than
+// that it is valid.
+func checked(run func(h *Handler, c *call) (any, error)) endpoint {
+	return endpoint{serve: func(h *Handler, c *call) (any, error) {
+		release, err := h.bind(c, reflect.New(goType(c.op.input).Elem()).Interface())
+		defer release()
+		if err != nil {
+			return nil, err
+		}
+		return run(h, c)
+	}}
+}
+
 // bind fills in from body, path and query, and validates it. Release gives back
 // the place that a large body has taken, and is never nil.
 func (h *Handler) bind(c *call, in any) (release func(), err error) {
@@ -106,6 +119,12 @@ func setField(field reflect.Value, m member, values []string) error {
 			return serializationError("STRING_VALUE can not be converted to an Integer")
 		}
 		*target = &n
+	case **float64: // a time
+		seconds, ok := queryTime(values[0])
+		if !ok {
+			return serializationError("STRING_VALUE can not be converted to a Timestamp")
+		}
+		*target = &seconds
 	case **bool:
 		yes := values[0] == "true"
 		*target = &yes
@@ -113,6 +132,16 @@ func setField(field reflect.Value, m member, values []string) error {
 		return fmt.Errorf("member %s: no way to set a %s from a text", m.name, field.Type())
 	}
 	return nil
+}
+
+// queryTime reads a time in the forms that it has in a query: as in RFC 3339, or
+// seconds since 1970.
+func queryTime(text string) (seconds float64, ok bool) {
+	if at, err := time.Parse(time.RFC3339Nano, text); err == nil {
+		return float64(at.UnixMilli()) / 1000, true
+	}
+	seconds, err := strconv.ParseFloat(text, 64)
+	return seconds, err == nil
 }
 
 // readBody reads the whole body into a buffer of its size, bounded by maxRequest.

@@ -124,6 +124,9 @@ func describe(err error, requestID string) *apiError {
 	var fields faas.FieldErrors
 	if e.Code == faas.CodeInvalid && errors.As(e.Cause, &fields) && len(fields) > 0 {
 		out.message = fieldText(fields)
+		if own := settingText(fields); own != "" {
+			out.message = own
+		}
 	}
 	if !known || e.Code == faas.CodeInternal {
 		out.fault = true
@@ -143,6 +146,27 @@ func fieldText(fields faas.FieldErrors) string {
 		v.add("'"+f.Value+"'", f.Field, "Member "+f.Constraint)
 	}
 	return v.text()
+}
+
+// settingText words what Lambda has sentences of its own for, "" for the rest.
+func settingText(fields faas.FieldErrors) string {
+	const environment = "Lambda was unable to configure your environment variables because the environment variables you have provided "
+	var reserved []string
+	for _, f := range fields {
+		switch {
+		case f.Field == "runtime" && f.Value != "":
+			return "Value " + f.Value + " at 'runtime' failed to satisfy constraint: Member " + f.Constraint + " or be a valid ARN"
+		case f.Field == "environment.variables" && faas.ReservedEnvironmentName(f.Value):
+			reserved = append(reserved, f.Value)
+		case f.Field == "environment.variables" && strings.HasSuffix(f.Value, " bytes"):
+			return environment + "exceeded the 4KB limit. String measured: " + f.Value // not the values, as Lambda's
+		}
+	}
+	if reserved == nil {
+		return ""
+	}
+	return environment + "contains reserved keys that are currently not supported for modification. Reserved keys used in this request: " +
+		strings.Join(reserved, ", ")
 }
 
 func validationError(message string) error { return &apiError{wire: wireValidation, message: message} }

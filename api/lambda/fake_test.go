@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -389,6 +390,14 @@ func (f *fakeRegistry) OpenCode(_ context.Context, id faas.FunctionID, qualifier
 		return nil, err
 	}
 	return fn.zips[v.Code.SHA256], nil
+}
+
+func (f *fakeRegistry) PutRuntimeUpdates(context.Context, faas.FunctionID, string, registry.RuntimeUpdates) (*faas.Version, error) {
+	return nil, errors.New("play this against the registry")
+}
+
+func (f *fakeRegistry) RuntimeUpdates(context.Context, faas.FunctionID, string) (registry.RuntimeUpdates, *faas.Version, error) {
+	return registry.RuntimeUpdates{}, nil, errors.New("play this against the registry")
 }
 
 // fakeInvoker echoes the payload; what it does otherwise is in the payload's

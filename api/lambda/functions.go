@@ -131,6 +131,9 @@ func (h *Handler) createFunction(c *call, in *createFunctionInput) (any, error) 
 		return nil, parameterError("Runtime and Handler are mandatory parameters for functions created with deployment packages.")
 	}
 	config := in.config()
+	if err := checkSnapStart(config.SnapStart, config.Runtime); err != nil {
+		return nil, err
+	}
 	config.Architectures = in.Architectures
 	version, err := h.registry.Create(c.ctx(), registry.CreateInput{
 		Function: id, Config: config, Zip: zip, Tags: in.Tags, Layers: in.Layers, Publish: value(in.Publish),
@@ -256,7 +259,15 @@ func (h *Handler) updateFunctionConfiguration(c *call, in *updateFunctionConfigu
 func (h *Handler) patch(c *call, id faas.FunctionID, in *updateFunctionConfigurationInput) (registry.ConfigPatch, error) {
 	patch := registry.ConfigPatch{
 		Runtime: in.Runtime, Handler: in.Handler, Role: in.Role, Description: in.Description,
-		MemoryMB: in.MemorySize, TimeoutSeconds: in.Timeout,
+		MemoryMB: in.MemorySize, TimeoutSeconds: in.Timeout, SnapStart: in.snapStart(),
+	}
+	f, err := h.registry.Get(c.ctx(), id, "")
+	if err != nil {
+		return patch, err
+	}
+	old := f.Version.Config
+	if err := checkSnapStart(or(patch.SnapStart, old.SnapStart), or(in.Runtime, old.Runtime)); err != nil {
+		return patch, err
 	}
 	if in.DeadLetterConfig != nil {
 		target := faas.Destination(value(in.DeadLetterConfig.TargetArn))
@@ -276,11 +287,7 @@ func (h *Handler) patch(c *call, id faas.FunctionID, in *updateFunctionConfigura
 	}
 	if in.LoggingConfig != nil {
 		// Lambda changes the fields that are sent; the port takes the whole.
-		f, err := h.registry.Get(c.ctx(), id, "")
-		if err != nil {
-			return patch, err
-		}
-		logging := in.LoggingConfig.over(f.Version.Config.Logging)
+		logging := in.LoggingConfig.over(old.Logging)
 		patch.Logging = &logging
 	}
 	return patch, nil

@@ -177,7 +177,7 @@ func TestInputsAreComplete(t *testing.T) {
 	h, _, _ := newWorld()
 	for i := range operations {
 		op := &operations[i]
-		if e, served := h.endpoints[op.name]; served {
+		if e, served := h.endpoints[op.name]; served && e.input != nil {
 			complete(t, op.name, e.input, op.input)
 		}
 	}

@@ -100,6 +100,8 @@ func New(o Options) *Handler {
 	maps.Copy(h.endpoints, urlEndpoints())
 	maps.Copy(h.endpoints, mappingEndpoints())
 	maps.Copy(h.endpoints, layerEndpoints())
+	maps.Copy(h.endpoints, absentEndpoints())
+	maps.Copy(h.endpoints, runtimeEndpoints())
 	if h.account == "" {
 		h.account = faas.DefaultAccount
 	}
@@ -200,7 +202,7 @@ func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID
 func (h *Handler) dispatch(r *http.Request, op *operation, vars map[string]string) (any, error) {
 	e, ok := h.endpoints[op.name]
 	if !ok {
-		return nil, &apiError{wire: wireUnsupported, message: op.name + " is not supported by this version of Hearth."}
+		return nil, unserved(op.name)
 	}
 	scope, err := h.scope(r)
 	if err != nil {

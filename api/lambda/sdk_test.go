@@ -121,9 +121,10 @@ func TestSDKErrorsAreTyped(t *testing.T) {
 	if !errors.As(err, &api) || api.ErrorCode() != "ValidationException" {
 		t.Errorf("memory of 1 MB: %v", err)
 	}
-	_, err = client.ListCapacityProviders(ctx, &sdk.ListCapacityProvidersInput{})
+	_, err = client.CreateCodeSigningConfig(ctx, &sdk.CreateCodeSigningConfigInput{AllowedPublishers: &types.AllowedPublishers{
+		SigningProfileVersionArns: []string{"arn:aws:signer:us-east-1:123456789012:/signing-profiles/p/0123456789"}}})
 	if !errors.As(err, &api) || api.ErrorCode() != "UnsupportedOperationException" {
-		t.Errorf("capacity providers: %v", err)
+		t.Errorf("code signing: %v", err)
 	}
 }
 

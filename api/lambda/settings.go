@@ -2,6 +2,8 @@ package lambda
 
 import (
 	"encoding/json"
+	"strconv"
+	"strings"
 
 	"hearth/faas"
 )
@@ -59,10 +61,29 @@ func (s *settings) refuse() error {
 			return unsupportedParameter(known.name, known.advice)
 		}
 	}
-	if s.SnapStart != nil && value(s.SnapStart.ApplyOn) == "PublishedVersions" {
-		return unsupportedParameter("SnapStart", "Leave it out, or set ApplyOn to None.")
-	}
 	return nil
+}
+
+// snapPublished is the value of SnapStart.ApplyOn that switches it on.
+const snapPublished = "PublishedVersions"
+
+// snapStart is nil where nothing was sent.
+func (s *settings) snapStart() *bool {
+	if s.SnapStart == nil || s.SnapStart.ApplyOn == nil {
+		return nil
+	}
+	on := *s.SnapStart.ApplyOn == snapPublished
+	return &on
+}
+
+// checkSnapStart refuses it for the runtimes that Lambda has no snapshots of.
+func checkSnapStart(on bool, runtime string) error {
+	minor, python := strings.CutPrefix(runtime, "python3.")
+	number, err := strconv.Atoi(minor)
+	if !on || python && err == nil && number >= 12 || strings.HasPrefix(runtime, "java") || strings.HasPrefix(runtime, "dotnet") {
+		return nil
+	}
+	return parameterError(runtime + " is not supported for SnapStart enabled functions.")
 }
 
 // emptyJSON reports whether a value says nothing: absent, null, "", false, {}, [],
@@ -109,6 +130,14 @@ func value[T any](p *T) T {
 	return *p
 }
 
+// or is what p points at, or otherwise.
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
 // config is a new function's configuration; what was not set is zero.
 func (s *settings) config() faas.Config {
 	c := faas.Config{
@@ -119,6 +148,7 @@ func (s *settings) config() faas.Config {
 		MemoryMB:       value(s.MemorySize),
 		TimeoutSeconds: value(s.Timeout),
 		Environment:    s.environment(),
+		SnapStart:      value(s.snapStart()),
 	}
 	if s.DeadLetterConfig != nil {
 		c.DeadLetter = faas.Destination(value(s.DeadLetterConfig.TargetArn))

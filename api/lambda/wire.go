@@ -60,6 +60,16 @@ type ephemeralStorageOut struct{ Size int }
 
 type snapStartOut struct{ ApplyOn, OptimizationStatus string }
 
+// describeSnapStart shows what was set. No snapshot is ever made, which is what the
+// status says.
+func describeSnapStart(c faas.Config) snapStartOut {
+	out := snapStartOut{ApplyOn: "None", OptimizationStatus: "Off"}
+	if c.SnapStart {
+		out.ApplyOn = snapPublished
+	}
+	return out
+}
+
 type runtimeVersionConfig struct{ RuntimeVersionArn string }
 
 type loggingOut struct {
@@ -79,10 +89,7 @@ func describeVersion(v *faas.Version, qualifier string) *functionConfiguration {
 	out.LastUpdateStatusReason = v.UpdateReason
 	out.LastUpdateStatusReasonCode = v.UpdateCode
 	if v.Config.Runtime != "" {
-		build := sha256.Sum256([]byte(v.Config.Runtime))
-		out.RuntimeVersionConfig = &runtimeVersionConfig{
-			RuntimeVersionArn: "arn:aws:lambda:" + v.ID.Function.Region + "::runtime:" + hex.EncodeToString(build[:]),
-		}
+		out.RuntimeVersionConfig = &runtimeVersionConfig{RuntimeVersionArn: runtimeVersionARN(v)}
 	}
 	return out
 }
@@ -108,7 +115,7 @@ func summarizeVersion(v *faas.Version, qualifier string) *functionConfiguration 
 		PackageType:      packageZip,
 		Architectures:    c.Architectures,
 		EphemeralStorage: ephemeralStorageOut{Size: c.EphemeralMB},
-		SnapStart:        snapStartOut{ApplyOn: "None", OptimizationStatus: "Off"},
+		SnapStart:        describeSnapStart(c),
 		LoggingConfig: loggingOut{
 			LogFormat: c.Logging.Format, LogGroup: c.Logging.Group,
 			ApplicationLogLevel: c.Logging.AppLevel, SystemLogLevel: c.Logging.SystemLevel,
