@@ -130,7 +130,7 @@ func (v *Verifier) authenticateBody(r *http.Request, c *claim, signer *signingKe
 		release()
 		return refuse(Invalid, "The value passed in x-amz-content-sha256 does not match the SHA-256 of the body.")
 	}
-	r.Body = newBody(data, release)
+	r.Body, r.ContentLength = newBody(data, release), int64(len(data))
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hearth/auth"
 	"hearth/faas"
 )
 
@@ -14,9 +15,10 @@ import (
 type casing uint8
 
 const (
-	casingLower   casing = iota // {"Type":…,"message":…}
-	casingCapital               // {"Type":…,"Message":…}
-	casingBare                  // {"message":…}
+	casingLower       casing = iota // {"Type":…,"message":…}
+	casingCapital                   // {"Type":…,"Message":…}
+	casingBare                      // {"message":…}
+	casingCapitalBare               // {"Message":…}
 )
 
 // wire is how an error leaves: everything of it that does not depend on the case.
@@ -92,6 +94,10 @@ func describe(err error, requestID string) *apiError {
 	var worded *apiError
 	if errors.As(err, &worded) {
 		return worded
+	}
+	var refused *auth.Error
+	if errors.As(err, &refused) {
+		return &apiError{wire: callerWires[refused.Kind], message: refused.Message}
 	}
 	var e *faas.Error
 	if !errors.As(err, &e) {
@@ -210,6 +216,8 @@ func errorBody(e *apiError) []byte {
 		body.Lower = e.message
 	case casingBare:
 		body.Type, body.Lower = "", e.message
+	case casingCapitalBare:
+		body.Type, body.Capital = "", e.message
 	}
 	text, err := marshal(body)
 	if err != nil { // strings only: cannot be
