@@ -113,15 +113,20 @@ func functionResource(scope faas.Scope, name, qualifier string) string {
 	return faas.FunctionARN(ref.ID, ref.Qualifier)
 }
 
-// callerWires are how the reasons of package auth leave.
-var callerWires = map[auth.Kind]wire{
-	auth.Missing:      {status: http.StatusForbidden, name: "MissingAuthenticationTokenException", casing: casingBare},
-	auth.Incomplete:   wireSignature,
-	auth.Unrecognized: {status: http.StatusForbidden, name: "UnrecognizedClientException", casing: casingBare},
-	auth.Expired:      {status: http.StatusForbidden, name: "ExpiredTokenException", casing: casingBare},
-	auth.Invalid:      wireRegion,
-	auth.Denied:       {status: http.StatusForbidden, name: "AccessDeniedException", casing: casingCapitalBare},
-	auth.TooLarge:     wireTooLarge,
-	auth.Unreadable:   wireContent,
-	auth.Busy:         wireBusy,
+// wordRefusal is how a refusal of package auth leaves: its name and its words are
+// AWS's already.
+func wordRefusal(e *auth.Error) *apiError {
+	to := wire{status: http.StatusForbidden, name: e.Kind.Exception(), casing: casingBare}
+	switch e.Kind {
+	case auth.Denied:
+		to.casing = casingCapitalBare
+	case auth.TooLarge:
+		to = wireTooLarge
+	case auth.Unreadable:
+		to = wireContent
+	case auth.Busy:
+		to = wireBusy
+	case auth.Missing, auth.Incomplete, auth.Unrecognized, auth.Expired, auth.Invalid:
+	}
+	return &apiError{wire: to, message: e.Message}
 }

@@ -51,7 +51,6 @@ var (
 	wireUnknownOperation = wire{status: http.StatusNotFound, name: "UnknownOperationException", casing: casingCapital}
 	wireMethod           = wire{status: http.StatusMethodNotAllowed, name: "MethodNotAllowedException", casing: casingCapital}
 	wireUnsupported      = wire{status: http.StatusNotImplemented, name: "UnsupportedOperationException", casing: casingCapital}
-	wireSignature        = wire{status: http.StatusForbidden, name: "IncompleteSignatureException", casing: casingBare}
 	wireRegion           = wire{status: http.StatusForbidden, name: "InvalidSignatureException", casing: casingBare}
 	wireDenied           = wire{status: http.StatusForbidden, name: "AccessDeniedException", casing: casingCapital}
 	wireBusy             = wire{status: http.StatusTooManyRequests, name: "TooManyRequestsException", casing: casingLower, retryAfter: 1}
@@ -97,7 +96,7 @@ func describe(err error, requestID string) *apiError {
 	}
 	var refused *auth.Error
 	if errors.As(err, &refused) {
-		return &apiError{wire: callerWires[refused.Kind], message: refused.Message}
+		return wordRefusal(refused)
 	}
 	var e *faas.Error
 	if !errors.As(err, &e) {

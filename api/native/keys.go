@@ -74,7 +74,7 @@ func (a *API) createKey(w http.ResponseWriter, r *http.Request) error {
 	if err := readSettings(w, r, "a key", &in); err != nil {
 		return err
 	}
-	key, err := in.key(a.Now())
+	key, err := in.Key(a.Now())
 	if err != nil {
 		return err
 	}
@@ -90,7 +90,8 @@ func (a *API) createKey(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (in *KeyRequest) key(now time.Time) (auth.NewKey, error) {
+// Key is what a store is asked for.
+func (in *KeyRequest) Key(now time.Time) (auth.NewKey, error) {
 	out := auth.NewKey{Account: in.Account, Name: in.Name, Regions: in.Regions, Admin: in.Admin}
 	const maxLifetime = 10 * 365 * 24 * 3600
 	if in.Lifetime < 0 || in.Lifetime > maxLifetime {

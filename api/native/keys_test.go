@@ -169,7 +169,7 @@ func FuzzKeyRequest(f *testing.F) {
 		if json.NewDecoder(io.LimitReader(bytes.NewReader(body), 1<<16)).Decode(&in) != nil {
 			return
 		}
-		key, err := in.key(noon)
+		key, err := in.Key(noon)
 		if err == nil && key.Policy != nil && key.Policy.Check() != nil {
 			t.Error("a policy that is none was taken")
 		}
