@@ -23,7 +23,7 @@ func BenchmarkInvoke(b *testing.B) {
 // BenchmarkUnknownKey is what a stranger costs.
 func BenchmarkUnknownKey(b *testing.B) {
 	r := signed(b, "POST", "/2015-03-31/functions/hello/invocations", "x", "lambda", noon, nil)
-	v := NewVerifier(VerifierOptions{Keys: keyRing{}})
+	v := NewVerifier(VerifierOptions{Keys: Ring{}})
 	b.ReportAllocs()
 	for b.Loop() {
 		if _, err := v.Authenticate(r, "lambda"); err == nil {

@@ -48,3 +48,28 @@ const (
 	mismatchText     = "The request signature we calculated does not match the signature you provided. " +
 		"Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
 )
+
+// Exception is AWS's name for a refusal.
+func (k Kind) Exception() string {
+	switch k {
+	case Missing:
+		return "MissingAuthenticationTokenException"
+	case Incomplete:
+		return "IncompleteSignatureException"
+	case Unrecognized:
+		return "UnrecognizedClientException"
+	case Expired:
+		return "ExpiredTokenException"
+	case Invalid:
+		return "InvalidSignatureException"
+	case Denied:
+		return "AccessDeniedException"
+	case TooLarge:
+		return "RequestEntityTooLargeException"
+	case Unreadable:
+		return "InvalidRequestContentException"
+	case Busy:
+		return "TooManyRequestsException"
+	}
+	return ""
+}

@@ -9,13 +9,8 @@ import (
 	"time"
 )
 
-// keyRing is a Keys of a test's own.
-type keyRing map[string]*Key
-
-func (r keyRing) Find(id string) *Key { return r[id] }
-
 func newKey(c Credentials, change func(*Key)) *Key {
-	k := &Key{ID: c.KeyID, Account: "123456789012", material: &c, use: new(usage), derived: new(signingKeys)}
+	k := KeyOf(c, NewKey{Account: "123456789012"})
 	if change != nil {
 		change(k)
 	}
@@ -29,7 +24,7 @@ var (
 
 // verifierAt knows the example's key and no other.
 func verifierAt(now time.Time, change func(*Key)) *Verifier {
-	return NewVerifier(VerifierOptions{Keys: keyRing{example.KeyID: newKey(example, change)}, Clock: func() time.Time { return now }})
+	return NewVerifier(VerifierOptions{Keys: Ring{example.KeyID: newKey(example, change)}, Clock: func() time.Time { return now }})
 }
 
 // received is a request as a server gets it that a client would send.

@@ -71,6 +71,20 @@ type NewKey struct {
 	Expires time.Time // zero is never
 }
 
+// KeyOf returns a key that is in no store, for credentials that were made elsewhere.
+func KeyOf(c Credentials, in NewKey) *Key {
+	return &Key{
+		ID: c.KeyID, Account: in.Account, Name: in.Name, Regions: in.Regions, Admin: in.Admin, Policy: in.Policy, Expires: in.Expires,
+		material: &c, use: new(usage), derived: new(signingKeys),
+	}
+}
+
+// Ring is keys by their ids; it is not changed while it is in use.
+type Ring map[string]*Key
+
+// Find returns the key with an id, nil where there is none.
+func (r Ring) Find(id string) *Key { return r[id] }
+
 // maxName is IAM's bound on a user's name, in bytes.
 const maxName = 64
 

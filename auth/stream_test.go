@@ -33,7 +33,7 @@ func documented(t *testing.T) (*http.Request, *Verifier) {
 		r.Header.Set(name, value)
 	}
 	c := Credentials{KeyID: "AKIAIOSFODNN7EXAMPLE", Secret: "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
-	return r, NewVerifier(VerifierOptions{Keys: keyRing{c.KeyID: newKey(c, nil)},
+	return r, NewVerifier(VerifierOptions{Keys: Ring{c.KeyID: newKey(c, nil)},
 		Clock: func() time.Time { return time.Date(2013, 5, 24, 0, 0, 0, 0, time.UTC) }})
 }
 
@@ -182,6 +182,6 @@ func FuzzAuthenticate(f *testing.F) {
 		if e, ok := err.(*Error); !ok || e.Kind == 0 || e.Message == "" || strings.Contains(e.Message, example.Secret) {
 			t.Fatalf("refused with %#v", err)
 		}
-		_, _ = Trusting{}.Authenticate(r, "lambda")
+		_, _ = new(Trusting).Authenticate(r, "lambda")
 	})
 }

@@ -56,7 +56,7 @@ func TestPublishedVectors(t *testing.T) {
 			if session {
 				c.Token = all.SessionToken
 			}
-			v := NewVerifier(VerifierOptions{Keys: keyRing{c.KeyID: newKey(c, nil)},
+			v := NewVerifier(VerifierOptions{Keys: Ring{c.KeyID: newKey(c, nil)},
 				Clock: func() time.Time { return time.Date(2015, 8, 30, 12, 36, 0, 0, time.UTC) }})
 			who, err := v.Authenticate(request(), all.Service)
 			if err != nil {

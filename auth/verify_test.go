@@ -133,7 +133,7 @@ func TestLargeBodiesTakePlaces(t *testing.T) {
 }
 
 func TestTrusting(t *testing.T) {
-	v := Trusting{Account: "000000000000"}
+	v := NewTrusting("000000000000")
 	for _, c := range []struct{ credential, account, region string }{
 		{"", "000000000000", ""},
 		{"anything/20261128/eu-west-1/lambda/aws4_request", "000000000000", "eu-west-1"},
@@ -151,8 +151,19 @@ func TestTrusting(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	r := httptest.NewRequest("GET", "/?X-Amz-Credential=a%2F1%2Fus_east%2Flambda", nil)
+	for target, ok := range map[string]bool{
+		"/?X-Amz-Credential=K%2F20260101%2Fsa-east-1%2Flambda%2Faws4_request":        true,
+		"/?X-Amz-Credential=K%2F20260101%2FEU%2Flambda%2Faws4_request":               false,
+		"/?X-Amz-Credential=K%2F20260101%2F" + strings.Repeat("a", 33) + "%2Flambda": false,
+		"/?X-Amz-Credential=K": false,
+	} {
+		if who, err := v.Authenticate(httptest.NewRequest("GET", target, nil), "lambda"); (err == nil) != ok || ok && who.Region != "sa-east-1" {
+			t.Errorf("%s: %+v, %v", target, who, err)
+		}
+	}
+	r := httptest.NewRequest("GET", "/", nil)
+	r.Header.Set("Authorization", algorithm+" SignedHeaders=host")
 	if _, err := v.Authenticate(r, "lambda"); kindOf(err) != Incomplete {
-		t.Errorf("a region that is none: %v", err)
+		t.Errorf("no credential: %v", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hearth/auth"
 	"hearth/faas"
 )
 
@@ -156,6 +157,11 @@ func internalError(w http.ResponseWriter) {
 
 // refuse answers with an error of the platform.
 func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	var refused *auth.Error
+	if errors.As(err, &refused) {
+		failCaller(w, refused)
+		return
+	}
 	var e *faas.Error
 	if !errors.As(err, &e) {
 		e = &faas.Error{Code: faas.CodeInternal}
@@ -178,6 +184,23 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 		internalError(w)
 	default:
 		internalError(w)
+	}
+}
+
+// failCaller answers who signed nothing, or not as it should be.
+func failCaller(w http.ResponseWriter, e *auth.Error) {
+	switch e.Kind {
+	case auth.Missing:
+		fail(w, http.StatusForbidden, auth.Denied.Exception(), "Forbidden")
+	case auth.TooLarge:
+		fail(w, http.StatusRequestEntityTooLarge, e.Kind.Exception(), e.Message)
+	case auth.Unreadable:
+		fail(w, http.StatusBadRequest, e.Kind.Exception(), e.Message)
+	case auth.Busy:
+		w.Header().Set("Retry-After", "1")
+		fail(w, http.StatusTooManyRequests, e.Kind.Exception(), e.Message)
+	default:
+		fail(w, http.StatusForbidden, e.Kind.Exception(), e.Message)
 	}
 }
 

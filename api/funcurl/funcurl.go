@@ -151,6 +151,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		setCORS(w.Header(), r, cors)
 	}
 	who, err := h.authorize(r, a)
+	defer r.Body.Close() // another one than before, where a signature was verified
 	if err != nil {
 		h.refuse(w, r, err)
 		return

@@ -8,6 +8,8 @@ import (
 	"reflect"
 	"strconv"
 	"time"
+
+	"hearth/auth"
 )
 
 const (
@@ -186,6 +188,9 @@ func readAll(body io.Reader, size, limit int64, operation string) ([]byte, error
 	}
 	if size == 0 {
 		return nil, nil
+	}
+	if whole, ok := body.(*auth.Body); ok { // it was verified, and so is here
+		return whole.Bytes(), nil
 	}
 	var data []byte
 	var err error

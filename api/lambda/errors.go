@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"hearth/auth"
 	"hearth/faas"
 )
 
@@ -14,9 +15,10 @@ import (
 type casing uint8
 
 const (
-	casingLower   casing = iota // {"Type":…,"message":…}
-	casingCapital               // {"Type":…,"Message":…}
-	casingBare                  // {"message":…}
+	casingLower       casing = iota // {"Type":…,"message":…}
+	casingCapital                   // {"Type":…,"Message":…}
+	casingBare                      // {"message":…}
+	casingCapitalBare               // {"Message":…}
 )
 
 // wire is how an error leaves: everything of it that does not depend on the case.
@@ -49,7 +51,6 @@ var (
 	wireUnknownOperation = wire{status: http.StatusNotFound, name: "UnknownOperationException", casing: casingCapital}
 	wireMethod           = wire{status: http.StatusMethodNotAllowed, name: "MethodNotAllowedException", casing: casingCapital}
 	wireUnsupported      = wire{status: http.StatusNotImplemented, name: "UnsupportedOperationException", casing: casingCapital}
-	wireSignature        = wire{status: http.StatusForbidden, name: "IncompleteSignatureException", casing: casingBare}
 	wireRegion           = wire{status: http.StatusForbidden, name: "InvalidSignatureException", casing: casingBare}
 	wireDenied           = wire{status: http.StatusForbidden, name: "AccessDeniedException", casing: casingCapital}
 	wireBusy             = wire{status: http.StatusTooManyRequests, name: "TooManyRequestsException", casing: casingLower, retryAfter: 1}
@@ -93,6 +94,10 @@ func describe(err error, requestID string) *apiError {
 	var worded *apiError
 	if errors.As(err, &worded) {
 		return worded
+	}
+	var refused *auth.Error
+	if errors.As(err, &refused) {
+		return wordRefusal(refused)
 	}
 	var e *faas.Error
 	if !errors.As(err, &e) {
@@ -214,6 +219,8 @@ func errorBody(e *apiError) []byte {
 		body.Lower = e.message
 	case casingBare:
 		body.Type, body.Lower = "", e.message
+	case casingCapitalBare:
+		body.Type, body.Capital = "", e.message
 	}
 	text, err := marshal(body)
 	if err != nil { // strings only: cannot be

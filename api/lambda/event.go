@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"hearth/auth"
 	"hearth/faas"
 	"hearth/invoke"
 )
@@ -62,8 +63,8 @@ type invokeAsyncInput struct{ FunctionName *string }
 type invokeAsyncOutput struct{ Status int }
 
 // serveInvokeAsync is the operation that Invoke with the type Event replaced.
-func (h *Handler) serveInvokeAsync(w http.ResponseWriter, r *http.Request, name, requestID string) {
-	accepted, req, err := h.invokeAsync(r, name, requestID)
+func (h *Handler) serveInvokeAsync(w http.ResponseWriter, r *http.Request, who *auth.Identity, name, requestID string) {
+	accepted, req, err := h.invokeAsync(r, who, name, requestID)
 	if err != nil {
 		h.fail(w, r, requestID, wordInvokeError(err, requestID))
 		return
@@ -72,8 +73,8 @@ func (h *Handler) serveInvokeAsync(w http.ResponseWriter, r *http.Request, name,
 	writeJSON(w, http.StatusAccepted, &invokeAsyncOutput{http.StatusAccepted})
 }
 
-func (h *Handler) invokeAsync(r *http.Request, name, requestID string) (*invoke.Accepted, *invoke.Request, error) {
-	scope, err := h.scope(r)
+func (h *Handler) invokeAsync(r *http.Request, who *auth.Identity, name, requestID string) (*invoke.Accepted, *invoke.Request, error) {
+	scope, err := h.scope(who)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -85,6 +86,9 @@ func (h *Handler) invokeAsync(r *http.Request, name, requestID string) (*invoke.
 		return nil, nil, err
 	}
 	req.InvokedARN = faas.FunctionARN(req.Function, req.Qualifier)
+	if err := who.Allow(actionOf(opInvokeAsync), req.InvokedARN); err != nil {
+		return nil, nil, err
+	}
 	if err := readIdempotencyKey(r, req); err != nil {
 		return nil, nil, err
 	}

@@ -115,6 +115,9 @@ func (in *createFunctionInput) refuse() error {
 }
 
 func (h *Handler) createFunction(c *call, in *createFunctionInput) (any, error) {
+	if err := c.authorizeCreate(in.FunctionName); err != nil {
+		return nil, err
+	}
 	id, err := unqualified(c.scope, *in.FunctionName)
 	if err != nil {
 		return nil, err

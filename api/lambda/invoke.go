@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"hearth/auth"
 	"hearth/faas"
 	"hearth/invoke"
 )
@@ -35,8 +36,8 @@ type invokeInput struct {
 
 // serveInvoke answers one Invoke. On the common way it allocates what it must
 // keep (the payload, the request, the response's headers) and nothing else.
-func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requestID string) {
-	req, err := h.invokeRequest(r, name, requestID, shapeInvocationRequest)
+func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, who *auth.Identity, name, requestID string) {
+	req, err := h.invokeRequest(r, who, name, requestID, shapeInvocationRequest)
 	if err != nil {
 		h.fail(w, r, requestID, err)
 		return
@@ -58,13 +59,16 @@ func (h *Handler) serveInvoke(w http.ResponseWriter, r *http.Request, name, requ
 
 // invokeRequest reads a request whose input has that shape: of Invoke, or of
 // InvokeWithResponseStream.
-func (h *Handler) invokeRequest(r *http.Request, name, requestID string, input *shape) (*invoke.Request, error) {
-	scope, err := h.scope(r)
+func (h *Handler) invokeRequest(r *http.Request, who *auth.Identity, name, requestID string, input *shape) (*invoke.Request, error) {
+	scope, err := h.scope(who)
 	if err != nil {
 		return nil, err
 	}
 	req := &invoke.Request{RequestID: requestID, Type: invoke.RequestResponse, TraceID: headerValue(r, "X-Amzn-Trace-Id")}
 	if err := h.readInvokeInput(r, scope, name, req, input); err != nil {
+		return nil, err
+	}
+	if err := who.Allow(actionInvoke, req.InvokedARN); err != nil {
 		return nil, err
 	}
 	// Whether it is JSON is the data plane's to say: it looks once.

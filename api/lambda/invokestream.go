@@ -9,6 +9,7 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream"
 
+	"hearth/auth"
 	"hearth/invoke"
 )
 
@@ -22,8 +23,8 @@ const (
 
 // serveInvokeStream answers one InvokeWithResponseStream: an event for each part of
 // the response as it comes, and one at the end that says how it ended.
-func (h *Handler) serveInvokeStream(w http.ResponseWriter, r *http.Request, name, requestID string) {
-	req, err := h.invokeRequest(r, name, requestID, shapeInvokeWithResponseStreamRequest)
+func (h *Handler) serveInvokeStream(w http.ResponseWriter, r *http.Request, who *auth.Identity, name, requestID string) {
+	req, err := h.invokeRequest(r, who, name, requestID, shapeInvokeWithResponseStreamRequest)
 	if err != nil {
 		h.fail(w, r, requestID, err)
 		return

@@ -2,6 +2,7 @@ package lambda
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -9,11 +10,11 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
 
+	"hearth/auth"
 	"hearth/faas"
 )
 
@@ -32,7 +33,10 @@ type Options struct {
 
 	// Objects is the object store of S3Bucket and S3Key; nil refuses them.
 	Objects Objects
-	// Account is the account of every request, faas.DefaultAccount where empty.
+	// Auth says who sent a request; nil believes what each says of itself.
+	Auth Authenticator
+	// Account is the account of requests that name none, where Auth is nil;
+	// faas.DefaultAccount where empty.
 	Account string
 	// Region is where a request without a credential scope goes,
 	// faas.DefaultRegion where empty.
@@ -65,7 +69,7 @@ type Handler struct {
 	mappings     Mappings
 	objects      Objects
 	layers       Layers
-	account      string
+	auth         Authenticator
 	region       string
 	regions      []string
 	baseURL      string
@@ -88,7 +92,7 @@ func New(o Options) *Handler {
 	h := &Handler{
 		registry: o.Registry, invoker: o.Invoker, quotas: o.Quotas, provisioning: o.Provisioning, events: o.Events,
 		policies: o.Policies, urls: o.URLs, mappings: o.Mappings, layers: o.Layers, objects: o.Objects,
-		account: o.Account, region: o.Region, regions: o.Regions,
+		auth: o.Auth, region: o.Region, regions: o.Regions,
 		baseURL: strings.TrimSuffix(o.BaseURL, "/"),
 		links:   linkSigner{key: o.LinkKey},
 		now:     o.Clock, log: o.Logger,
@@ -102,8 +106,8 @@ func New(o Options) *Handler {
 	maps.Copy(h.endpoints, layerEndpoints())
 	maps.Copy(h.endpoints, absentEndpoints())
 	maps.Copy(h.endpoints, runtimeEndpoints())
-	if h.account == "" {
-		h.account = faas.DefaultAccount
+	if h.auth == nil {
+		h.auth = auth.NewTrusting(cmp.Or(o.Account, faas.DefaultAccount))
 	}
 	if h.region == "" {
 		h.region = faas.DefaultRegion
@@ -153,11 +157,21 @@ var jsonType = []string{"application/json"}
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	id := newRequestID()
 	w.Header()[headerRequestID] = []string{id}
-	if name, ok := invokePath(r); ok {
-		h.serveInvoke(w, r, name, id)
+	if token, ok := strings.CutPrefix(r.URL.Path, linkPath); ok {
+		h.serveLink(w, r, token, id) // a link is a right of its own
 		return
 	}
-	h.serveControl(w, r, id)
+	who, err := h.auth.Authenticate(r, serviceName)
+	if err != nil {
+		h.fail(w, r, id, err)
+		return
+	}
+	defer r.Body.Close()
+	if name, ok := invokePath(r); ok {
+		h.serveInvoke(w, r, who, name, id)
+		return
+	}
+	h.serveControl(w, r, who, id)
 }
 
 // call is one request of the control plane on its way through an endpoint.
@@ -165,16 +179,13 @@ type call struct {
 	op    *operation
 	vars  map[string]string // the path's variables, decoded
 	scope faas.Scope
+	who   *auth.Identity
 	r     *http.Request
 }
 
 func (c *call) ctx() context.Context { return c.r.Context() }
 
-func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID string) {
-	if token, ok := strings.CutPrefix(r.URL.Path, linkPath); ok {
-		h.serveLink(w, r, token, requestID)
-		return
-	}
+func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, who *auth.Identity, requestID string) {
 	op, vars, err := route(r.Method, r.URL.EscapedPath(), r.URL.RawQuery)
 	if err != nil {
 		h.fail(w, r, requestID, err)
@@ -182,16 +193,16 @@ func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID
 	}
 	switch op.name {
 	case opInvoke: // its name was percent-encoded
-		h.serveInvoke(w, r, vars["FunctionName"], requestID)
+		h.serveInvoke(w, r, who, vars["FunctionName"], requestID)
 		return
 	case opInvokeAsync:
-		h.serveInvokeAsync(w, r, vars["FunctionName"], requestID)
+		h.serveInvokeAsync(w, r, who, vars["FunctionName"], requestID)
 		return
 	case opInvokeStream:
-		h.serveInvokeStream(w, r, vars["FunctionName"], requestID)
+		h.serveInvokeStream(w, r, who, vars["FunctionName"], requestID)
 		return
 	}
-	answer, err := h.dispatch(r, op, vars)
+	answer, err := h.dispatch(r, who, op, vars)
 	if err != nil {
 		h.fail(w, r, requestID, err)
 		return
@@ -199,16 +210,20 @@ func (h *Handler) serveControl(w http.ResponseWriter, r *http.Request, requestID
 	writeJSON(w, op.status, answer)
 }
 
-func (h *Handler) dispatch(r *http.Request, op *operation, vars map[string]string) (any, error) {
+func (h *Handler) dispatch(r *http.Request, who *auth.Identity, op *operation, vars map[string]string) (any, error) {
 	e, ok := h.endpoints[op.name]
 	if !ok {
 		return nil, unserved(op.name)
 	}
-	scope, err := h.scope(r)
+	scope, err := h.scope(who)
 	if err != nil {
 		return nil, err
 	}
-	return e.serve(h, &call{op: op, vars: vars, scope: scope, r: r})
+	c := &call{op: op, vars: vars, scope: scope, who: who, r: r}
+	if err := c.authorize(); err != nil {
+		return nil, err
+	}
+	return e.serve(h, c)
 }
 
 // fail answers with an error, and logs what is Hearth's own fault.
@@ -248,62 +263,6 @@ func marshal(v any) ([]byte, error) {
 		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
-}
-
-// scope is where the request's functions live: the configured account, the region
-// of the SigV4 credential scope. The signature itself is not looked at.
-func (h *Handler) scope(r *http.Request) (faas.Scope, error) {
-	region, err := credentialRegion(r)
-	if err != nil {
-		return faas.Scope{}, err
-	}
-	if region == "" {
-		region = h.region
-	}
-	if len(h.regions) > 0 && !slices.Contains(h.regions, region) {
-		return faas.Scope{}, &apiError{wire: wireRegion, message: "Credential should be scoped to a valid region, not '" + region + "'. "}
-	}
-	return faas.Scope{Account: h.account, Region: region, Namespace: faas.DefaultNamespace}, nil
-}
-
-const sigV4 = "AWS4-HMAC-SHA256"
-
-// credentialRegion returns the region of a SigV4 credential scope, which is
-// KEY/YYYYMMDD/region/service/aws4_request, in the Authorization header or in the
-// query of a presigned request; "" where there is none.
-func credentialRegion(r *http.Request) (string, error) {
-	var credential string
-	if values := r.Header["Authorization"]; len(values) > 0 && strings.HasPrefix(values[0], sigV4) {
-		_, rest, found := strings.Cut(values[0], "Credential=")
-		if !found {
-			return "", &apiError{wire: wireSignature, message: "Authorization header requires 'Credential' parameter."}
-		}
-		credential, _, _ = strings.Cut(rest, ",")
-	} else if strings.Contains(r.URL.RawQuery, "X-Amz-Credential=") {
-		credential = r.URL.Query().Get("X-Amz-Credential")
-	} else {
-		return "", nil
-	}
-	_, rest, _ := strings.Cut(credential, "/")
-	_, rest, _ = strings.Cut(rest, "/")
-	region, _, found := strings.Cut(rest, "/")
-	if !found || !plausibleRegion(region) {
-		return "", &apiError{wire: wireSignature, message: "Credential must have the form KEY/YYYYMMDD/REGION/lambda/aws4_request."}
-	}
-	return region, nil
-}
-
-// plausibleRegion bounds what becomes part of keys: 1 to 32 of a-z, 0-9 and -.
-func plausibleRegion(s string) bool {
-	if s == "" || len(s) > 32 {
-		return false
-	}
-	for _, c := range []byte(s) {
-		if c != '-' && (c < 'a' || c > 'z') && (c < '0' || c > '9') {
-			return false
-		}
-	}
-	return true
 }
 
 // newRequestID returns a random (version 4) UUID.

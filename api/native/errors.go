@@ -49,6 +49,7 @@ var status = map[faas.ErrorCode]int{
 }
 
 func writeError(w http.ResponseWriter, log *slog.Logger, err error) {
+	err = wordRefusal(err)
 	var e *faas.Error
 	if !errors.As(err, &e) || e.Code == faas.CodeInternal {
 		log.Error("request failed", "error", err)

@@ -1,6 +1,7 @@
 package native
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"hearth/auth"
 	"hearth/faas"
 	"hearth/metric"
 )
@@ -35,10 +37,12 @@ type Options struct {
 	Invocations  Invocations           // serves the route that explains a call; nil leaves it out
 	Metrics      *metric.Registry      // serves top and metrics; nil leaves them out
 	Cells        func() []metric.Cells // what stands by, for top; nil shows none
-	Account      string
-	Region       string   // of requests that name none
-	Regions      []string // those served; empty is any
-	Isolation    string   // the server's default, for Status
+	Keys         Keys                  // serves the keys; nil leaves them out
+	Auth         Authenticator         // nil believes what each request says of itself
+	Account      string                // of requests that name none, where Auth is nil
+	Region       string                // of requests that name none
+	Regions      []string              // those served; empty is any
+	Isolation    string                // the server's default, for Status
 	Version      string
 	Logger       *slog.Logger
 	Now          func() time.Time
@@ -62,6 +66,9 @@ func New(o Options) *API {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Auth == nil {
+		o.Auth = auth.NewTrusting(o.Account)
+	}
 	a := &API{Options: o, started: o.Now(), mux: http.NewServeMux()}
 	a.stopping, a.endOfStreams = context.WithCancel(context.Background())
 	a.route("GET /hearth/v1/status", a.status)
@@ -80,6 +87,9 @@ func New(o Options) *API {
 	if a.Layers != nil {
 		a.routeLayers()
 	}
+	if a.Keys != nil {
+		a.routeKeys()
+	}
 	if a.EventConfigs != nil {
 		a.routeAsync()
 	}
@@ -96,7 +106,7 @@ func New(o Options) *API {
 		a.route("GET /hearth/v1/top", a.top)
 		a.route("GET /hearth/v1/metrics", a.metrics)
 	}
-	a.route("/", func(http.ResponseWriter, *http.Request) error {
+	a.route(anyPath, func(http.ResponseWriter, *http.Request) error {
 		return faas.Errorf(faas.CodeNotFound, "path", "there is no such resource or method below /hearth/v1/")
 	})
 	return a
@@ -106,12 +116,24 @@ func New(o Options) *API {
 // stops would wait for. Others go on.
 func (a *API) EndStreams() { a.endOfStreams() }
 
-func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) { a.mux.ServeHTTP(w, r) }
+// ServeHTTP answers one request. Who sends it is known before it is routed.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	known, err := a.authenticate(r)
+	if err != nil {
+		writeError(w, a.Logger, err)
+		return
+	}
+	defer known.Body.Close()
+	a.mux.ServeHTTP(w, known)
+}
 
 // route registers a handler whose error becomes the answer.
 func (a *API) route(pattern string, handle func(http.ResponseWriter, *http.Request) error) {
 	a.mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
 		err := a.checkScope(r)
+		if err == nil {
+			err = a.authorize(pattern, r)
+		}
 		if err == nil {
 			err = handle(w, r)
 		}
@@ -141,11 +163,8 @@ func (a *API) checkScope(r *http.Request) error {
 
 // scope is where a request's functions live.
 func (a *API) scope(r *http.Request) faas.Scope {
-	q := r.URL.Query()
-	s := faas.Scope{Account: a.Account, Region: q.Get("region"), Namespace: q.Get("namespace")}
-	if s.Region == "" {
-		s.Region = a.Region
-	}
+	q, who := r.URL.Query(), caller(r)
+	s := faas.Scope{Account: who.Account, Region: cmp.Or(q.Get("region"), who.Region, a.Region), Namespace: q.Get("namespace")}
 	if s.Namespace == "" {
 		s.Namespace = faas.DefaultNamespace
 	}

@@ -137,7 +137,7 @@ func (a *API) functionQuota(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// readSettings reads the body of a request that changes quotas.
+// readSettings reads the body of a request that changes settings.
 func readSettings(w http.ResponseWriter, r *http.Request, what string, into any) error {
 	body, err := readBody(w, r, maxSettings)
 	if err != nil {

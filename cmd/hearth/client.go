@@ -10,10 +10,13 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"hearth/api/native"
+	"hearth/auth"
 	"hearth/faas"
 )
 
@@ -22,6 +25,9 @@ type client struct {
 	base  string
 	query url.Values // region and namespace
 	http  *http.Client
+	// key signs the requests; nil sends them unsigned. keyErr is why it could not be read.
+	key    *auth.Credentials
+	keyErr error
 }
 
 func newClient(v values) *client {
@@ -32,7 +38,9 @@ func newClient(v values) *client {
 	if !strings.Contains(base, "://") {
 		base = "http://" + base // HOST:PORT, as --listen takes it
 	}
-	return &client{base: base, query: q, http: &http.Client{}}
+	c := &client{base: base, query: q, http: &http.Client{}}
+	c.key, c.keyErr = findCredentials(v, os.Getenv)
+	return c
 }
 
 // do sends one request and decodes the answer into out, where that is not nil.
@@ -70,11 +78,10 @@ func (c *client) sendWith(ctx context.Context, method, path string, query url.Va
 			all[k] = v
 		}
 	}
-	request, err := http.NewRequestWithContext(ctx, method, c.base+"/hearth/v1/"+path+"?"+all.Encode(), body)
+	request, err := c.request(ctx, method, path+"?"+all.Encode(), headers, body)
 	if err != nil {
-		return nil, usageError("--server: %w", err)
+		return nil, err
 	}
-	maps.Copy(request.Header, headers)
 	response, err := c.http.Do(request)
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("no server answers at %s: start one with 'hearth up', or name yours with --server", c.base)
@@ -87,6 +94,30 @@ func (c *client) sendWith(ctx context.Context, method, path string, query url.Va
 	}
 	defer response.Body.Close()
 	return nil, c.refusal(response)
+}
+
+// request makes a request and signs it, where there is a key.
+func (c *client) request(ctx context.Context, method, target string, headers http.Header, body io.Reader) (*http.Request, error) {
+	if c.keyErr != nil {
+		return nil, c.keyErr
+	}
+	var content []byte
+	if c.key != nil && body != nil {
+		var err error
+		if content, err = io.ReadAll(body); err != nil {
+			return nil, err
+		}
+		body = bytes.NewReader(content)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+"/hearth/v1/"+target, body)
+	if err != nil {
+		return nil, usageError("--server: %w", err)
+	}
+	maps.Copy(request.Header, headers)
+	if c.key != nil {
+		auth.Sign(request, content, *c.key, c.query.Get("region"), "hearth", time.Now())
+	}
+	return request, nil
 }
 
 // noAnswer says in a person's words why a request got no answer.

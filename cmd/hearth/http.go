@@ -80,10 +80,10 @@ func (f *front) allowed(hostport string) bool {
 	return false
 }
 
-// hostsOf are the names by which a server at a loopback address may be called;
-// a server that listens wider is known by names that Hearth cannot know.
-func hostsOf(listen string) []string {
-	if !isLoopback(listen) {
+// hostsOf are the names by which a server may be called that believes everybody. One
+// that verifies signatures needs none: a page in a browser cannot make them.
+func hostsOf(v values) []string {
+	if verifies(v) {
 		return nil
 	}
 	return []string{"localhost"}

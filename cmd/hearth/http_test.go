@@ -37,7 +37,7 @@ func TestFrontRoutes(t *testing.T) {
 }
 
 func TestFrontRefusesBrowsersOfOtherOrigins(t *testing.T) {
-	f := testFront(hostsOf("127.0.0.1:9000"))
+	f := testFront(hostsOf(values{"listen": "127.0.0.1:9000"}))
 	for _, test := range []struct {
 		name, host string
 		header     map[string]string

@@ -59,7 +59,7 @@ func newRoot(t *terminal) *cobra.Command {
 		listCommand(t), describeCommand(t), deleteCommand(t), layersCommand(t),
 		versionsCommand(t), aliasCommand(t), urlCommand(t), quotaCommand(t),
 		eventsCommand(t), queuesCommand(t), topCommand(t), explainCommand(t),
-		runtimesCommand(t), doctorCommand(t),
+		runtimesCommand(t), keysCommand(t), doctorCommand(t),
 	)
 	return root
 }

@@ -15,8 +15,14 @@ func serveCommand(t *terminal) *cobra.Command {
 		Short: "Run the production server",
 		Long: `Runs the server until SIGTERM, which refuses new calls, waits for those in
 flight (--drain) and stops; a second signal stops at once. When it can take
-requests it prints one line: hearth: ready on http://ADDR`,
-		Example: "  hearth serve --auth off --data /var/lib/hearth\n  hearth serve --config /etc/hearth.toml",
+requests it prints one line: hearth: ready on http://ADDR
+
+Every request has to be signed with a key (AWS Signature Version 4), as the AWS
+CLI, the SDKs and this command do. The first start makes the first key, and says
+which file it is in; 'hearth keys' makes the others.`,
+		Example: `  hearth serve --data /var/lib/hearth --listen 0.0.0.0:9000
+  hearth serve --config /etc/hearth.toml
+  hearth serve --auth off       loopback only, for a machine with one user`,
 	}, false, names(0, "no arguments"), func(cmd *cobra.Command, _ []string, v values) error {
 		if err := checkAuth(v); err != nil {
 			return err
@@ -64,7 +70,7 @@ func checkAuth(v values) error {
 		}
 		return nil
 	case "on":
-		return usageError("this version of Hearth does not verify signatures yet: say --auth off, which listens on loopback only")
+		return nil
 	}
 	return usageError("--auth must be on or off, not %q", v["auth"])
 }

@@ -16,6 +16,7 @@ import (
 	"hearth/api/lambda"
 	"hearth/api/native"
 	"hearth/async"
+	"hearth/auth"
 	"hearth/code"
 	"hearth/engine"
 	"hearth/engine/datadir"
@@ -45,6 +46,8 @@ type server struct {
 	engine    *nats.Engine
 	code      *code.Store
 	logs      *logs.Store
+	keys      *auth.Store
+	callers   authenticator
 	isolation *isolation
 	metrics   *metric.Registry
 	quota     *quota.Allocator
@@ -206,6 +209,10 @@ func (s *server) openStores(ctx context.Context, v values, dir string) (err erro
 		return err
 	}
 	s.opened("the logs", func(context.Context) error { return s.logs.Close() })
+	if s.keys, err = openKeys(ctx, s.data, s.engine.Meta(), s.log); err != nil {
+		return err
+	}
+	s.opened("the keys", s.keys.Close)
 	return nil
 }
 
@@ -245,7 +252,11 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 	if err := s.openEvents(v); err != nil {
 		return err
 	}
+	if s.callers, err = openCallers(ctx, t, v, s.keys, s.data.Path()); err != nil {
+		return err
+	}
 	answers := native.New(native.Options{
+		Auth: s.callers, Keys: s.keys,
 		Registry: s.registry, Invoker: s.invoke, Instances: instances{s.pools}, Logs: s.logs,
 		Quotas: s.registry, QuotaUse: quotaUse{s.quota}, Provisioning: s.provision,
 		URLs: s.registry, Layers: s.registry, EventConfigs: s.registry, Events: s.async, Losses: func() []native.Loss { return lossesOf(s.engine.Queue()) }, Invocations: s.invoke, Metrics: s.metrics, Cells: cellStats{launcher}.Cells,
@@ -260,13 +271,13 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		lambda.New(lambda.Options{
 			Registry: s.registry, Invoker: s.invoke, Quotas: s.registry, Provisioning: s.provision, Events: s.registry,
 			Policies: s.registry, URLs: s.registry, Mappings: s.registry, Layers: s.registry, Objects: objects,
-			Account: v["account"], Region: v["region"],
+			Auth: s.callers, Region: v["region"],
 			Regions: list(v["regions"]), Logger: s.log,
 		}),
 		answers,
-		prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Losses: s.losses.Load, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log}),
-		funcurl.New(funcurl.Options{URLs: s.registry, Invoker: s.invoke, Logger: s.log}),
-		hostsOf(v["listen"]))
+		guardMetrics(s.callers, prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Losses: s.losses.Load, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log})),
+		funcurl.New(funcurl.Options{URLs: s.registry, Invoker: s.invoke, Identify: identify(s.callers), Logger: s.log}),
+		hostsOf(v))
 	s.endStreams = answers.EndStreams
 	return nil
 }

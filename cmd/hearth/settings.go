@@ -72,6 +72,8 @@ var settings = []setting{
 	{"dns", "", text, "name servers of functions with egress, ADDR:PORT, comma-separated (default: the host's)", "up serve"},
 	{"egress", "required", text, "where the host cannot give functions egress: required refuses them, optional runs them without", "up serve"},
 	{"server", "http://127.0.0.1:9000", text, "the server that this command talks to", "* doctor"},
+	{"credentials", "", text, "file with the key that signs requests (default: the environment, else $XDG_CONFIG_HOME/hearth/credentials)", "* doctor"},
+	{"profile", "default", text, "section of the credentials file", "* doctor"},
 	{"output", "text", text, "text or json", "* runtimes doctor"},
 }
 

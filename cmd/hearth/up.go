@@ -52,8 +52,10 @@ changes, and shows what they write.`,
 // until ctx ends. A deployment that fails is told and does not end the server.
 func develop(ctx context.Context, t *terminal, s *server, v values, paths []string) error {
 	v = v.with("server", s.url(), "region", v["region"], "namespace", faas.DefaultNamespace)
+	own := newClient(v)
+	own.key, own.keyErr = nil, nil // whatever key is around: it is this account's
 	d := &developer{
-		t: t, client: newClient(v), logs: s.logs, show: &lineWriter{t: t}, followed: map[string]bool{},
+		t: t, client: own, logs: s.logs, show: &lineWriter{t: t}, followed: map[string]bool{},
 		scope: faas.Scope{Account: v["account"], Region: v["region"], Namespace: faas.DefaultNamespace},
 	}
 	defer d.following.Wait()
