@@ -23,9 +23,12 @@ func noAlias(id faas.FunctionID, name string) error {
 	return &faas.Error{Code: faas.CodeNotFound, Subject: arn, Message: "Cannot find alias arn: " + arn, Cause: faas.ErrNoQualifier}
 }
 
-func stale(subject string) error {
+func stale(subject string) error { return staleFor(subject, "GetFunction/GetAlias") }
+
+// staleFor names the operation that tells the revision which would have been right.
+func staleFor(subject, operation string) error {
 	return faas.Errorf(faas.CodePrecondition, subject,
-		"The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id")
+		"The Revision Id provided does not match the latest Revision Id. Call the %s API to retrieve the latest Revision Id", operation)
 }
 
 // busy returns why the head can not be updated or published now, or nil.

@@ -30,7 +30,7 @@ func (r *Registry) AddPermission(ctx context.Context, id faas.FunctionID, qualif
 	}
 	return r.changePolicy(ctx, id, qualifier, func(p *Policy, revision string) error {
 		if revisionID != "" && revisionID != revision {
-			return stale(faas.FunctionARN(id, qualifier))
+			return staleFor(faas.FunctionARN(id, qualifier), "GetPolicy")
 		}
 		if p.statementAt(s.ID) >= 0 {
 			return faas.Errorf(faas.CodeConflict, "statementId",
@@ -58,7 +58,7 @@ func (r *Registry) RemovePermission(ctx context.Context, id faas.FunctionID, qua
 			return faas.Errorf(faas.CodeNotFound, "statementId", "Statement %s is not found in resource policy.", statement)
 		}
 		if revisionID != "" && revisionID != revision {
-			return stale(faas.FunctionARN(id, qualifier))
+			return staleFor(faas.FunctionARN(id, qualifier), "GetPolicy")
 		}
 		p.Statements = slices.Delete(p.Statements, at, at+1)
 		return nil

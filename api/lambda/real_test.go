@@ -27,8 +27,16 @@ type (
 
 // packages keeps zips in memory, for a registry.
 type packages struct {
-	mu   sync.Mutex
-	zips map[string][]byte
+	mu    sync.Mutex
+	zips  map[string][]byte
+	block chan struct{} // not nil: Prepare waits until it is closed
+}
+
+// blockPrepare keeps functions from being made ready until block is closed.
+func (p *packages) blockPrepare(block chan struct{}) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.block = block
 }
 
 func (p *packages) Ingest(_ context.Context, zip []byte) (faas.Code, error) {
@@ -40,7 +48,20 @@ func (p *packages) Ingest(_ context.Context, zip []byte) (faas.Code, error) {
 	return code, nil
 }
 
-func (p *packages) Prepare(context.Context, faas.Code, ...faas.Code) error { return nil }
+func (p *packages) Prepare(ctx context.Context, _ faas.Code, _ ...faas.Code) error {
+	p.mu.Lock()
+	block := p.block
+	p.mu.Unlock()
+	if block == nil {
+		return nil
+	}
+	select {
+	case <-block:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 func (p *packages) Inspect(context.Context, faas.Code) (faas.Contents, error) {
 	return faas.Contents{}, nil
@@ -69,13 +90,14 @@ type realWorld struct {
 	*Handler
 	uuids
 	registry *registry.Registry
+	packages *packages
 	changed  chan struct{}
 }
 
 func newRealWorld(t testing.TB) *realWorld {
-	w := &realWorld{changed: make(chan struct{}, 1)}
+	w := &realWorld{changed: make(chan struct{}, 1), packages: &packages{zips: map[string][]byte{}}}
 	r, err := registry.New(context.Background(), registry.Options{
-		Meta: fake.New().Meta(), Packages: &packages{zips: map[string][]byte{}}, Runtimes: anyRuntime{},
+		Meta: fake.New().Meta(), Packages: w.packages, Runtimes: anyRuntime{},
 		Limits: faas.LambdaLimits(), Clock: func() time.Time { return fakeNow },
 		Changed: func(faas.FunctionID) {
 			select {
