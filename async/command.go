@@ -8,7 +8,6 @@ import (
 	"errors"
 	"slices"
 	"strconv"
-	"time"
 
 	"hearth/engine"
 	"hearth/faas"
@@ -16,18 +15,18 @@ import (
 )
 
 const (
-	maxNamed    = 1000 // request ids of one redrive
-	maxRedrives = 100  // of one event
+	maxRedriven = 10_000 // by one filter
+	maxNamed    = 1000   // request ids of one redrive
+	maxRedrives = 100    // of one event
 )
 
 // Terminate ends an event: one that waits leaves its queue, one that runs has its
-// instance killed, its runtime being sent SIGTERM that long before where grace is not
-// 0; it is at most MaxTerminationGrace. It returns when the outcome is recorded, which is
+// instance stopped as how says. It returns when the outcome is recorded, which is
 // EventAborted unless the function succeeded meanwhile. CodeNotFound, or
 // CodeConflict where the event has its outcome already.
-func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID string, grace time.Duration) error {
-	if grace < 0 || grace > MaxTerminationGrace {
-		return faas.Errorf(faas.CodeInvalid, "grace", "An event is terminated at once or with up to %v of grace, not %v.", MaxTerminationGrace, grace)
+func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID string, how Stop) error {
+	if how != StopKill && how != StopGrace {
+		return faas.Errorf(faas.CodeInvalid, "how", "An event is terminated by %s or with %s.", StopKill, StopGrace)
 	}
 	e, _, err := s.find(ctx, scope, requestID)
 	switch {
@@ -41,7 +40,7 @@ func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID str
 		if !errors.Is(err, engine.ErrInFlight) {
 			return terminationError(requestID, err)
 		}
-		if err = s.terminateFetched(ctx, e, grace); err != errAgain {
+		if err = s.terminateFetched(ctx, e, how); err != errAgain {
 			return err
 		}
 	}
@@ -51,13 +50,13 @@ func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID str
 var errAgain = errors.New("async: again")
 
 // terminateFetched ends an event that runs or is about to.
-func (s *Service) terminateFetched(ctx context.Context, e *engine.Event, grace time.Duration) error {
+func (s *Service) terminateFetched(ctx context.Context, e *engine.Event, how Stop) error {
 	d := s.dispatcher.Load()
 	if d == nil {
 		return stopping()
 	}
 	answer := make(chan error, 1)
-	d.tell(func() { d.terminate(e.Key, e.ID, grace, answer) })
+	d.tell(func() { d.terminate(e.Key, e.ID, how, answer) })
 	select {
 	case err := <-answer:
 		return err
@@ -100,10 +99,10 @@ func (s *Service) cancel(ctx context.Context, e *engine.Event) error {
 
 // terminate ends an event that was fetched, or gives it back to be cancelled. Called
 // by the owner.
-func (d *dispatcher) terminate(key, id string, grace time.Duration, answer chan<- error) {
+func (d *dispatcher) terminate(key, id string, how Stop, answer chan<- error) {
 	if f := d.flights.find(id); f != nil {
 		begun := d.spawn(func() {
-			running := f.terminate(grace)
+			running := f.terminate(how)
 			<-f.done
 			if running && !f.bounced {
 				answer <- nil
@@ -145,11 +144,8 @@ func (s *Service) Redrive(ctx context.Context, r Redrive) ([]Redriven, error) {
 			return nil, err
 		}
 	}
-	var all []Redriven
+	all := make([]Redriven, 0, len(ids))
 	for _, id := range ids {
-		if len(all) == s.policy.Redriven {
-			break
-		}
 		requestID, err := s.redrive(ctx, r, id, len(r.RequestIDs) == 0)
 		if errors.Is(err, errRedriven) {
 			continue
@@ -177,11 +173,12 @@ func (s *Service) deadLetters(ctx context.Context, r Redrive) ([]string, error) 
 		for _, e := range page.Events {
 			ids = append(ids, e.RequestID)
 		}
-		if f.Marker = page.Next; f.Marker == "" {
-			slices.Reverse(ids)
-			return ids, nil
+		if f.Marker = page.Next; f.Marker == "" || len(ids) >= maxRedriven {
+			break
 		}
 	}
+	slices.Reverse(ids)
+	return ids[:min(len(ids), maxRedriven)], nil
 }
 
 // redrive sends one dead letter again. The ids of the new events come from that of the

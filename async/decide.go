@@ -25,8 +25,6 @@ type Policy struct {
 	// DeliverFor is how long a destination that does not take an outcome is tried.
 	// Default 6 h.
 	DeliverFor time.Duration
-	// Redriven is how many dead letters one redrive by a filter sends. Default 10,000.
-	Redriven int
 }
 
 func (p Policy) withDefaults() Policy {
@@ -36,13 +34,11 @@ func (p Policy) withDefaults() Policy {
 	setDefault(&p.MostDelay, 5*time.Minute)
 	setDefault(&p.CapacityDelay, 10*time.Second)
 	setDefault(&p.DeliverFor, 6*time.Hour)
-	setDefault(&p.Redriven, 10_000)
 	return p
 }
 
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
+func setDefault(field *time.Duration, value time.Duration) {
+	if *field == 0 {
 		*field = value
 	}
 }

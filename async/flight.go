@@ -35,7 +35,7 @@ type flight struct {
 	attempt *invoke.Attempt // while it runs
 	number  int             // of the attempt
 	since   time.Time       // when it began
-	stopped bool            // the user terminated it
+	stopped Stop            // the user terminated it
 }
 
 func (d *dispatcher) flight(l *line, e *engine.Event) *flight {
@@ -74,13 +74,19 @@ func (f *flight) open() (faas.Attempt, bool) {
 }
 
 // terminate ends the attempt under way; false where there is none.
-func (f *flight) terminate(grace time.Duration) bool {
+func (f *flight) terminate(how Stop) bool {
 	f.mu.Lock()
 	a := f.attempt
-	f.stopped = f.stopped || a != nil
+	if a != nil {
+		f.stopped = how
+	}
 	f.mu.Unlock()
 	if a == nil {
 		return false
+	}
+	grace := time.Duration(0)
+	if how == StopGrace {
+		grace = TerminationGrace
 	}
 	a.Terminate(grace)
 	return true
@@ -98,7 +104,7 @@ func (d *dispatcher) fly(f *flight) {
 		e := classify(res, err)
 		d.unmark(f)
 		f.mu.Lock()
-		if f.stopped && e != succeeded && e != closing {
+		if f.stopped != "" && e != succeeded && e != closing {
 			e = terminated
 		}
 		f.attempt = nil

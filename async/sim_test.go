@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"hearth/async"
 	"hearth/faas"
 	"hearth/internal/seeds"
 	"hearth/invoke"
@@ -106,7 +107,11 @@ func (m *simulation) send(f faas.FunctionID) {
 }
 
 func (m *simulation) terminate(id string) {
-	switch err := m.async.Terminate(m.t.Context(), scope, id, time.Duration(m.pick(2))*10*time.Second); {
+	how := async.StopKill
+	if m.pick(2) == 0 {
+		how = async.StopGrace
+	}
+	switch err := m.async.Terminate(m.t.Context(), scope, id, how); {
 	case err == nil:
 		m.aborted[id] = true
 	case !faas.IsCode(err, faas.CodeConflict):

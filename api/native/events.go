@@ -40,9 +40,8 @@ type EventPage struct {
 
 // TerminateRequest says how a running event is ended.
 type TerminateRequest struct {
-	// GraceSeconds is for how long the runtime may end by itself, after SIGTERM, before
-	// it is killed: 0, which is at once, to 900.
-	GraceSeconds int `json:"graceSeconds,omitempty"`
+	// Grace sends SIGTERM to the runtime first; what is left after 10 s is killed.
+	Grace bool `json:"grace,omitempty"`
 }
 
 // RedriveRequest says which dead letters are sent again, and to what: those with
@@ -223,11 +222,11 @@ func (a *API) terminate(w http.ResponseWriter, r *http.Request) error {
 	if err := readOptional(w, r, maxSettings, "a termination", &in); err != nil {
 		return err
 	}
-	grace, most := time.Duration(in.GraceSeconds)*time.Second, int(async.MaxTerminationGrace/time.Second)
-	if in.GraceSeconds < 0 || in.GraceSeconds > most {
-		return faas.Errorf(faas.CodeInvalid, "graceSeconds", "graceSeconds is 0 to %d, not %d", most, in.GraceSeconds)
+	how := async.StopKill
+	if in.Grace {
+		how = async.StopGrace
 	}
-	if err := a.Events.Terminate(r.Context(), a.eventScope(r), r.PathValue("requestId"), grace); err != nil {
+	if err := a.Events.Terminate(r.Context(), a.eventScope(r), r.PathValue("requestId"), how); err != nil {
 		return err
 	}
 	return a.event(w, r)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +17,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"hearth/internal/rawio"
 	"hearth/sandbox"
 )
 
@@ -390,9 +390,9 @@ func (g *group) memoryNow() (int64, error) {
 
 func (g *group) memoryPeak() (int64, error) {
 	var digits [24]byte
-	n, err := rawio.Pread(g.peak.Fd(), digits[:], 0) // ReadAt reads once more, for the end
-	if err != nil {
-		return 0, &os.PathError{Op: "read", Path: g.peak.Name(), Err: err}
+	n, err := g.peak.ReadAt(digits[:], 0)
+	if err != nil && err != io.EOF {
+		return 0, err
 	}
 	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }

@@ -48,6 +48,13 @@ func newJSClient(t *testing.T, s *Server) client {
 	}
 	cmd := exec.Command("node", "client.mjs")
 	cmd.Dir = dir
+	c := &jsClient{}
+	c.start(t, cmd, s)
+	return c
+}
+
+// start runs the process that has the client, and ends it with the test.
+func (c *jsClient) start(t *testing.T, cmd *exec.Cmd, s *Server) {
 	cmd.Env = append(append(os.Environ(), clientEnvironment()...), "HEARTH_ENDPOINT="+s.URL)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -59,15 +66,15 @@ func newJSClient(t *testing.T, s *Server) client {
 		t.Fatal(err)
 	}
 	if err := cmd.Start(); err != nil {
-		t.Fatalf("node is missing; apt-get install nodejs npm: %v", err)
+		t.Fatalf("%s is missing; make test installs it: %v", cmd.Path, err)
 	}
 	t.Cleanup(func() {
 		_ = in.Close() // ends its loop
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("client.mjs: %v", err)
+			t.Errorf("%v: %v", cmd.Args, err)
 		}
 	})
-	return &jsClient{in: in, out: bufio.NewReader(out)}
+	c.in, c.out = in, bufio.NewReader(out)
 }
 
 // jsError is an error as the SDK throws it.
@@ -83,6 +90,24 @@ type jsRequest struct {
 
 // do sends one request and decodes its output into out, where not nil.
 func (c *jsClient) do(ctx context.Context, request jsRequest, out any) error {
+	var reply struct {
+		Output json.RawMessage
+		Error  *jsError
+	}
+	if err := c.exchange(ctx, request, &reply); err != nil {
+		return err
+	}
+	if reply.Error != nil {
+		return reply.Error
+	}
+	if out == nil {
+		return nil
+	}
+	return json.Unmarshal(reply.Output, out)
+}
+
+// exchange sends one request and decodes the line that answers it.
+func (c *jsClient) exchange(ctx context.Context, request jsRequest, reply any) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -98,20 +123,7 @@ func (c *jsClient) do(ctx context.Context, request jsRequest, out any) error {
 	if line, err = c.out.ReadBytes('\n'); err != nil {
 		return err
 	}
-	var reply struct {
-		Output json.RawMessage
-		Error  *jsError
-	}
-	if err := json.Unmarshal(line, &reply); err != nil {
-		return err
-	}
-	if reply.Error != nil {
-		return reply.Error
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(reply.Output, out)
+	return json.Unmarshal(line, reply)
 }
 
 func (c *jsClient) call(ctx context.Context, method string, input map[string]any, out any) error {

@@ -1,13 +1,13 @@
 // Drives @aws-sdk/client-lambda from lines of JSON on stdin: each is
 // {"call": METHOD, "input": {…}} for a method of the client, or
-// {"wait": "Active"|"Updated", "input": {…}}; ZipFile and Payload are base64. Each
+// {"wait": "Active"|"Updated", "input": {…}}; ZipFile, Payload and InvokeArgs are base64. Each
 // is answered with one line, an event stream read to its end, {"output": …} or {"error": {"name", "message"}}.
 import { createInterface } from "node:readline";
 import { Lambda, waitUntilFunctionActiveV2, waitUntilFunctionUpdatedV2 } from "@aws-sdk/client-lambda";
 
 const client = new Lambda({ endpoint: process.env.HEARTH_ENDPOINT, maxAttempts: 1 });
 const waiters = { Active: waitUntilFunctionActiveV2, Updated: waitUntilFunctionUpdatedV2 };
-const binary = (key, value) => (key === "ZipFile" || key === "Payload") && typeof value === "string" ? Buffer.from(value, "base64") : value;
+const binary = (key, value) => ["ZipFile", "Payload", "InvokeArgs"].includes(key) && typeof value === "string" ? Buffer.from(value, "base64") : value;
 
 async function answer({ call, wait, input }) {
   if (wait) {
