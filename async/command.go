@@ -8,6 +8,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"time"
 
 	"hearth/engine"
 	"hearth/faas"
@@ -15,18 +16,18 @@ import (
 )
 
 const (
-	maxRedriven = 10_000 // by one filter
-	maxNamed    = 1000   // request ids of one redrive
-	maxRedrives = 100    // of one event
+	maxNamed    = 1000 // request ids of one redrive
+	maxRedrives = 100  // of one event
 )
 
 // Terminate ends an event: one that waits leaves its queue, one that runs has its
-// instance stopped as how says. It returns when the outcome is recorded, which is
+// instance killed, its runtime being sent SIGTERM that long before where grace is not
+// 0; it is at most MaxTerminationGrace. It returns when the outcome is recorded, which is
 // EventAborted unless the function succeeded meanwhile. CodeNotFound, or
 // CodeConflict where the event has its outcome already.
-func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID string, how Stop) error {
-	if how != StopKill && how != StopGrace {
-		return faas.Errorf(faas.CodeInvalid, "how", "An event is terminated by %s or with %s.", StopKill, StopGrace)
+func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID string, grace time.Duration) error {
+	if grace < 0 || grace > MaxTerminationGrace {
+		return faas.Errorf(faas.CodeInvalid, "grace", "An event is terminated at once or with up to %v of grace, not %v.", MaxTerminationGrace, grace)
 	}
 	e, _, err := s.find(ctx, scope, requestID)
 	switch {
@@ -40,7 +41,7 @@ func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID str
 		if !errors.Is(err, engine.ErrInFlight) {
 			return terminationError(requestID, err)
 		}
-		if err = s.terminateFetched(ctx, e, how); err != errAgain {
+		if err = s.terminateFetched(ctx, e, grace); err != errAgain {
 			return err
 		}
 	}
@@ -50,13 +51,13 @@ func (s *Service) Terminate(ctx context.Context, scope faas.Scope, requestID str
 var errAgain = errors.New("async: again")
 
 // terminateFetched ends an event that runs or is about to.
-func (s *Service) terminateFetched(ctx context.Context, e *engine.Event, how Stop) error {
+func (s *Service) terminateFetched(ctx context.Context, e *engine.Event, grace time.Duration) error {
 	d := s.dispatcher.Load()
 	if d == nil {
 		return stopping()
 	}
 	answer := make(chan error, 1)
-	d.tell(func() { d.terminate(e.Key, e.ID, how, answer) })
+	d.tell(func() { d.terminate(e.Key, e.ID, grace, answer) })
 	select {
 	case err := <-answer:
 		return err
@@ -99,10 +100,10 @@ func (s *Service) cancel(ctx context.Context, e *engine.Event) error {
 
 // terminate ends an event that was fetched, or gives it back to be cancelled. Called
 // by the owner.
-func (d *dispatcher) terminate(key, id string, how Stop, answer chan<- error) {
+func (d *dispatcher) terminate(key, id string, grace time.Duration, answer chan<- error) {
 	if f := d.flights.find(id); f != nil {
 		begun := d.spawn(func() {
-			running := f.terminate(how)
+			running := f.terminate(grace)
 			<-f.done
 			if running && !f.bounced {
 				answer <- nil
@@ -144,8 +145,11 @@ func (s *Service) Redrive(ctx context.Context, r Redrive) ([]Redriven, error) {
 			return nil, err
 		}
 	}
-	all := make([]Redriven, 0, len(ids))
+	var all []Redriven
 	for _, id := range ids {
+		if len(all) == s.policy.Redriven {
+			break
+		}
 		requestID, err := s.redrive(ctx, r, id, len(r.RequestIDs) == 0)
 		if errors.Is(err, errRedriven) {
 			continue
@@ -173,12 +177,11 @@ func (s *Service) deadLetters(ctx context.Context, r Redrive) ([]string, error) 
 		for _, e := range page.Events {
 			ids = append(ids, e.RequestID)
 		}
-		if f.Marker = page.Next; f.Marker == "" || len(ids) >= maxRedriven {
-			break
+		if f.Marker = page.Next; f.Marker == "" {
+			slices.Reverse(ids)
+			return ids, nil
 		}
 	}
-	slices.Reverse(ids)
-	return ids[:min(len(ids), maxRedriven)], nil
 }
 
 // redrive sends one dead letter again. The ids of the new events come from that of the

@@ -25,6 +25,8 @@ type Policy struct {
 	// DeliverFor is how long a destination that does not take an outcome is tried.
 	// Default 6 h.
 	DeliverFor time.Duration
+	// Redriven is how many dead letters one redrive by a filter sends. Default 10,000.
+	Redriven int
 }
 
 func (p Policy) withDefaults() Policy {
@@ -34,11 +36,13 @@ func (p Policy) withDefaults() Policy {
 	setDefault(&p.MostDelay, 5*time.Minute)
 	setDefault(&p.CapacityDelay, 10*time.Second)
 	setDefault(&p.DeliverFor, 6*time.Hour)
+	setDefault(&p.Redriven, 10_000)
 	return p
 }
 
-func setDefault(field *time.Duration, value time.Duration) {
-	if *field == 0 {
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
 		*field = value
 	}
 }

@@ -35,7 +35,7 @@ type flight struct {
 	attempt *invoke.Attempt // while it runs
 	number  int             // of the attempt
 	since   time.Time       // when it began
-	stopped Stop            // the user terminated it
+	stopped bool            // the user terminated it
 }
 
 func (d *dispatcher) flight(l *line, e *engine.Event) *flight {
@@ -74,19 +74,13 @@ func (f *flight) open() (faas.Attempt, bool) {
 }
 
 // terminate ends the attempt under way; false where there is none.
-func (f *flight) terminate(how Stop) bool {
+func (f *flight) terminate(grace time.Duration) bool {
 	f.mu.Lock()
 	a := f.attempt
-	if a != nil {
-		f.stopped = how
-	}
+	f.stopped = f.stopped || a != nil
 	f.mu.Unlock()
 	if a == nil {
 		return false
-	}
-	grace := time.Duration(0)
-	if how == StopGrace {
-		grace = TerminationGrace
 	}
 	a.Terminate(grace)
 	return true
@@ -104,7 +98,7 @@ func (d *dispatcher) fly(f *flight) {
 		e := classify(res, err)
 		d.unmark(f)
 		f.mu.Lock()
-		if f.stopped != "" && e != succeeded && e != closing {
+		if f.stopped && e != succeeded && e != closing {
 			e = terminated
 		}
 		f.attempt = nil

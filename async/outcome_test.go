@@ -260,6 +260,33 @@ func TestRedriveAndReplay(t *testing.T) {
 	})
 }
 
+// Of more dead letters than one redrive sends, those that ended first go first and the
+// rest the next time.
+func TestRedriveOfVeryMany(t *testing.T) {
+	const most, more = 20, 3
+	play(t, func(o *async.Options) { o.Policy.Redriven = most }, func(s *scene) {
+		none := 0
+		bad, good := s.deploy("bad", failing), s.deploy("good", nil)
+		s.shelf.configure(bad, faas.AsyncConfig{Retries: &none})
+		for range most + more {
+			s.send(bad, "")
+			s.pass(time.Second)
+		}
+		for _, want := range []struct{ first, count int }{{1, most}, {most + 1, more}, {0, 0}} {
+			sent, err := s.async.Redrive(s.t.Context(), async.Redrive{Scope: scope, Filter: async.Filter{Function: bad}, To: faas.FunctionRef{ID: good}})
+			if err != nil || len(sent) != want.count {
+				s.t.Errorf("%d redriven, not %d: %v", len(sent), want.count, err)
+			}
+			for i, r := range sent {
+				if r.Err != nil || r.From != requestID(want.first+i) {
+					s.t.Errorf("number %d is %s: %v", i, r.From, r.Err)
+				}
+			}
+			s.pass(time.Second)
+		}
+	})
+}
+
 func TestListPagesThroughAll(t *testing.T) {
 	play(t, nil, func(s *scene) {
 		none := 0

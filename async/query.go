@@ -29,19 +29,8 @@ type Page struct {
 	Next   string // "" at the end
 }
 
-// Stop is how a running event is terminated.
-type Stop string
-
-const (
-	// StopKill kills the instance at once.
-	StopKill Stop = "kill"
-	// StopGrace sends SIGTERM to the runtime and kills what is left after
-	// TerminationGrace.
-	StopGrace Stop = "grace"
-)
-
-// TerminationGrace is how long a runtime has after SIGTERM.
-const TerminationGrace = 10 * time.Second
+// MaxTerminationGrace is the longest time that a terminated runtime may have.
+const MaxTerminationGrace = 15 * time.Minute
 
 // Redrive says which dead letters are sent again: events that failed, expired or
 // were aborted and whose payload the history still has.
@@ -49,9 +38,8 @@ type Redrive struct {
 	// Scope is whose events.
 	Scope faas.Scope
 	// RequestIDs are the events, at most 1,000. Where there are none, Filter says
-	// which; its page and statuses do not count: all that ended without success, at
-	// most 10,000 of them, the oldest first. Of these, those that were redriven
-	// before are refused with CodeConflict.
+	// which; its page and statuses do not count: those that ended without success and
+	// were not redriven before, at most Policy.Redriven of them, the oldest first.
 	RequestIDs []string
 	Filter     Filter
 	// To is the function and qualifier that they are sent to; the zero value is

@@ -306,42 +306,42 @@ func TestTerminate(t *testing.T) {
 		s.reserve(f, 1)
 		first, second, third := s.send(f, ""), s.send(f, ""), s.send(f, "")
 		time.Sleep(time.Minute)
-		for _, how := range []async.Stop{"", "maybe"} {
-			if err := s.async.Terminate(s.t.Context(), scope, first, how); !faas.IsCode(err, faas.CodeInvalid) {
-				s.t.Errorf("%q: %v", how, err)
+		for _, grace := range []time.Duration{-1, async.MaxTerminationGrace + 1} {
+			if err := s.async.Terminate(s.t.Context(), scope, first, grace); !faas.IsCode(err, faas.CodeInvalid) {
+				s.t.Errorf("%v: %v", grace, err)
 			}
 		}
-		if err := s.async.Terminate(s.t.Context(), scope, second, async.StopKill); err != nil {
+		if err := s.async.Terminate(s.t.Context(), scope, second, 0); err != nil {
 			s.t.Error(err)
 		}
 		if r := s.get(second); r.Status != faas.EventAborted || r.Reason != faas.DropTerminated || r.Dropped || len(r.Attempts) != 0 {
 			s.t.Errorf("waiting: %+v", r)
 		}
-		if err := s.async.Terminate(s.t.Context(), scope, first, async.StopKill); err != nil {
+		if err := s.async.Terminate(s.t.Context(), scope, first, 0); err != nil {
 			s.t.Error(err)
 		}
 		if r := s.get(first); r.Status != faas.EventAborted || len(r.Attempts) != 1 || r.Attempts[0].Status != faas.StatusAborted {
 			s.t.Errorf("running: %+v", r)
 		}
-		if err := s.async.Terminate(s.t.Context(), scope, first, async.StopKill); !faas.IsCode(err, faas.CodeConflict) {
+		if err := s.async.Terminate(s.t.Context(), scope, first, 0); !faas.IsCode(err, faas.CodeConflict) {
 			s.t.Errorf("twice: %v", err)
 		}
 		time.Sleep(time.Minute)
 		if r := s.get(third); r.Status != faas.EventRunning {
 			s.t.Errorf("the next: %+v", r)
 		}
-		if err := s.async.Terminate(s.t.Context(), scope, third, async.StopGrace); err != nil {
+		if err := s.async.Terminate(s.t.Context(), scope, third, time.Second); err != nil {
 			s.t.Error(err)
 		}
 		if r := s.get(third); r.Status != faas.EventAborted {
 			s.t.Errorf("with grace: %+v", r)
 		}
-		if err := s.async.Terminate(s.t.Context(), scope, requestID(99), async.StopKill); !faas.IsCode(err, faas.CodeNotFound) {
+		if err := s.async.Terminate(s.t.Context(), scope, requestID(99), 0); !faas.IsCode(err, faas.CodeNotFound) {
 			s.t.Errorf("unknown: %v", err)
 		}
 		other := scope
 		other.Account = "111111111111"
-		if err := s.async.Terminate(s.t.Context(), other, third, async.StopKill); !faas.IsCode(err, faas.CodeNotFound) {
+		if err := s.async.Terminate(s.t.Context(), other, third, 0); !faas.IsCode(err, faas.CodeNotFound) {
 			s.t.Errorf("of another account: %v", err)
 		}
 	})

@@ -10,7 +10,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"hearth/async"
 	"hearth/faas"
 	"hearth/internal/seeds"
 	"hearth/invoke"
@@ -107,11 +106,7 @@ func (m *simulation) send(f faas.FunctionID) {
 }
 
 func (m *simulation) terminate(id string) {
-	how := async.StopKill
-	if m.pick(2) == 0 {
-		how = async.StopGrace
-	}
-	switch err := m.async.Terminate(m.t.Context(), scope, id, how); {
+	switch err := m.async.Terminate(m.t.Context(), scope, id, time.Duration(m.pick(2))*10*time.Second); {
 	case err == nil:
 		m.aborted[id] = true
 	case !faas.IsCode(err, faas.CodeConflict):

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"hearth/bench/load"
 	"hearth/bench/record"
@@ -16,6 +17,9 @@ const (
 	deep     = "1,000,000 queued events of one function"
 	wide     = "5,000 functions with a backlog"
 	wideEach = 4 // events of each of the functions
+	// wideRegions is in how many regions they are: all quotas of one are in one
+	// record, so that 5,000 of them take minutes to be set one by one.
+	wideRegions = 10
 )
 
 // measureBacklog kills servers with a large backlog and starts them again.
@@ -33,34 +37,40 @@ func (m *measurement) deepCell(ctx context.Context, round int) error {
 	if _, err := load.Count(ctx, h.EventTarget(held), min(fillers, m.Plan.Queue), m.Plan.Queue); err != nil {
 		return err
 	}
-	return m.afterKill(ctx, h, deep, round, m.Plan.Queue, 1)
+	return m.afterKill(ctx, h, []string{""}, deep, round, m.Plan.Queue, 1)
 }
 
 func (m *measurement) wideCell(ctx context.Context, round int) error {
-	h, err := m.stage.Hearth(ctx)
+	regions := make([]string, wideRegions)
+	for i := range regions {
+		regions[i] = fmt.Sprintf("eu-west-%d", i+1)
+	}
+	h, err := m.stage.Hearth(ctx, "--region", regions[0], "--regions", strings.Join(regions, ","))
 	if err != nil {
 		return err
 	}
-	n := m.Plan.Many / 2
-	if err := deployMany(ctx, h, smallest(m.languages).Function, n); err != nil {
-		return err
-	}
+	n, small := m.Plan.Many/2, smallest(m.languages).Function
 	err = atATime(n, func(i int) error {
-		if err := h.Hold(ctx, manyName(i)); err != nil {
+		h, name := h.In(regions[i%wideRegions]), manyName(i)
+		if err := errors.Join(h.Deploy(ctx, name, small, memoryMB), h.Hold(ctx, name)); err != nil {
 			return err
 		}
-		_, err := load.Count(ctx, h.EventTarget(manyName(i)), 1, wideEach)
-		return err
+		for range wideEach {
+			if _, err := h.Accept(ctx, name); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	if err != nil {
 		return err
 	}
-	return m.afterKill(ctx, h, wide, round, n*wideEach, n)
+	return m.afterKill(ctx, h, regions, wide, round, n*wideEach, n)
 }
 
 // afterKill kills a server, starts it again and looks at its memory. All events
 // have to be there.
-func (m *measurement) afterKill(ctx context.Context, h *stage.Hearth, of string, round, events, functions int) error {
+func (m *measurement) afterKill(ctx context.Context, h *stage.Hearth, regions []string, of string, round, events, functions int) error {
 	if err := h.Kill(); err != nil {
 		return err
 	}
@@ -71,9 +81,13 @@ func (m *measurement) afterKill(ctx context.Context, h *stage.Hearth, of string,
 	if err != nil {
 		return err
 	}
-	gotEvents, gotFunctions, err := h.Queued(ctx)
-	if err != nil {
-		return err
+	gotEvents, gotFunctions := 0, 0
+	for _, region := range regions {
+		e, f, err := h.In(region).Queued(ctx)
+		if err != nil {
+			return err
+		}
+		gotEvents, gotFunctions = gotEvents+e, gotFunctions+f
 	}
 	if gotEvents != events || gotFunctions != functions {
 		return fmt.Errorf("%s: after a kill %d events of %d functions are queued, not %d of %d", of, gotEvents, gotFunctions, events, functions)

@@ -33,20 +33,22 @@ type Plan struct {
 	Span time.Duration
 	// Backlog and Queue are how many events are drained, and are queued at a kill.
 	Backlog, Queue int
+	// Guests is how many single events come during the drain of others'.
+	Guests int
 }
 
 // Full is the plan of make bench.
 func Full() Plan {
 	return Plan{Rounds: 5, Cell: time.Second, WarmUp: 200, Probe: 500 * time.Millisecond,
 		Colds: 60, Slow: 8, Pace: 100 * time.Millisecond, Many: 10_000, Idle: 200, Frozen: 100, Span: 10 * time.Second,
-		Backlog: 100_000, Queue: 1_000_000}
+		Backlog: 100_000, Queue: 1_000_000, Guests: 200}
 }
 
 // Short is a plan that tries the harness; its numbers mean little.
 func Short() Plan {
 	return Plan{Short: true, Rounds: 1, Cell: 150 * time.Millisecond, WarmUp: 5, Probe: 50 * time.Millisecond,
 		Colds: 3, Slow: 2, Pace: 30 * time.Millisecond, Many: 100, Idle: 10, Frozen: 5, Span: time.Second,
-		Backlog: 500, Queue: 2000}
+		Backlog: 2000, Queue: 2000, Guests: 5}
 }
 
 // Shape is one form of load.

@@ -33,5 +33,6 @@ var rows = []row{
 	{name: "idle", limit: 4 * time.Minute, measure: measureIdle, section: idleSection},
 	{name: "scale", limit: 6 * time.Minute, measure: measureScale, section: scaleSection},
 	{name: "events", limit: 5 * time.Minute, needs: []string{"async-function-events"}, measure: measureEvents, section: eventsSection},
+	{name: "fair", limit: 4 * time.Minute, needs: []string{"async-function-events"}, measure: measureFair, section: fairSection},
 	{name: "backlog", limit: 6 * time.Minute, needs: []string{"async-function-events"}, measure: measureBacklog, section: backlogSection},
 }

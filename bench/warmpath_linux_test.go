@@ -42,6 +42,9 @@ func TestWarmPathTouchesNoDisk(t *testing.T) {
 			if _, err := load.Count(t.Context(), target, 1, 100); err != nil {
 				t.Fatal(err)
 			}
+			if err := deployed.Stocked(t.Context()); err != nil { // a cell that boots reads and writes
+				t.Fatal(err)
+			}
 			d := watchDisk(t, s.Data)
 			d.wantEvent(t)
 			d.settle(t)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/rawio"
 )
 
 // Source is where a stream's lines come from.
@@ -294,22 +295,18 @@ func (st *Stream) drainLocked(most time.Duration) (debt time.Duration) {
 func (st *Stream) readOnceLocked(fd uintptr) (readResult, int) {
 	buf := readBuffers.Get().(*[readBytes]byte)
 	defer readBuffers.Put(buf)
-	for {
-		n, err := syscall.Read(int(fd), buf[:])
-		switch {
-		case err == syscall.EINTR:
-			continue
-		case err == syscall.EAGAIN:
-			return readAll, 0
-		case err != nil || n <= 0:
-			return readEnded, 0
-		}
-		st.outputLocked(buf[:n])
-		if n < len(buf) { // a pipe gives less than was asked for only when empty
-			return readAll, n
-		}
-		return readSome, n
+	n, err := rawio.Read(fd, buf[:])
+	switch {
+	case err == syscall.EAGAIN:
+		return readAll, 0
+	case err != nil || n <= 0:
+		return readEnded, 0
 	}
+	st.outputLocked(buf[:n])
+	if n < len(buf) { // a pipe gives less than was asked for only when empty
+		return readAll, n
+	}
+	return readSome, n
 }
 
 // outputLocked cuts output into lines.

@@ -13,9 +13,14 @@ type Starter interface {
 	// Start makes a sandbox for the version, mounts its code and starts its
 	// runtime; init has begun when it returns. The instance id is unique.
 	// faas.CodeNoCapacity where the machine has no room, faas.CodeRuntime where
-	// the runtime is not installed.
+	// the runtime is not installed. Provisioned tells of ctx what the start is for.
 	Start(ctx context.Context, version *faas.Version, instance string) (Runtime, error)
 }
+
+type provisionedKey struct{}
+
+// Provisioned reports whether ctx is that of a start for provisioned concurrency.
+func Provisioned(ctx context.Context) bool { return ctx.Value(provisionedKey{}) != nil }
 
 // Runtime is one started runtime in its sandbox, as an instance holds it. All
 // methods are safe for concurrent use, and harmless after Kill.

@@ -132,6 +132,9 @@ func (s *start) attempt(limit time.Duration) (*instance, error) {
 	inst.began = s.began
 	p.all[inst] = struct{}{}
 	p.mu.Unlock()
+	if s.provisioned {
+		ctx = context.WithValue(ctx, provisionedKey{}, true)
+	}
 	runtime, err := s.boot(ctx, inst.id)
 	if err != nil {
 		return inst, s.platformError(err)

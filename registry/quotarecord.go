@@ -1,8 +1,11 @@
 package registry
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +19,14 @@ import (
 const quotaFormat = 1
 
 const quotaPrefix = "quota"
+
+// A quota record over quotaPlain bytes is stored compressed. One over quotaMost bytes,
+// or of more than maxRecord bytes when compressed, is refused: some 15,000 functions
+// with a setting.
+const (
+	quotaPlain = 64 << 10
+	quotaMost  = 4 << 20
+)
 
 // quotaRecord is the durable form of an account's quotas in one region. They
 // share one record so that one compare-and-set covers the sums. One that is
@@ -115,16 +126,58 @@ func (r *quotaRecord) encode() ([]byte, error) {
 	if err != nil {
 		return nil, internal("encode quotas", err)
 	}
-	if len(b) > maxRecord {
+	size := len(b)
+	if size > quotaPlain && size <= quotaMost {
+		if b, err = compress(b); err != nil {
+			return nil, internal("compress quotas", err)
+		}
+	}
+	if size > quotaMost || len(b) > maxRecord {
 		return nil, faas.Errorf(faas.CodeStorageLimit, "quotas",
-			"The account's quotas are too many for one record (%d of %d bytes). Remove reservations, maxima or provisioned concurrency that are not needed.", len(b), maxRecord)
+			"The account's quotas are too many for one record (%d functions have a setting, and some 15,000 may). Remove reservations, maxima or provisioned concurrency that are not needed.", len(r.Functions))
 	}
 	return b, nil
 }
 
+// gzipMagic begins what compress made, and no JSON.
+var gzipMagic = []byte{0x1f, 0x8b}
+
+func compress(b []byte) ([]byte, error) {
+	var out bytes.Buffer
+	w, err := gzip.NewWriterLevel(&out, gzip.BestSpeed)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := w.Write(b); err != nil {
+		return nil, err
+	}
+	err = w.Close()
+	return out.Bytes(), err
+}
+
+// decompress undoes compress, where that was done.
+func decompress(b []byte) ([]byte, error) {
+	if !bytes.HasPrefix(b, gzipMagic) {
+		return b, nil
+	}
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	plain, err := io.ReadAll(io.LimitReader(r, quotaMost+1))
+	if err == nil && len(plain) > quotaMost {
+		err = fmt.Errorf("more than %d bytes", quotaMost)
+	}
+	return plain, err
+}
+
 func decodeQuota(key string, b []byte) (*quotaRecord, error) {
 	var r quotaRecord
-	if err := json.Unmarshal(b, &r); err != nil {
+	b, err := decompress(b)
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("registry: key %s holds no quotas: %w", key, err)
 	}
 	if r.Format > quotaFormat {

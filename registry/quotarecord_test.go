@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"testing"
 
 	"hearth/engine"
@@ -50,12 +51,45 @@ func FuzzDecodeQuota(f *testing.F) {
 	})
 }
 
+// 12,000 functions of one account may have a reservation, and a small record stays
+// readable for people.
+func TestManyReservations(t *testing.T) {
+	for _, n := range []int{100, 12_000} {
+		rec := (&quotaRecord{Format: quotaFormat}).clone()
+		for i := range n {
+			rec.Functions[fmt.Sprint("default/a-function-of-many-", i)] = &functionQuota{Incarnation: newID(), Reserved: &faas.Amount{Unit: faas.UnitExecutions, Value: i}}
+		}
+		b, err := rec.encode()
+		if err != nil {
+			t.Fatalf("%d reservations: %v", n, err)
+		}
+		if plain := json.Valid(b); plain != (n == 100) || len(b) > engine.MaxValue {
+			t.Errorf("%d reservations: %d bytes, readable %t", n, len(b), plain)
+		}
+		got, err := decodeQuota("quota/a/b", b)
+		if err != nil || !reflect.DeepEqual(got, rec) {
+			t.Errorf("%d reservations are not read as they were written: %v", n, err)
+		}
+	}
+}
+
+// A record that would fill the memory is refused.
+func TestQuotaRecordBomb(t *testing.T) {
+	bomb, err := compress(append([]byte(`{"format":1}`), bytes.Repeat([]byte(" "), quotaMost)...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := decodeQuota("quota/a/b", bomb); err == nil {
+		t.Error("it is read")
+	}
+}
+
 func TestQuotaRecordIsBounded(t *testing.T) {
 	rec := (&quotaRecord{Format: quotaFormat}).clone()
 	var err error
 	for i := 0; err == nil && i < 100_000; i++ {
 		rec.Functions[fmt.Sprint("default/f", i)] = &functionQuota{Incarnation: newID(), Reserved: &faas.Amount{Unit: faas.UnitExecutions}}
-		if i%100 == 0 {
+		if i%1000 == 0 {
 			_, err = rec.encode()
 		}
 	}

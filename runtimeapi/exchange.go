@@ -36,6 +36,10 @@ func (s *Frames) exchange(ctx context.Context, event *faas.Event) (faas.Outcome,
 	if s.spent {
 		return faas.Outcome{}, ErrGone
 	}
+	if !s.taken {
+		s.taken = true
+		s.takeLine()
+	}
 	if err := s.limitExchange(ctx); err != nil {
 		return faas.Outcome{}, err
 	}
@@ -56,6 +60,19 @@ func (s *Frames) exchange(ctx context.Context, event *faas.Event) (faas.Outcome,
 	}
 	s.fail(err)
 	return faas.Outcome{}, ErrGone
+}
+
+// takeLine makes a line of the connection, where it can be one.
+func (s *Frames) takeLine() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil || s.in.Buffered() > 0 {
+		return
+	}
+	if l := newLine(s.conn); l != nil {
+		s.conn = l
+		s.in.Reset(l)
+	}
 }
 
 // beginExchange takes the write token, when the runtime is ready.

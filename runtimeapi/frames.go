@@ -47,7 +47,7 @@ type FramesOptions struct {
 // or, where it takes several invocations at once, until the session ends. With one
 // at a time the caller of Invoke reads itself (exchange.go). Safe for concurrent use.
 type Frames struct {
-	conn        net.Conn
+	conn        connection    // changed once, by the first exchange
 	in          *bufio.Reader // the reading goroutine's, and after it the write token's
 	limit       int
 	concurrency atomic.Int32 // invocations that may be in flight; 0 before the go frame
@@ -66,6 +66,7 @@ type Frames struct {
 	writer []byte // frame under construction; guarded by the write token
 	unsent []byte // the rest of a frame that was cut; guarded by the write token
 	spent  bool   // an exchange was given up; guarded by the write token
+	taken  bool   // it was tried to make conn a line; guarded by the write token
 
 	// life ends with the session; streams wait for it.
 	life context.Context
@@ -76,6 +77,14 @@ type Frames struct {
 	finishBy  time.Time // set by Finish; zero before
 	streaming bool      // an exchange reads a streamed response
 	calls     callTable
+}
+
+// connection is what a session needs of a net.Conn.
+type connection interface {
+	io.ReadWriteCloser
+	SetDeadline(t time.Time) error
+	SetReadDeadline(t time.Time) error
+	SetWriteDeadline(t time.Time) error
 }
 
 // NewFrames begins the conversation: it sends the go frame and returns without

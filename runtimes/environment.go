@@ -25,7 +25,9 @@ type setting struct {
 	layered   bool   // layers are at layersDir
 	compiled  bool   // compiled code of the package is at compiledDir
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
-	cpus      int    // that its quota is worth, rounded up; 0 where there is none
+	// provisioned: the instance is started for provisioned concurrency.
+	provisioned bool
+	cpus        int // that its quota is worth, rounded up; 0 where there is none
 	// path maps a path inside the sandbox to what the process sees.
 	path func(string) string
 }
@@ -72,6 +74,10 @@ func defaults(k known, path func(string) string) map[string]string {
 		"TZ":              ":UTC",
 		"PATH":            list(langDir+"/bin", "/usr/local/bin", "/usr/bin", "/bin", layersDir+"/bin"),
 		"LD_LIBRARY_PATH": list(langDir+"/lib", "/lib64", "/usr/lib64", runtimeDir, runtimeDir+"/lib", taskDir, taskDir+"/lib", layersDir+"/lib"),
+		// Where Lambda's daemon would be. There is none here: what is sent is lost, and
+		// the X-Ray SDKs do not complain about calls without a trace.
+		"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR",
+		"AWS_XRAY_DAEMON_ADDRESS":  "127.0.0.1:2000",
 	}
 	if k.language == languageNode {
 		env["NODE_PATH"] = list(layersDir+"/nodejs/node"+k.version+"/node_modules", layersDir+"/nodejs/node_modules",
@@ -94,6 +100,9 @@ func (s setting) reserved() map[string]string {
 		"AWS_LAMBDA_LOG_GROUP_NAME":       config.Logging.Group,
 		"AWS_LAMBDA_LOG_STREAM_NAME":      s.logStream,
 		"AWS_LAMBDA_INITIALIZATION_TYPE":  "on-demand",
+	}
+	if s.provisioned {
+		env["AWS_LAMBDA_INITIALIZATION_TYPE"] = "provisioned-concurrency"
 	}
 	switch s.known.language {
 	case languageProvided:

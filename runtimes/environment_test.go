@@ -28,10 +28,16 @@ func TestEnvironmentOrder(t *testing.T) {
 		"AWS_LAMBDA_FUNCTION_NAME": "fn", "AWS_LAMBDA_FUNCTION_VERSION": "7", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "512",
 		"LAMBDA_TASK_ROOT": "/var/task", "LAMBDA_RUNTIME_DIR": "/var/runtime", "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1",
 		"AWS_EXECUTION_ENV": "AWS_Lambda_nodejs22.x", "AWS_LAMBDA_INITIALIZATION_TYPE": "on-demand",
+		"AWS_XRAY_CONTEXT_MISSING": "LOG_ERROR", "AWS_XRAY_DAEMON_ADDRESS": "127.0.0.1:2000",
 	} {
 		if env[name] != want {
 			t.Errorf("%s = %q, want %q", name, env[name], want)
 		}
+	}
+	provisioned := testSetting("nodejs22.x", nil)
+	provisioned.provisioned = true
+	if got := provisioned.environment()["AWS_LAMBDA_INITIALIZATION_TYPE"]; got != "provisioned-concurrency" {
+		t.Errorf("initialization type %q", got)
 	}
 	if !strings.HasPrefix(env["NODE_PATH"], "/opt/nodejs/node22/node_modules:") {
 		t.Errorf("NODE_PATH = %q", env["NODE_PATH"])

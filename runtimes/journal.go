@@ -95,7 +95,45 @@ func (j *journal) failed(requestID string, out faas.Outcome) {
 	j.platform(requestID, strings.TrimSpace(doc.Message+" "+out.ErrorType))
 }
 
-func (j *journal) platform(requestID, line string) {
+// initFailed writes what Lambda writes of an init that failed: INIT_REPORT, or
+// platform.initReport. The status is error or timeout.
+func (j *journal) initFailed(took time.Duration, status, errorType string) {
+	if j.json() {
+		record := map[string]any{"initializationType": "on-demand", "phase": "init", "status": status,
+			"metrics": map[string]any{"durationMs": float64(took) / float64(time.Millisecond)}}
+		if errorType != "" {
+			record["errorType"] = errorType
+		}
+		j.write("", j.record("platform.initReport", record))
+		return
+	}
+	line := appendMillis([]byte("INIT_REPORT Init Duration: "), took)
+	line = append(append(append(line, "Phase: init\tStatus: "...), status...), '\t')
+	if errorType != "" {
+		line = append(append(append(line, "Error Type: "...), oneLine(errorType)...), '\t')
+	}
+	j.write("", string(line))
+}
+
+// platform writes a line of Hearth's own about an invocation, or about none.
+func (j *journal) platform(requestID, text string) {
+	if !j.json() {
+		j.write(requestID, text)
+		return
+	}
+	line, err := json.Marshal(struct {
+		Time      string `json:"timestamp"`
+		Level     string `json:"level"`
+		RequestID string `json:"requestId,omitempty"`
+		Message   string `json:"message"`
+	}{stamp(), "ERROR", requestID, text})
+	if err != nil { // strings always marshal
+		return
+	}
+	j.write(requestID, string(line))
+}
+
+func (j *journal) write(requestID, line string) {
 	j.mu.Lock()
 	closed := j.closed
 	j.mu.Unlock()
@@ -156,14 +194,11 @@ func (j *journal) endsLocked() bool {
 // lastLines are END and REPORT, and before them what ended the invocation early.
 func (j *journal) lastLines(r *faas.Report) []string {
 	if j.json() {
-		if r.Status == "success" && !j.shows(levelInfo) {
-			return nil
-		}
-		return []string{j.jsonReport(r)}
+		return j.jsonLines(r)
 	}
 	lines := make([]string, 0, 3)
 	if r.Status == "timeout" {
-		lines = append(lines, fmt.Sprintf("%s %s %s", time.Now().UTC().Format("2006-01-02T15:04:05.000Z"),
+		lines = append(lines, fmt.Sprintf("%s %s %s", stamp(),
 			r.RequestID, timeoutReason(j.version.Config.Timeout())))
 	}
 	return append(lines, "END RequestId: "+r.RequestID, textReport(r))
@@ -268,6 +303,42 @@ func (j *journal) shows(level int) bool {
 	return level >= levelInfo
 }
 
+// jsonLines are platform.runtimeDone and platform.report, as far as their levels are
+// shown: those of a failure are warnings.
+func (j *journal) jsonLines(r *faas.Report) (lines []string) {
+	done, report := levelDebug, levelInfo
+	if r.Status != faas.StatusSuccess {
+		done, report = levelWarn, levelWarn
+	}
+	if j.shows(done) {
+		lines = append(lines, j.jsonDone(r))
+	}
+	if j.shows(report) {
+		lines = append(lines, j.jsonReport(r))
+	}
+	return lines
+}
+
+func (j *journal) jsonDone(r *faas.Report) string {
+	record := map[string]any{"requestId": r.RequestID, "status": "success", "metrics": map[string]any{
+		"durationMs": float64(r.Duration) / float64(time.Millisecond), "producedBytes": r.ResponseBytes}}
+	if r.Status != faas.StatusSuccess {
+		record["status"] = doneStatus(r.Status)
+		record["errorType"] = r.ErrorType
+	}
+	return j.record("platform.runtimeDone", record)
+}
+
+// doneStatus is how the runtime itself ended an invocation: one that did not answer
+// is a failure, one that answered with an error is an error.
+func doneStatus(status string) string {
+	switch status {
+	case faas.StatusTimeout, faas.StatusError:
+		return status
+	}
+	return "failure"
+}
+
 func (j *journal) jsonReport(r *faas.Report) string {
 	metrics := map[string]any{
 		"durationMs":       float64(r.Duration) / float64(time.Millisecond),
@@ -312,9 +383,12 @@ func (j *journal) record(kind string, record map[string]any) string {
 		Time   string         `json:"time"`
 		Type   string         `json:"type"`
 		Record map[string]any `json:"record"`
-	}{time.Now().UTC().Format("2006-01-02T15:04:05.000Z"), kind, record})
+	}{stamp(), kind, record})
 	if err != nil { // strings and numbers always marshal
 		return kind
 	}
 	return string(line)
 }
+
+// stamp is the time now, as the platform's lines have it.
+func stamp() string { return time.Now().UTC().Format("2006-01-02T15:04:05.000Z") }

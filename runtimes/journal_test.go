@@ -62,11 +62,86 @@ func TestReportsAreReadAgain(t *testing.T) {
 	}
 }
 
+// platformLines is a LogStream that keeps the lines of the platform.
+type platformLines struct{ lines []string }
+
+func (r *platformLines) Begin(_ string, line string)      { r.add(line) }
+func (r *platformLines) Settle(_ string, lines ...string) { r.add(lines...) }
+func (r *platformLines) Tail(string) []byte               { return nil }
+func (r *platformLines) Platform(_ string, line string)   { r.add(line) }
+func (r *platformLines) Close() error                     { return nil }
+func (r *platformLines) add(lines ...string) {
+	for _, line := range lines {
+		if line != "" {
+			r.lines = append(r.lines, line)
+		}
+	}
+}
+
+// The system log's level decides which of the platform's lines there are, as Lambda's
+// table of levels has it, and all of them are JSON.
+func TestJSONSystemLevels(t *testing.T) {
+	for _, test := range []struct {
+		level, status, want string
+	}{
+		{"DEBUG", "success", "platform.start platform.runtimeDone platform.report"},
+		{"INFO", "success", "platform.start platform.report"},
+		{"WARN", "success", ""},
+		{"INFO", "error", "platform.start platform.runtimeDone platform.report"},
+		{"WARN", "exit", "ERROR platform.runtimeDone platform.report"},
+	} {
+		r := &platformLines{}
+		j := newJournal(r, &faas.Version{Config: faas.Config{Logging: faas.Logging{Format: "JSON", SystemLevel: test.level}}})
+		j.begin("id")
+		if test.status == "exit" {
+			j.failed("id", failureDocument("id", "Runtime.ExitError", "Runtime exited with error: exit status 3"))
+		}
+		j.settle(&faas.Report{RequestID: "id", Status: test.status, ErrorType: "Runtime.ExitError", ResponseBytes: 7}, false)
+		var kinds []string
+		for _, line := range r.lines {
+			var record struct {
+				Type, Level, Message string
+				Record               struct {
+					Status  string
+					Metrics struct{ ProducedBytes int }
+				}
+			}
+			if err := json.Unmarshal([]byte(line), &record); err != nil {
+				t.Errorf("not JSON: %q", line)
+			}
+			kinds = append(kinds, record.Type+record.Level)
+			if record.Type == "platform.runtimeDone" && (record.Record.Metrics.ProducedBytes != 7 ||
+				record.Record.Status != map[string]string{"success": "success", "error": "error", "exit": "failure"}[test.status]) {
+				t.Errorf("%s", line)
+			}
+			if record.Level != "" && record.Message != "RequestId: id Error: Runtime exited with error: exit status 3 Runtime.ExitError" {
+				t.Errorf("%s", line)
+			}
+		}
+		if got := strings.Join(kinds, " "); got != test.want {
+			t.Errorf("%s at %s: %s, want %s", test.status, test.level, got, test.want)
+		}
+	}
+}
+
+func TestInitReport(t *testing.T) {
+	for format, want := range map[string]string{
+		"Text": "INIT_REPORT Init Duration: 1.50 ms\tPhase: init\tStatus: error\tError Type: A\t",
+		"JSON": `"type":"platform.initReport","record":{"errorType":"A","initializationType":"on-demand","metrics":{"durationMs":1.5},"phase":"init","status":"error"}}`,
+	} {
+		r := &platformLines{}
+		newJournal(r, &faas.Version{Config: faas.Config{Logging: faas.Logging{Format: format}}}).initFailed(1500*time.Microsecond, "error", "A")
+		if len(r.lines) != 1 || !strings.HasSuffix(r.lines[0], want) {
+			t.Errorf("%s: %q, want %q", format, r.lines, want)
+		}
+	}
+}
+
 func TestJSONLogs(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
 		for _, v := range []*faas.Version{
 			b.version(hostNode(t), "index.handler", js("exports.handler = async () => { console.debug('hidden'); console.log({k: 1}); console.error('e', new TypeError('t')) }")),
-			b.version("python3.11", "index.handler", py("import logging\ndef handler(e, c):\n  logging.debug('hidden')\n  logging.info({'k': 1}, extra={'mine': 2})\n  try: 1/0\n  except Exception: logging.exception('e')")),
+			b.version("python3.11", "index.handler", py("import logging\ndef handler(e, c):\n  logging.debug('hidden')\n  logging.log(25, {'k': 1}, extra={'mine': 2})\n  try: 1/0\n  except Exception: logging.exception('e')")),
 		} {
 			v.Config.Logging = faas.Logging{Format: "JSON", AppLevel: "INFO", SystemLevel: "INFO", Group: "g"}
 			_, tail, err := b.start(v).ready().invoke("{}")

@@ -125,6 +125,7 @@ type plan struct {
 	interpreter interpreter
 	isolation   faas.Isolation
 	driver      sandbox.Driver
+	provisioned bool   // for provisioned concurrency
 	compiled    string // the host's directory of what was compiled of the package; "" for none
 	layers      string // the host's directory of what the layers make together; "" for none
 	entrypoint  string // the executable of a custom runtime, inside
@@ -179,6 +180,7 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		return l.stillborn(p, reason)
 	}
 	p.compiled = l.compiled(p, dir)
+	p.provisioned = pool.Provisioned(ctx)
 	l.starting.Add(1)
 	r.initOver = sync.OnceFunc(func() { l.starting.Add(-1) })
 	var started bool
@@ -232,7 +234,7 @@ func (l *Launcher) runtimeMounts(k known, found interpreter) []sandbox.Mount {
 func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 	stream := time.Now().UTC().Format("2006/01/02/") + "[" + p.version.ID.Number + "]" + p.instance
 	s := setting{version: p.version, known: p.known, logStream: stream, compiled: p.compiled != "", layered: p.layers != "",
-		path: func(target string) string { return sandbox.Path(box, target) }}
+		provisioned: p.provisioned, path: func(target string) string { return sandbox.Path(box, target) }}
 	if _, shared := box.(sandbox.PathMapper); !shared {
 		s.cpus = (faas.MilliCPU(p.version.Config.MemoryMB) + 999) / 1000
 	}

@@ -51,6 +51,7 @@ var nodeRows = []row{
 		"dep.mjs": "globalThis.dep = (globalThis.dep ?? 0) + 1; export const runs = await Promise.resolve(globalThis.dep);"}, want: `[1,1]`},
 	{name: "esm with a default export", files: map[string]string{"index.mjs": "export const handler = async () => typeof (await import('./index.mjs')).default; export default () => {}"}, want: `"function"`},
 	{name: "cjs extension", files: map[string]string{"index.cjs": "exports.handler = async () => 'cjs'", "package.json": `{"type":"module"}`}, want: `"cjs"`},
+	{name: "default export", files: map[string]string{"index.mjs": "export default { handler: async () => 'default' }"}, want: `"default"`},
 	{name: "nested", handler: "src/lib/app.api.get", files: map[string]string{"src/lib/app.js": "exports.api = {get: async () => 'nested'}"}, want: `"nested"`},
 	{name: "directory", handler: "app.handler", files: map[string]string{"app/index.js": "exports.handler = async () => 'dir'"}, want: `"dir"`},
 	{name: "dependency", files: map[string]string{"index.js": "const d = require('dep'); exports.handler = async () => d",
@@ -92,13 +93,16 @@ var nodeInitRows = []row{
 	{name: "missing dependency", files: js("require('nope')"), error: "Runtime.ImportModuleError", want: "Cannot find module 'nope'"},
 	{name: "syntax error", files: js("exports.handler = ("), error: "Runtime.UserCodeSyntaxError", want: "SyntaxError"},
 	{name: "not exported", files: js("exports.other = 1"), error: "Runtime.HandlerNotFound", want: "index.handler is undefined or not exported"},
+	{name: "syntax error says where", files: js("\n  exports.handler = ("), error: "Runtime.UserCodeSyntaxError", want: "index.js:2",
+		log: "INIT_REPORT Init Duration: "},
 	{name: "not a function", files: js("exports.handler = 1"), error: "Runtime.HandlerNotFound", want: "index.handler is not a function"},
 	{name: "malformed", files: js(""), handler: "index", error: "Runtime.MalformedHandlerName", want: "Bad handler"},
 	{name: "upwards", files: js(""), handler: "../index.handler", error: "Runtime.MalformedHandlerName", want: "is not a valid handler name"},
 	{name: "throws", files: js("throw new TypeError('at init')"), error: "TypeError", want: "at init", log: "undefined\tERROR\tUncaught Exception"},
 	{name: "streaming requests", files: js("exports.handler = async () => {}; exports.handler[Symbol.for('aws.lambda.runtime.handler.streaming')] = 'request'"),
 		error: "Runtime.MalformedStreamingHandler", want: "Only response streaming is supported."},
-	{name: "exits", files: js("process.exit(5)"), exit: true, error: "Runtime.ExitError", want: "Runtime exited with error: exit status 5"},
+	{name: "exits", files: js("process.exit(5)"), exit: true, error: "Runtime.ExitError", want: "Runtime exited with error: exit status 5",
+		log: "\tPhase: init\tStatus: error\tError Type: Runtime.ExitError\t"},
 }
 
 func js(source string) map[string]string { return map[string]string{"index.js": source} }

@@ -85,11 +85,16 @@ func (p *process) Init(ctx context.Context) error {
 		p.mu.Unlock()
 		return nil
 	case errors.As(err, &reported):
+		p.journal.initFailed(time.Since(p.execed), faas.StatusError, reported.Type)
 		return initFailure(reported)
 	case errors.Is(err, runtimeapi.ErrGone):
 		failure := p.end("")
 		p.journal.failed("", failure.Outcome)
+		p.journal.initFailed(time.Since(p.execed), faas.StatusError, failure.Outcome.ErrorType)
 		return failure
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		p.journal.initFailed(time.Since(p.execed), faas.StatusTimeout, "")
 	}
 	if p.unready != "" && ctx.Err() != nil {
 		p.journal.platform("", p.unready)

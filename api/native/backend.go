@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"time"
 
 	"hearth/async"
 	"hearth/faas"
@@ -110,7 +111,7 @@ type Events interface {
 	Get(ctx context.Context, scope faas.Scope, requestID string) (faas.EventRecord, error)
 	Payload(ctx context.Context, scope faas.Scope, requestID string) ([]byte, error)
 	List(ctx context.Context, f async.Filter) (async.Page, error)
-	Terminate(ctx context.Context, scope faas.Scope, requestID string, how async.Stop) error
+	Terminate(ctx context.Context, scope faas.Scope, requestID string, grace time.Duration) error
 	Redrive(ctx context.Context, r async.Redrive) ([]async.Redriven, error)
 	Replay(ctx context.Context, r async.Replay) (requestID string, err error)
 	Queues(scope faas.Scope) []async.Queue

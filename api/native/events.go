@@ -40,8 +40,9 @@ type EventPage struct {
 
 // TerminateRequest says how a running event is ended.
 type TerminateRequest struct {
-	// Grace sends SIGTERM to the runtime first; what is left after 10 s is killed.
-	Grace bool `json:"grace,omitempty"`
+	// GraceSeconds is for how long the runtime may end by itself, after SIGTERM, before
+	// it is killed: 0, which is at once, to 900.
+	GraceSeconds int `json:"graceSeconds,omitempty"`
 }
 
 // RedriveRequest says which dead letters are sent again, and to what: those with
@@ -222,11 +223,11 @@ func (a *API) terminate(w http.ResponseWriter, r *http.Request) error {
 	if err := readOptional(w, r, maxSettings, "a termination", &in); err != nil {
 		return err
 	}
-	how := async.StopKill
-	if in.Grace {
-		how = async.StopGrace
+	grace, most := time.Duration(in.GraceSeconds)*time.Second, int(async.MaxTerminationGrace/time.Second)
+	if in.GraceSeconds < 0 || in.GraceSeconds > most {
+		return faas.Errorf(faas.CodeInvalid, "graceSeconds", "graceSeconds is 0 to %d, not %d", most, in.GraceSeconds)
 	}
-	if err := a.Events.Terminate(r.Context(), a.eventScope(r), r.PathValue("requestId"), how); err != nil {
+	if err := a.Events.Terminate(r.Context(), a.eventScope(r), r.PathValue("requestId"), grace); err != nil {
 		return err
 	}
 	return a.event(w, r)

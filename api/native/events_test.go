@@ -22,7 +22,7 @@ type past struct {
 	payloads map[string]string
 	queues   []async.Queue
 	filter   async.Filter
-	stopped  map[string]async.Stop
+	stopped  map[string]time.Duration
 	redriven []async.Redrive
 	replayed async.Replay
 	err      error
@@ -52,11 +52,11 @@ func (p *past) List(_ context.Context, f async.Filter) (async.Page, error) {
 	return page, p.err
 }
 
-func (p *past) Terminate(_ context.Context, _ faas.Scope, requestID string, how async.Stop) error {
+func (p *past) Terminate(_ context.Context, _ faas.Scope, requestID string, grace time.Duration) error {
 	record, ok := p.records[requestID]
 	if ok {
 		record.Status = faas.EventAborted
-		p.records[requestID], p.stopped = record, map[string]async.Stop{requestID: how}
+		p.records[requestID], p.stopped = record, map[string]time.Duration{requestID: grace}
 	}
 	return p.err
 }
@@ -184,15 +184,17 @@ func TestOneEvent(t *testing.T) {
 	for _, path := range []string{"events/two", "events/two/payload"} {
 		decode[Error](t, send(a, "GET", path, ""), http.StatusNotFound)
 	}
-	out := decode[faas.EventRecord](t, send(a, "POST", "events/one/terminate", `{"grace":true}`), 200)
-	if out.Status != faas.EventAborted || p.stopped["one"] != async.StopGrace {
+	out := decode[faas.EventRecord](t, send(a, "POST", "events/one/terminate", `{"graceSeconds":7}`), 200)
+	if out.Status != faas.EventAborted || p.stopped["one"] != 7*time.Second {
 		t.Errorf("%+v, stopped %v", out, p.stopped)
 	}
 	send(a, "POST", "events/one/terminate", "")
-	if p.stopped["one"] != async.StopKill {
+	if p.stopped["one"] != 0 {
 		t.Errorf("stopped %v", p.stopped)
 	}
-	decode[Error](t, send(a, "POST", "events/one/terminate", `{"grace":1}`), http.StatusBadRequest)
+	for _, bad := range []string{`{"grace":1}`, `{"graceSeconds":-1}`, `{"graceSeconds":901}`} {
+		decode[Error](t, send(a, "POST", "events/one/terminate", bad), http.StatusBadRequest)
+	}
 	p.err = faas.Errorf(faas.CodeConflict, "one", "it is done already")
 	decode[Error](t, send(a, "POST", "events/one/terminate", ""), http.StatusConflict)
 }

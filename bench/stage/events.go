@@ -28,15 +28,18 @@ func (h *Hearth) EventTarget(function string) load.Target {
 	}
 }
 
-// Hold keeps the events of a function in its queue: with a reservation of nothing
-// it is switched off. Free lets them go.
-func (h *Hearth) Hold(ctx context.Context, function string) error {
-	nothing := struct {
+// Reserve sets how many invocations of a function run at once, and for it alone.
+func (h *Hearth) Reserve(ctx context.Context, function string, executions int) error {
+	amount := struct {
 		Unit  string `json:"unit"`
 		Value int    `json:"value"`
-	}{"executions", 0}
-	return h.Control(ctx, http.MethodPut, "functions/"+function+"/quota/reserved", nothing, nil)
+	}{"executions", executions}
+	return h.Control(ctx, http.MethodPut, "functions/"+function+"/quota/reserved", amount, nil)
 }
+
+// Hold keeps the events of a function in its queue: with a reservation of nothing
+// it is switched off. Free lets them go.
+func (h *Hearth) Hold(ctx context.Context, function string) error { return h.Reserve(ctx, function, 0) }
 
 // Free ends Hold.
 func (h *Hearth) Free(ctx context.Context, function string) error {
@@ -67,18 +70,32 @@ type EventRecord struct {
 	Ended     time.Time `json:"ended"`
 	Attempts  []struct {
 		Began time.Time `json:"began"`
+		Ended time.Time `json:"ended"`
 	} `json:"attempts"`
 }
 
 // Send sends one event and returns its record when it is done.
 func (h *Hearth) Send(ctx context.Context, function string) (r EventRecord, err error) {
-	var accepted EventRecord
-	if err := h.Control(ctx, http.MethodPost, "functions/"+function+"/events", rawJSON(SmallEvent), &accepted); err != nil {
+	id, err := h.Accept(ctx, function)
+	if err != nil {
 		return r, err
 	}
-	err = Until(ctx, "the outcome of event "+accepted.RequestID, func() (bool, error) {
+	return h.Outcome(ctx, id)
+}
+
+// Accept sends one event and returns its id when it is on disk.
+func (h *Hearth) Accept(ctx context.Context, function string) (id string, err error) {
+	var accepted EventRecord
+	err = h.Control(ctx, http.MethodPost, "functions/"+function+"/events", rawJSON(SmallEvent), &accepted)
+	return accepted.RequestID, err
+}
+
+// Outcome waits until an event is done and returns its record. One that failed, or
+// was tried twice, is an error.
+func (h *Hearth) Outcome(ctx context.Context, id string) (r EventRecord, err error) {
+	err = Until(ctx, "the outcome of event "+id, func() (bool, error) {
 		r = EventRecord{}
-		err := h.Control(ctx, http.MethodGet, "events/"+accepted.RequestID, nil, &r)
+		err := h.Control(ctx, http.MethodGet, "events/"+id, nil, &r)
 		return !r.Ended.IsZero(), err
 	})
 	if err == nil && (r.Status != "done" || len(r.Attempts) != 1) {

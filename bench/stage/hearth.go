@@ -30,6 +30,7 @@ type Hearth struct {
 	URL   string
 	// Ready is how long its start took: from the fork to the line that says so.
 	Ready   time.Duration
+	region  string // of requests; "" is the server's own
 	binary  string
 	args    []string
 	data    string
@@ -99,6 +100,15 @@ func (h *Hearth) end(how func(*Child) error) error {
 
 // Address is host:port.
 func (h *Hearth) Address() string { return strings.TrimPrefix(h.URL, "http://") }
+
+// In is the same server as it runs now, asked for the functions of another region:
+// those have quotas of their own, as if they were another account's. The server has
+// to serve it, by the setting regions.
+func (h *Hearth) In(region string) *Hearth {
+	other := *h
+	other.region, other.stopped = region, true // it is h's to stop
+	return &other
+}
 
 // Target is the Lambda API's Invoke of a function, waiting for the answer.
 func (h *Hearth) Target(function string) load.Target {
@@ -192,6 +202,11 @@ func (h *Hearth) Control(ctx context.Context, method, path string, in, out any) 
 	request, err := http.NewRequestWithContext(ctx, method, h.URL+"/hearth/v1/"+path, bytes.NewReader(body))
 	if err != nil {
 		return err
+	}
+	if h.region != "" {
+		query := request.URL.Query()
+		query.Set("region", h.region)
+		request.URL.RawQuery = query.Encode()
 	}
 	response, err := h.http.Do(request)
 	if err != nil {

@@ -158,23 +158,26 @@ func payloadCommand(t *terminal) *cobra.Command {
 }
 
 func terminateCommand(t *terminal) *cobra.Command {
-	var request native.TerminateRequest
+	var grace time.Duration
 	cmd := command(&cobra.Command{
 		Use:               "terminate REQUEST_ID",
 		ValidArgsFunction: completeEvents,
 		Short:             "End an event: take it out of its queue, or stop what runs it",
 		Long: `Ends an event. One that waits is taken out of its queue. One that runs has its
-instance killed, or with --grace its runtime sent SIGTERM and 10 s to end by itself.
+instance killed, or with --grace its runtime sent SIGTERM and so long to end by itself,
+10 s where no time is said and at most 15 min.
 It is not tried again, and no destination is told. Returns when that is recorded.`,
-		Example: "  hearth events terminate 753b6992-b3e3-44b4-b2d4-f1ead4e6f5a4 --grace",
+		Example: "  hearth events terminate 753b6992-b3e3-44b4-b2d4-f1ead4e6f5a4 --grace=30s",
 	}, true, names(1, "one REQUEST_ID"), func(cmd *cobra.Command, args []string, v values) error {
 		var e faas.EventRecord
+		request := native.TerminateRequest{GraceSeconds: int((grace + time.Second - 1) / time.Second)}
 		if err := newClient(v).set(cmd, http.MethodPost, eventPath(args[0], "terminate"), request, &e); err != nil {
 			return err
 		}
 		return t.show(v, e, func() { fmt.Fprintf(t.out, "%s %s\n", e.Status, e.RequestID) })
 	})
-	cmd.Flags().BoolVar(&request.Grace, "grace", false, "send SIGTERM first, and kill what is left after 10 s")
+	cmd.Flags().DurationVar(&grace, "grace", 0, "send SIGTERM first, and kill what is left after so long")
+	cmd.Flags().Lookup("grace").NoOptDefVal = "10s"
 	return cmd
 }
 

@@ -2,8 +2,10 @@ package nats
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,6 +57,60 @@ func (a *access) read(request func() (*jetstream.RawStreamMsg, error)) (*jetstre
 	a.server.mu.RLock()
 	defer a.server.mu.RUnlock()
 	return request()
+}
+
+// Bounds of one batch.
+const (
+	batchMessages = 512
+	batchBytes    = 8 << 20
+)
+
+// batch reads messages of a stream in order, from a sequence on, those whose subject
+// matches filter where that is not empty. more is false where there were no others
+// when it was asked.
+func (a *access) batch(ctx context.Context, stream, filter string, from uint64) (messages []*client.Msg, more bool, err error) {
+	a.server.mu.RLock()
+	defer a.server.mu.RUnlock()
+	ctx, cancel := context.WithTimeout(ctx, 3*answerPatience)
+	defer cancel()
+	conn := a.server.conn
+	inbox := conn.NewInbox()
+	sub, err := conn.SubscribeSync(inbox)
+	if err != nil {
+		return nil, false, err
+	}
+	defer sub.Unsubscribe()
+	if err := sub.SetPendingLimits(-1, -1); err != nil {
+		return nil, false, err
+	}
+	request, err := json.Marshal(map[string]any{"seq": max(from, 1), "batch": batchMessages, "max_bytes": batchBytes, "next_by_subj": filter})
+	if err != nil {
+		return nil, false, err
+	}
+	if err := conn.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, request); err != nil {
+		return nil, false, err
+	}
+	for {
+		m, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return nil, false, err
+		}
+		switch status := m.Header.Get("Status"); status {
+		case "":
+			messages = append(messages, m)
+		case "204":
+			return messages, len(messages) > 0, nil
+		case "404":
+			return messages, false, nil
+		default:
+			return nil, false, fmt.Errorf("%s: %s", status, m.Header.Get("Description"))
+		}
+	}
+}
+
+// sequenceOf is that of a message of a batch.
+func sequenceOf(m *client.Msg) (uint64, error) {
+	return strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
 }
 
 // fault turns an error of the client or the server into one of the engine's.

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	client "github.com/nats-io/nats.go"
@@ -219,63 +218,27 @@ func (j *journal) purge(ctx context.Context, tail uint64) error {
 	return j.stream.Purge(ctx, jetstream.WithPurgeSequence(tail))
 }
 
-const (
-	scanPages = 512
-	scanBytes = 8 << 20
-)
-
 // scan calls visit for every page from a sequence on that the stream can give, in
 // order. The page is the callee's.
 func (j *journal) scan(ctx context.Context, from uint64, visit func(seq uint64, page []byte) error) error {
-	conn := j.server.conn
-	inbox := conn.NewInbox()
-	sub, err := conn.SubscribeSync(inbox)
-	if err != nil {
-		return j.fault(err, j.name, "read the stream")
-	}
-	defer sub.Unsubscribe()
-	if err := sub.SetPendingLimits(-1, -1); err != nil {
-		return err
-	}
 	for more := true; more; {
-		request := fmt.Appendf(nil, `{"seq":%d,"batch":%d,"max_bytes":%d}`, max(from, 1), scanPages, scanBytes)
-		if err := conn.PublishRequest("$JS.API.DIRECT.GET."+j.name, inbox, request); err != nil {
+		var messages []*client.Msg
+		var err error
+		if messages, more, err = j.batch(ctx, j.name, "", from); err != nil {
 			return j.fault(err, j.name, "read the stream")
 		}
-		if from, more, err = j.scanBatch(ctx, sub, from, visit); err != nil {
-			return err
+		for _, m := range messages {
+			seq, err := sequenceOf(m)
+			if err != nil {
+				return j.fault(err, j.name, "read the stream")
+			}
+			if err := visit(seq, m.Data); err != nil {
+				return err
+			}
+			from = seq + 1
 		}
 	}
 	return nil
-}
-
-// scanBatch takes the answers to one request, and returns where the next begins.
-func (j *journal) scanBatch(ctx context.Context, sub *client.Subscription, from uint64, visit func(uint64, []byte) error) (next uint64, more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, 3*answerPatience)
-	defer cancel()
-	for next = from; ; {
-		m, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return next, false, j.fault(err, j.name, "read the stream")
-		}
-		switch status := m.Header.Get("Status"); status {
-		case "":
-			seq, err := strconv.ParseUint(m.Header.Get(jetstream.SequenceHeader), 10, 64)
-			if err != nil {
-				return next, false, j.fault(err, j.name, "read the stream")
-			}
-			next = seq + 1
-			if err := visit(seq, m.Data); err != nil {
-				return next, false, err
-			}
-		case "204":
-			return next, next > from, nil
-		case "404":
-			return next, false, nil
-		default:
-			return next, false, j.fault(errors.New(m.Header.Get("Description")), j.name, "read the stream: "+status)
-		}
-	}
 }
 
 // setAside keeps a page that cannot be read, for people to look at, and says where.

@@ -78,19 +78,16 @@ func (s *shard) record(ctx context.Context, i id, seq uint64, at uint32, it *ite
 
 // cached reads a page that is sound, through the cache.
 func (j *journal) cached(ctx context.Context, c *pageCache, seq uint64) ([]byte, error) {
-	key := cacheKey{j.name, seq}
-	if page := c.get(key); page != nil {
+	return c.get(ctx, cacheKey{j.name, seq}, func() ([]byte, error) {
+		page, err := j.page(ctx, seq)
+		if err != nil {
+			return nil, err
+		}
+		if _, _, err := readPage(page); err != nil {
+			return page, errPage
+		}
 		return page, nil
-	}
-	page, err := j.page(ctx, seq)
-	if err != nil {
-		return nil, err
-	}
-	if _, _, err := readPage(page); err != nil {
-		return page, errPage
-	}
-	c.put(key, page)
-	return page, nil
+	})
 }
 
 // lose declares lost what is only in a page that cannot be read. A message of
@@ -130,10 +127,11 @@ func (s *shard) lose(seq uint64, cause error) {
 type pageCache struct {
 	bound int
 
-	mu    sync.Mutex
-	bytes int
-	order list.List // of *cachedPage, the one used last in front
-	pages map[cacheKey]*list.Element
+	mu      sync.Mutex
+	bytes   int
+	order   list.List // of *cachedPage, the one used last in front
+	pages   map[cacheKey]*list.Element
+	reading map[cacheKey]chan struct{} // closed when the page has been read, or not
 }
 
 type cacheKey struct {
@@ -147,19 +145,42 @@ type cachedPage struct {
 }
 
 func newPageCache(bound int) *pageCache {
-	return &pageCache{bound: bound, pages: make(map[cacheKey]*list.Element)}
+	return &pageCache{bound: bound, pages: make(map[cacheKey]*list.Element), reading: make(map[cacheKey]chan struct{})}
 }
 
-// get returns a page that nobody may change, or nil.
-func (c *pageCache) get(key cacheKey) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	e := c.pages[key]
-	if e == nil {
-		return nil
+// get returns a page that nobody may change. One that is not there is read once for
+// all who want it at the same time; what read returns with an error is not kept.
+func (c *pageCache) get(ctx context.Context, key cacheKey, read func() ([]byte, error)) ([]byte, error) {
+	for {
+		c.mu.Lock()
+		if e := c.pages[key]; e != nil {
+			c.order.MoveToFront(e)
+			c.mu.Unlock()
+			return e.Value.(*cachedPage).page, nil
+		}
+		other := c.reading[key]
+		if other == nil {
+			break
+		}
+		c.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
-	c.order.MoveToFront(e)
-	return e.Value.(*cachedPage).page
+	done := make(chan struct{})
+	c.reading[key] = done
+	c.mu.Unlock()
+	page, err := read()
+	if err == nil {
+		c.put(key, page)
+	}
+	c.mu.Lock()
+	delete(c.reading, key)
+	c.mu.Unlock()
+	close(done)
+	return page, err
 }
 
 func (c *pageCache) put(key cacheKey, page []byte) {

@@ -44,6 +44,37 @@ type link struct{ next, prev uint32 }
 // chain is the two ends of such a list.
 type chain struct{ head, tail uint32 }
 
+// append puts a slot at the end of a chain. of says where slots keep their links of
+// that list.
+func (s *slots) append(c *chain, n uint32, of func(*slot) *link) {
+	*of(s.at(n)) = link{prev: c.tail}
+	if c.tail != 0 {
+		of(s.at(c.tail)).next = n
+	} else {
+		c.head = n
+	}
+	c.tail = n
+}
+
+// unlink takes a slot out of a chain.
+func (s *slots) unlink(c *chain, n uint32, of func(*slot) *link) {
+	l := of(s.at(n))
+	if l.prev != 0 {
+		of(s.at(l.prev)).next = l.next
+	} else {
+		c.head = l.next
+	}
+	if l.next != 0 {
+		of(s.at(l.next)).prev = l.prev
+	} else {
+		c.tail = l.prev
+	}
+	*l = link{}
+}
+
+func ofReady(p *slot) *link { return &p.ready }
+func ofAll(p *slot) *link   { return &p.all }
+
 // keyed is one key's queue.
 type keyed struct {
 	key     string
@@ -142,13 +173,7 @@ func (s *slots) add(v slot, k *keyed) uint32 {
 	v.key, v.state, v.wake = k.number, slotInFlight, p.wake
 	*p = v
 	s.byID[v.id] = n
-	p.all.prev = k.all.tail
-	if k.all.tail != 0 {
-		s.at(k.all.tail).all.next = n
-	} else {
-		k.all.head = n
-	}
-	k.all.tail = n
+	s.append(&k.all, n, ofAll)
 	k.counts[slotInFlight]++
 	k.use.Events++
 	k.use.Bytes += int64(v.size)
@@ -161,16 +186,7 @@ func (s *slots) remove(n uint32) {
 	k := s.table[p.key]
 	s.set(n, slotInFlight)
 	k.counts[slotInFlight]--
-	if p.all.prev != 0 {
-		s.at(p.all.prev).all.next = p.all.next
-	} else {
-		k.all.head = p.all.next
-	}
-	if p.all.next != 0 {
-		s.at(p.all.next).all.prev = p.all.prev
-	} else {
-		k.all.tail = p.all.prev
-	}
+	s.unlink(&k.all, n, ofAll)
 	k.use.Events--
 	k.use.Bytes -= int64(p.size)
 	k.account.add(-1, -int64(p.size))
@@ -185,13 +201,7 @@ func (s *slots) remove(n uint32) {
 func (s *slots) relink(k *keyed, numbers []uint32) {
 	k.all = chain{}
 	for _, n := range numbers {
-		s.at(n).all = link{prev: k.all.tail}
-		if k.all.tail != 0 {
-			s.at(k.all.tail).all.next = n
-		} else {
-			k.all.head = n
-		}
-		k.all.tail = n
+		s.append(&k.all, n, ofAll)
 	}
 }
 
@@ -201,7 +211,7 @@ func (s *slots) set(n uint32, to slotState) {
 	p := s.at(n)
 	k := s.table[p.key]
 	if p.state == slotReady {
-		s.unlink(p, k)
+		s.unlink(&k.ready, n, ofReady)
 	}
 	k.counts[p.state]--
 	k.counts[to]++
@@ -235,20 +245,6 @@ func (s *slots) link(n uint32, p *slot, k *keyed) {
 	} else {
 		s.at(before).ready.prev = n
 	}
-}
-
-func (s *slots) unlink(p *slot, k *keyed) {
-	if p.ready.prev != 0 {
-		s.at(p.ready.prev).ready.next = p.ready.next
-	} else {
-		k.ready.head = p.ready.next
-	}
-	if p.ready.next != 0 {
-		s.at(p.ready.next).ready.prev = p.ready.prev
-	} else {
-		k.ready.tail = p.ready.prev
-	}
-	p.ready = link{}
 }
 
 // delay sets a timer for a slot; an older one of it counts no more.

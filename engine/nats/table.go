@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	client "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"hearth/engine"
@@ -248,23 +249,35 @@ func (t *table) last(ctx context.Context, key string) (record, error) {
 // order of revision from the one given. It ends when there is none left and
 // returns the revision after the last one.
 func (t *table) scan(ctx context.Context, prefix string, from uint64, visit func(record) error) (next uint64, err error) {
-	for filter := jetstream.WithGetMsgSubject(t.filter(prefix)); ; {
-		m, err := t.read(func() (*jetstream.RawStreamMsg, error) { return t.stream.GetMsg(ctx, from, filter) })
-		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return from, nil
-		}
-		if err != nil {
+	for more := true; more; {
+		var messages []*client.Msg
+		if messages, more, err = t.batch(ctx, "KV_"+t.bucket, t.filter(prefix), from); err != nil {
 			return from, t.fault(err, prefix, "read")
 		}
-		r, err := t.parse(m)
-		if err != nil {
-			return from, err
+		for _, m := range messages {
+			r, err := t.parseBatched(m)
+			if err != nil {
+				return from, err
+			}
+			if err := visit(r); err != nil {
+				return from, err
+			}
+			from = r.revision + 1
 		}
-		if err := visit(r); err != nil {
-			return from, err
-		}
-		from = r.revision + 1
 	}
+	return from, nil
+}
+
+func (t *table) parseBatched(m *client.Msg) (record, error) {
+	seq, err := sequenceOf(m)
+	if err != nil {
+		return record{}, t.damaged("%v", err)
+	}
+	r, err := parseRecord(t.base, m.Header.Get(jetstream.SubjectHeader), seq, m.Header, m.Data)
+	if err != nil {
+		return record{}, t.damaged("%v", err)
+	}
+	return r, nil
 }
 
 func (t *table) parse(m *jetstream.RawStreamMsg) (record, error) {

@@ -27,7 +27,8 @@ const idleSlack = time.Second
 // serves it, and early to the context's watcher while there is one.
 type conn struct {
 	server *Server
-	net    net.Conn
+	net    net.Conn // as it was accepted
+	fast   net.Conn // the same, to read and write
 	remote string
 	state  atomic.Int32
 
@@ -44,8 +45,9 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	return &conn{server: s, net: nc, remote: nc.RemoteAddr().String(),
-		header: http.Header{}, answer: response{conn: nc, header: http.Header{}}}
+	fast := prompt(nc)
+	return &conn{server: s, net: nc, fast: fast, remote: nc.RemoteAddr().String(),
+		header: http.Header{}, answer: response{conn: nc, fast: fast, header: http.Header{}}}
 }
 
 // closeIdle ends the connection if it is idle, closeNow in any case.
@@ -117,7 +119,7 @@ func (c *conn) next() (h head, plain bool, err error) {
 			}
 		}
 		c.await(first)
-		n, err := c.net.Read(c.buf[c.n:])
+		n, err := c.fast.Read(c.buf[c.n:])
 		c.n += n
 		if n == 0 && err != nil {
 			if c.n > 0 && errors.Is(err, io.EOF) {

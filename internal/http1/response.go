@@ -15,7 +15,8 @@ const largeWrite = 16 << 10
 // response is the answer to one request. It is written in one go at the end, or,
 // where the handler said its length and wrote much, as it comes.
 type response struct {
-	conn    net.Conn
+	conn    net.Conn // for large parts
+	fast    net.Conn
 	header  http.Header
 	status  int    // 0 until WriteHeader
 	buf     []byte // head, where it is made, and body that is not written yet
@@ -30,7 +31,7 @@ var _ http.ResponseWriter = (*response)(nil)
 
 func (w *response) reset() {
 	clear(w.header)
-	*w = response{conn: w.conn, header: w.header, buf: w.buf[:0], length: -1}
+	*w = response{conn: w.conn, fast: w.fast, header: w.header, buf: w.buf[:0], length: -1}
 	if cap(w.buf) > 4*largeWrite { // an idle connection holds little
 		w.buf = nil
 	}
@@ -106,7 +107,7 @@ func (w *response) finish() error {
 		w.close = true // the client sees that it is cut
 	}
 	if w.err == nil {
-		_, w.err = w.conn.Write(w.buf)
+		_, w.err = w.fast.Write(w.buf)
 	}
 	return w.err
 }

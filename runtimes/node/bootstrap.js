@@ -77,6 +77,7 @@ function begin(go) {
     memory: env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE,
     logGroup: env.AWS_LAMBDA_LOG_GROUP_NAME,
     logStream: env.AWS_LAMBDA_LOG_STREAM_NAME,
+    callbacks: env.AWS_EXECUTION_ENV !== 'AWS_Lambda_nodejs24.x', // else what a handler returns is the result
   };
   process.chdir(go.taskRoot);
   if (go.compiled) require('./compiled.js').use(go.taskRoot, go.compiled);
@@ -252,8 +253,8 @@ function run(invocation, payload) {
   }
   try {
     const result = handler(JSON.parse(payload), invocation.context(), (error, value) => invocation.callback(error, value));
-    if (typeof result?.then === 'function') {
-      result.then((value) => invocation.done(null, value), (error) => invocation.done(error ?? 'handled'));
+    if (typeof result?.then === 'function' || !fixed.callbacks) {
+      Promise.resolve(result).then((value) => invocation.done(null, value), (error) => invocation.done(error ?? 'handled'));
     }
   } catch (error) {
     invocation.callback(error ?? 'handled');

@@ -20,8 +20,8 @@ const RESPONSE = 'response'; // what may be streamed
 async function load(root, name) {
   const { directory, module: base, members } = parse(name);
   const exported = await importModule(root, directory, base);
-  let handler = exported;
-  for (const member of members) handler = handler?.[member];
+  const find = (from) => members.reduce((value, member) => value?.[member], from);
+  const handler = find(exported) ?? find(exported?.default);
   if (!handler) throw new errors.HandlerNotFound(`${name} is undefined or not exported`);
   if (typeof handler !== 'function') throw new errors.HandlerNotFound(`${name} is not a function`);
   refuse(handler);
@@ -55,7 +55,9 @@ async function importModule(root, directory, base) {
 
 // wrap keeps the words and the stack of the cause under the runtime's type.
 function wrap(Type, cause) {
-  return new Type(String(cause), { cause });
+  const error = new Type(String(cause), { cause });
+  if (cause instanceof SyntaxError) error.stack = cause.stack; // it says where
+  return error;
 }
 
 // The order of names is Lambda's. A file without extension and .cjs are CommonJS,
@@ -119,7 +121,9 @@ function refuse(handler) {
   }
   if (process.env.AWS_EXECUTION_ENV === 'AWS_Lambda_nodejs24.x' && handler.length >= 3 && !handler[STREAMING]) {
     throw new errors.CallbackHandlerDeprecated(
-      'Callback-based handlers were removed with the Node.js 24 runtime. Use an async handler: async (event, context) => result.');
+      'ERROR: AWS Lambda has removed support for callback-based function handlers starting with Node.js 24. You need to modify this '
+      + 'function to use a supported handler signature to use Node.js 24 or later. For more information see '
+      + 'https://docs.aws.amazon.com/lambda/latest/dg/nodejs-handler.html.');
   }
 }
 

@@ -13,10 +13,12 @@ RESERVED = frozenset(
 def formatter(logging):
     class JsonFormatter(logging.Formatter):
         def format(self, record):
+            # A level between two of the known ones counts as the lower.
+            level = logging.getLevelName(min(50, max(0, record.levelno)) // 10 * 10)
             stamp = datetime.fromtimestamp(record.created, tz=timezone.utc)
             result = {
                 "timestamp": stamp.strftime("%Y-%m-%dT%H:%M:%S.%f")[:-3] + "Z",
-                "level": record.levelname,
+                "level": level,
                 "message": record.getMessage(),
                 "logger": record.name,
             }

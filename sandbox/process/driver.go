@@ -173,7 +173,8 @@ func (d *Driver) open() (err error) {
 	if err := recoverGroups(d.layout, d.name); err != nil {
 		return fmt.Errorf("process: remove what an earlier run left: %w", err)
 	}
-	if err := errors.Join(d.layout.prepare(d.name), d.layout.limitAll(d.name)); err != nil {
+	err = errors.Join(d.layout.prepare(d.name), d.layout.limitAll(d.name), d.layout.weighAll(d.name, runtime.NumCPU()))
+	if err != nil {
 		return err
 	}
 	if d.filter, err = filter(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hearth/internal/rawio"
 	"hearth/sandbox"
 )
 
@@ -390,9 +390,9 @@ func (g *group) memoryNow() (int64, error) {
 
 func (g *group) memoryPeak() (int64, error) {
 	var digits [24]byte
-	n, err := g.peak.ReadAt(digits[:], 0)
-	if err != nil && err != io.EOF {
-		return 0, err
+	n, err := rawio.Pread(g.peak.Fd(), digits[:], 0) // ReadAt reads once more, for the end
+	if err != nil {
+		return 0, &os.PathError{Op: "read", Path: g.peak.Name(), Err: err}
 	}
 	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }

@@ -93,6 +93,51 @@ func TestPidsOfAllTogether(t *testing.T) {
 	}
 }
 
+// All sandboxes together weigh more than one process.
+func TestWeightOfAllTogether(t *testing.T) {
+	d := newDriver(t)
+	mount, v2, _ := d.layout.controller("cpu")
+	name, one := "cpu.shares", int64(1024)
+	if v2 {
+		name, one = "cpu.weight", 100
+	}
+	got, err := number(filepath.Join(mount, d.name), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got <= one {
+		t.Errorf("%s is %d, and one process has %d", name, got, one)
+	}
+}
+
+// The weight of a group has bounds, which a large machine reaches.
+func TestWeightBounds(t *testing.T) {
+	for _, c := range []struct {
+		v2         bool
+		cores      int
+		file, want string
+	}{
+		{false, 2, "cpu.shares", "8192"}, {false, 256, "cpu.shares", "262144"},
+		{true, 2, "cpu.weight", "800"}, {true, 256, "cpu.weight", "10000"},
+	} {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "all", c.file)
+		if err := errors.Join(os.Mkdir(filepath.Dir(path), 0o700), os.WriteFile(path, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		l := layout{v1: map[string]string{"cpu": dir}}
+		if c.v2 {
+			l = layout{v2: dir, ctl2: []string{"cpu"}}
+		}
+		if err := l.weighAll("all", c.cores); err != nil {
+			t.Fatal(err)
+		}
+		if b, _ := os.ReadFile(path); string(b) != c.want {
+			t.Errorf("%s with %d cores: %q, want %s", c.file, c.cores, b, c.want)
+		}
+	}
+}
+
 // sibling makes a process that is its parent's child, that is Hearth's, who does
 // not know of it.
 func sibling([]string) {
