@@ -24,6 +24,8 @@ type cells struct {
 	// kinds tells how the cells of a class are made: cell.Class → kind. A class is
 	// met by a version that could use it before any cell of it is made.
 	kinds sync.Map
+	// sizes tells which memory was asked for last of a class that serves any: cell.Class → int.
+	sizes sync.Map
 
 	mu   sync.Mutex
 	told map[faas.FunctionID]map[cell.Class]int // the classes of the deployed versions
@@ -40,8 +42,11 @@ const (
 	// cellTmpMB is the size of /tmp that cells have: what functions have that ask for
 	// no other.
 	cellTmpMB = 512
-	// bootMemoryMB is the memory of a cell that serves any size, until it is claimed.
+	// bootMemoryMB is the memory of a cell that serves any size, until it is claimed,
+	// where the size that was asked for last is not known or above mostBootMB: then what
+	// stands by would be taken for more than it needs.
 	bootMemoryMB = 256
+	mostBootMB   = 2048
 )
 
 // classOf says which cells could become an instance of a version, or in a few
@@ -73,6 +78,9 @@ func (c *cells) classOf(p plan) (class cell.Class, reason string) {
 		class.Build = p.interpreter.version + " " + p.interpreter.binary
 	}
 	c.kinds.LoadOrStore(class, kind{p.known, p.interpreter, p.driver})
+	if class.MemoryMB == 0 {
+		c.sizes.Store(class, config.MemoryMB)
+	}
 	return class, ""
 }
 
@@ -125,12 +133,21 @@ func (c *cells) spec(k kind, class cell.Class) sandbox.Spec {
 	spec := sandbox.Spec{ID: "cell-" + hex.EncodeToString(id[:]), MemoryMB: class.MemoryMB, TmpMB: cellTmpMB,
 		Egress: sandbox.Egress(class.Egress)}
 	if spec.MemoryMB == 0 {
-		spec.MemoryMB = bootMemoryMB
+		spec.MemoryMB = c.likelySize(class)
 	}
 	if !k.known.custom() {
 		spec.Mounts = c.launcher.runtimeMounts(k.known, k.interpreter)
 	}
 	return spec
+}
+
+// likelySize is the memory that the next version to claim a cell probably has: setting
+// another limit is three writes on the way of a start.
+func (c *cells) likelySize(class cell.Class) int {
+	if mb, ok := c.sizes.Load(class); ok && mb.(int) <= mostBootMB {
+		return mb.(int)
+	}
+	return bootMemoryMB
 }
 
 // prepare does in a new sandbox all that needs no function: of a managed runtime

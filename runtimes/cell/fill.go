@@ -20,6 +20,8 @@ const (
 	busyMost      = 250 * time.Millisecond
 	saturatedMost = 2 * time.Second
 	poll          = 5 * time.Millisecond
+	// A class is light whose boots took less CPU time than this, on the average.
+	lightBoot = 5 * time.Millisecond
 )
 
 // fill makes and ends cells until the pool is closed. It does one thing at a time:
@@ -31,7 +33,7 @@ func (p *Pool[B]) fill() {
 		case end:
 			p.endOne(c)
 		case boot:
-			if !p.awaitQuiet() || !p.bootOne(c) {
+			if !p.awaitQuiet(c) || !p.bootOne(c) {
 				p.rest()
 			}
 		case nothing:
@@ -85,16 +87,19 @@ func (p *Pool[B]) forgetLocked(now time.Time) {
 	})
 }
 
-// awaitQuiet waits until a boot disturbs nobody, within bounds; false where the
-// pool is closed meanwhile.
-func (p *Pool[B]) awaitQuiet() bool {
+// awaitQuiet waits until a boot of the class disturbs nobody, within bounds; false
+// where the pool is closed meanwhile.
+func (p *Pool[B]) awaitQuiet(c *class[B]) bool {
 	began := time.Now()
 	for {
 		p.mu.Lock()
-		recent := time.Since(p.asked) < pause
+		recent, light := time.Since(p.asked) < pause, c.lightLocked()
 		p.mu.Unlock()
 		waited := time.Since(began)
 		disturbs := waited < busyMost && (recent || p.o.Busy()) || waited < saturatedMost && p.o.Saturated()
+		if light {
+			disturbs = waited < pause && recent
+		}
 		if !disturbs {
 			return p.ctx.Err() == nil
 		}
@@ -106,6 +111,12 @@ func (p *Pool[B]) awaitQuiet() bool {
 			return false
 		}
 	}
+}
+
+// lightLocked reports whether its boots have cost hardly any CPU time, as those of
+// prepared sandboxes do: a start that finds none does the same work itself.
+func (c *class[B]) lightLocked() bool {
+	return c.counts.Boots > 0 && c.counts.BootCPU/time.Duration(c.counts.Boots) < lightBoot
 }
 
 // bootOne makes one cell; false where it could not.

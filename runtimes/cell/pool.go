@@ -62,6 +62,8 @@ type Pool[B Body] struct {
 	classes map[Class]*class[B]
 	order   []*class[B] // of classes, as they were met
 	asked   time.Time   // when one was claimed or asked for last
+	soon    *time.Timer // tells the filler of claims, a pause after the first of them
+	due     bool        // soon is set
 	boot    *attempt    // the boot that is under way; nil where there is none
 	closed  bool
 	illegal int // illegal moves seen: faults of this package
@@ -99,6 +101,7 @@ func New[B Body](o Options[B]) *Pool[B] {
 	}
 	p := &Pool[B]{o: o, wake: make(chan struct{}, 1), classes: make(map[Class]*class[B])}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
+	p.soon = time.AfterFunc(0, p.signalDue)
 	p.work.Go(p.fill)
 	return p
 }
@@ -136,12 +139,12 @@ const firstRefill = 100 * time.Millisecond
 // claims it owns its body, and kills it with Discard where no instance comes of
 // it. Nil where none is parked. Either way the demand is remembered.
 func (p *Pool[B]) Claim(of Class) *Cell[B] {
-	defer p.signal()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil
 	}
+	p.signalSoonLocked()
 	now := time.Now()
 	c := p.classLocked(of)
 	c.used, p.asked = now, now
@@ -234,6 +237,7 @@ func (p *Pool[B]) yieldLocked() *Cell[B] {
 // pool runs. Claims find nothing from then on. Safe to call more than once.
 func (p *Pool[B]) Close() {
 	p.cancel()
+	p.soon.Stop()
 	p.mu.Lock()
 	p.closed = true
 	var left []*Cell[B]
@@ -249,6 +253,22 @@ func (p *Pool[B]) Close() {
 		p.kill(cell, "shutdown")
 	}
 	p.work.Wait()
+}
+
+// signalSoonLocked wakes the filler in a while: even to look at what there is to do
+// takes CPU time that a start needs.
+func (p *Pool[B]) signalSoonLocked() {
+	if !p.due {
+		p.due = true
+		p.soon.Reset(pause)
+	}
+}
+
+func (p *Pool[B]) signalDue() {
+	p.mu.Lock()
+	p.due = false
+	p.mu.Unlock()
+	p.signal()
 }
 
 func (p *Pool[B]) signal() {

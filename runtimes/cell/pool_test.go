@@ -1,6 +1,7 @@
 package cell
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -18,6 +19,7 @@ type world struct {
 	bootErr  error
 	pressure float64
 	busy     bool
+	cost     time.Duration // CPU time of a boot; 0 is that of a runtime
 }
 
 type counters struct {
@@ -30,13 +32,14 @@ type counters struct {
 // does not become an instance.
 type body struct {
 	world *world
+	cost  time.Duration
 	done  chan struct{}
 	once  sync.Once
 	kill  sync.Once
 }
 
 func (b *body) Done() <-chan struct{} { return b.done }
-func (b *body) Cost() time.Duration   { return 7 * time.Millisecond }
+func (b *body) Cost() time.Duration   { return cmp.Or(b.cost, 7*time.Millisecond) }
 func (b *body) die()                  { b.once.Do(func() { close(b.done) }) }
 
 func (b *body) Kill(string) error {
@@ -51,7 +54,7 @@ func (b *body) Kill(string) error {
 
 func (w *world) boot(ctx context.Context, _ Class) (*body, error) {
 	w.mu.Lock()
-	took, err := w.bootTime, w.bootErr
+	took, cost, err := w.bootTime, w.cost, w.bootErr
 	w.boots++
 	w.mu.Unlock()
 	select {
@@ -65,7 +68,7 @@ func (w *world) boot(ctx context.Context, _ Class) (*body, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.alive++
-	return &body{world: w, done: make(chan struct{})}, nil
+	return &body{world: w, cost: cost, done: make(chan struct{})}, nil
 }
 
 func (w *world) TakeSpare() bool {
@@ -322,6 +325,28 @@ func TestBootsWaitForStarts(t *testing.T) {
 		wait(2 * poll)
 		if w.now().boots != 1 {
 			t.Errorf("%d boots after the longest wait", w.now().boots)
+		}
+	})
+}
+
+// Cells that cost next to nothing are made while the CPUs are busy too, but not in the
+// first moments of the start that took one.
+func TestLightCellsDoNotWait(t *testing.T) {
+	inBubble(t, usual, func(t *testing.T, w *world, p *Pool[*body]) {
+		w.set(func(w *world) { w.cost = time.Millisecond })
+		p.Deploy(node, 1)
+		wait(time.Second)
+		w.set(func(w *world) { w.busy = true })
+		if cell := p.Claim(node); cell != nil {
+			defer cell.Discard("test")
+		}
+		wait(pause - poll)
+		if n := w.now().boots; n != 2 {
+			t.Errorf("%d boots while the start needs the CPU", n)
+		}
+		wait(3*poll + w.bootTime)
+		if n := w.now().boots; n != 3 {
+			t.Errorf("%d boots after the pause", n)
 		}
 	})
 }

@@ -91,6 +91,21 @@ type memoryRoom struct {
 // roomLasts is how long what was measured counts; others use the machine too.
 const roomLasts = 5 * time.Second
 
+// roomRecent is how long nothing else is asked for ahead of the next start.
+const roomRecent = 100 * time.Millisecond
+
+// refresh asks the kernel again, unless it was asked a moment ago.
+func (r *memoryRoom) refresh() error {
+	r.mu.Lock()
+	recent := time.Since(r.measured) < roomRecent
+	r.mu.Unlock()
+	if recent {
+		return nil
+	}
+	_, err := r.measure()
+	return err
+}
+
 // grant takes memoryMB off what is left and returns true, if that is known to be
 // neededMB or more.
 func (r *memoryRoom) grant(memoryMB, neededMB int, now time.Time) bool {

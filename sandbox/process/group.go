@@ -48,6 +48,7 @@ type group struct {
 	memoryMB int // 0 = unknown
 	milliCPU int // 0 = no quota
 	periodUS int // 0 = unknown
+	burstUS  int // 0 = unknown; it stays when the quota goes
 
 	// Open because the warm path uses them: no lookup, no allocation. All else is
 	// opened when it is needed: a server has a limit of descriptors too.
@@ -85,7 +86,7 @@ func newGroup(l layout, name, slot string) (*group, error) {
 }
 
 func (g *group) make() (err error) {
-	g.memoryMB, g.milliCPU, g.periodUS = 0, 0, 0
+	g.memoryMB, g.milliCPU, g.periodUS, g.burstUS = 0, 0, 0, 0
 	dirs := g.dirs
 	if g.core != "" {
 		dirs = append(slices.Clone(dirs), g.core, g.core+"/run", g.core+"/init")
@@ -269,8 +270,8 @@ func (g *group) setCPU(milli int) error {
 	if milli == g.milliCPU {
 		return nil
 	}
-	if g.milliCPU != 0 { // a quota below the burst is refused, so the burst goes first
-		if err := g.writeCPU(0); err != nil {
+	if g.milliCPU != 0 { // a quota below the burst is refused, so the old one goes first
+		if err := g.removeQuota(); err != nil {
 			return err
 		}
 		g.milliCPU = 0
@@ -279,38 +280,44 @@ func (g *group) setCPU(milli int) error {
 		return nil
 	}
 	g.milliCPU = -1 // no value that a caller has, should it fail half way
-	if err := g.writeCPU(milli); err != nil {
+	if err := g.writeQuota(milli); err != nil {
 		return err
 	}
 	g.milliCPU = milli
 	return nil
 }
 
-// writeCPU sets a quota where there is none, or removes it.
-func (g *group) writeCPU(milli int) error {
-	burst, limit := "cpu.cfs_burst_us", "cpu.cfs_quota_us"
+func (g *group) removeQuota() error {
 	if g.cpu.v2 {
-		burst, limit = "cpu.max.burst", "cpu.max"
+		return put(g.cpu.dir, "cpu.max", "max")
 	}
-	if milli == 0 {
-		none := "-1"
-		if g.cpu.v2 {
-			none = "max"
-		}
-		return errors.Join(optional(put(g.cpu.dir, burst, "0")), put(g.cpu.dir, limit, none))
-	}
+	return put(g.cpu.dir, "cpu.cfs_quota_us", "-1")
+}
+
+// writeQuota sets a quota where there is none. Each write of one stops all of the
+// machine's CPUs for a moment, so what is as it is to be is left alone.
+func (g *group) writeQuota(milli int) error {
 	q, p := quota(milli)
-	value := strconv.Itoa(q)
-	switch {
-	case g.cpu.v2:
-		value = fmt.Sprintf("%d %d", q, p)
-	case p != g.periodUS:
+	if q != g.burstUS {
+		burst := "cpu.cfs_burst_us"
+		if g.cpu.v2 {
+			burst = "cpu.max.burst"
+		}
+		if err := optional(put(g.cpu.dir, burst, strconv.Itoa(q))); err != nil {
+			return err
+		}
+		g.burstUS = q
+	}
+	if g.cpu.v2 {
+		return put(g.cpu.dir, "cpu.max", fmt.Sprintf("%d %d", q, p))
+	}
+	if p != g.periodUS {
 		if err := put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)); err != nil {
 			return err
 		}
 		g.periodUS = p
 	}
-	return errors.Join(put(g.cpu.dir, limit, value), optional(put(g.cpu.dir, burst, strconv.Itoa(q))))
+	return put(g.cpu.dir, "cpu.cfs_quota_us", strconv.Itoa(q))
 }
 
 // freeze stops what runs in the group. On version 2 it does not wait for it.

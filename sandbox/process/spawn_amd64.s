@@ -9,7 +9,11 @@
 // run Go code. It keeps its state in BX, R12 and R13, which system calls leave
 // alone, and works off n system calls. The first that fails is written to
 // *failed, and the child ends; the last is execve, which does not come back.
-TEXT ·cloneAndRun(SB), NOSPLIT|NOFRAME, $0-40
+//
+// The thread waits for that as long as in any system call that blocks: Go gives its
+// processor to others meanwhile, and need not wait for it to collect garbage.
+TEXT ·cloneAndRun(SB), NOSPLIT, $0-40
+	CALL runtime·entersyscall(SB)
 	MOVQ ops+8(FP), R12
 	MOVQ n+16(FP), R13
 	MOVQ failed+24(FP), BX
@@ -20,6 +24,7 @@ TEXT ·cloneAndRun(SB), NOSPLIT|NOFRAME, $0-40
 	TESTQ AX, AX
 	JZ   child
 	MOVQ AX, pid+32(FP)
+	CALL runtime·exitsyscall(SB)
 	RET
 
 child:

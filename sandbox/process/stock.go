@@ -188,7 +188,7 @@ func (d *Driver) fillNow() {
 // addSpare builds one in a slot that was taken for it.
 func (d *Driver) addSpare(k kind, s *slot) error {
 	b := newBox(d, s)
-	_, err := d.room.measure() // for the next start, which then need not
+	err := d.room.refresh() // for the next start, which then need not
 	err = errors.Join(err, d.checkMemory(spareMB), d.checkDisk(k.tmpMB))
 	if err == nil {
 		err = d.build(context.Background(), b, k)
