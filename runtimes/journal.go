@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/runtimeapi"
 )
 
 // LogSource says whose log a stream is.
@@ -93,6 +94,25 @@ func (j *journal) failed(requestID string, out faas.Outcome) {
 	// The document is our own and parses; without a message the type says enough.
 	_ = json.Unmarshal(out.Payload, &doc)
 	j.platform(requestID, strings.TrimSpace(doc.Message+" "+out.ErrorType))
+}
+
+// extension writes how an extension is when init is over.
+func (j *journal) extension(x runtimeapi.ExtensionState) {
+	if j.json() {
+		if j.shows(levelInfo) {
+			record := map[string]any{"name": x.Name, "state": x.State, "events": append([]string{}, x.Events...)}
+			if x.ErrorType != "" {
+				record["errorType"] = x.ErrorType
+			}
+			j.platform("", j.record("platform.extension", record))
+		}
+		return
+	}
+	line := "EXTENSION\tName: " + x.Name + "\tState: " + x.State + "\tEvents: [" + strings.Join(x.Events, ", ") + "]"
+	if x.ErrorType != "" {
+		line += "\tError Type: " + x.ErrorType
+	}
+	j.platform("", line)
 }
 
 func (j *journal) platform(requestID, line string) {
