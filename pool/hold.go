@@ -156,8 +156,25 @@ func (h *Hold) Release() {
 	if h.delivered { // Deliver panicked; its caller's defer runs
 		h.inst.pool.recycle(h.inst, errUnwound)
 	}
-	h.inst.pool.release(h.inst, h.failed != nil)
+	if lingering := h.lingering(); lingering != nil {
+		h.inst.pool.pools.spawn(func() {
+			<-lingering
+			h.inst.pool.release(h.inst, false)
+		})
+	} else {
+		h.inst.pool.release(h.inst, h.failed != nil)
+	}
 	h.inst.pool.habit.left()
+}
+
+// lingering is closed when what runs beside the runtime is done with the invocation;
+// nil where it is, or where the instance has failed.
+func (h *Hold) lingering() <-chan struct{} {
+	l, ok := h.inst.runtime.(Lingerer)
+	if !ok || h.failed != nil {
+		return nil
+	}
+	return l.Lingering()
 }
 
 // recycle takes an instance out of service on which an invocation failed, and

@@ -60,6 +60,14 @@ type Runtime interface {
 	Kill(cause string, grace time.Duration) error
 }
 
+// Lingerer is implemented by runtimes beside which something else may still work on
+// an invocation that is answered. The instance takes no other and is not frozen before.
+type Lingerer interface {
+	// Lingering is closed when that is done, at the latest some moments after the
+	// invocation's deadline or by Kill; nil where nothing works.
+	Lingering() <-chan struct{}
+}
+
 // Failure says how a runtime failed, with the document that the caller of the
 // invocation (or the sponsor of the init) gets as function error.
 type Failure struct {

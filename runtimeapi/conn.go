@@ -140,16 +140,23 @@ func (c *conn) refuseBody(q *query, err error) {
 	c.refuse(q, http.StatusBadRequest, "InvalidRequest", "the request's body could not be read")
 }
 
-func (c *conn) reply(status int, body []byte, last bool) {
+func (c *conn) reply(status int, body []byte, last bool) { c.replyWith(status, body, last, "", "") }
+
+// replyWith is reply with one more header, unless its name is "".
+func (c *conn) replyWith(status int, body []byte, last bool, header, value string) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
 	b := appendStatus(c.out[:0], status)
 	b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
+	b = append(b, "\r\n"...)
 	if last {
-		b = append(b, "\r\nConnection: close"...)
+		b = append(b, "Connection: close\r\n"...)
 	}
-	b = append(b, "\r\n\r\n"...)
+	if header != "" {
+		b = appendHeader(b, header, value)
+	}
+	b = append(b, "\r\n"...)
 	c.out = append(b, body...)
 	// A client that does not hear the answer has ended; its sandbox tells that.
 	_, _ = c.net.Write(c.out)

@@ -32,6 +32,10 @@ const (
 // none to be cleaned or redirected.
 func (s *Server) route(c *conn, q *query) {
 	switch {
+	case s.extensions != nil && strings.HasPrefix(q.path, extensionPrefix):
+		s.extensions.route(c, q)
+	case s.only:
+		c.refuse(q, http.StatusForbidden, "InvalidStateTransition", "the runtime of this instance speaks to Hearth in another way: "+q.path)
 	case q.path == invocationPrefix+"next" && q.method == http.MethodGet:
 		s.serveNext(c, q)
 	case q.path == runtimePrefix+"init/error" && q.method == http.MethodPost:

@@ -42,6 +42,22 @@ type query struct {
 	errorType    string
 	contentType  string
 	ended        trailer // how a streamed body ended
+	extension    extensionHeaders
+}
+
+// extensionHeaders are what a request of an extension says in its head.
+type extensionHeaders struct{ name, id, errorType, feature string }
+
+// header keeps one of an extension's headers.
+func (e *extensionHeaders) header(name, value []byte) {
+	for _, field := range []struct {
+		name string
+		to   *string
+	}{{headerExtensionName, &e.name}, {headerExtensionID, &e.id}, {headerExtensionErrorType, &e.errorType}, {headerExtensionFeature, &e.feature}} {
+		if is(name, field.name) {
+			*field.to = clip(string(value))
+		}
+	}
 }
 
 // trailer is what a runtime says of an error after a streamed body.
@@ -215,6 +231,8 @@ func (q *query) readHeaders(h *head) error {
 			q.errorType = clip(string(value))
 		case is(name, "Content-Type"):
 			q.contentType = mediaType(value)
+		case len(name) > len("Lambda-Extension-") && is(name[:len("Lambda-Extension-")], "Lambda-Extension-"):
+			q.extension.header(name, value)
 		}
 	}
 }
@@ -321,8 +339,9 @@ func (q *query) readTrailers(r *bufio.Reader) error {
 	}
 }
 
-// skipBody reads a body that nobody wants.
+// skipBody reads a body that nobody wants; a second call finds nothing.
 func (q *query) skipBody(r *bufio.Reader) {
+	defer func() { q.length = 0 }()
 	switch {
 	case q.length < 0:
 		q.skipChunks(r, httputil.NewChunkedReader(r))

@@ -20,7 +20,11 @@ type ServerOptions struct {
 	// Concurrency is the number of invocations that may be in flight; 0 = 1. It
 	// decides how many connections are served at once; more wait unaccepted.
 	Concurrency int
-	Logger      *slog.Logger // nil = discard
+	// Extensions are served too, where they are not nil; with OnlyExtensions nothing
+	// else is: the runtime is spoken to in another way.
+	Extensions     *Extensions
+	OnlyExtensions bool
+	Logger         *slog.Logger // nil = discard
 }
 
 // Server is the Session with a runtime that speaks the Lambda Runtime API
@@ -30,6 +34,9 @@ type Server struct {
 	limit int
 	conns int
 	log   *slog.Logger
+
+	extensions *Extensions // nil where there can be none
+	only       bool        // nothing but extensions is served
 
 	ready   chan struct{} // closed at the first next poll, or at an init error
 	gone    chan struct{} // closed by Close
@@ -70,9 +77,10 @@ const (
 // NewServer returns a Server that serves nothing yet.
 func NewServer(opts ServerOptions) *Server {
 	s := &Server{
-		limit: opts.MaxResponse,
-		conns: 64 + 2*max(1, opts.Concurrency),
-		log:   opts.Logger,
+		limit:      opts.MaxResponse,
+		conns:      64 + 2*max(1, opts.Concurrency),
+		log:        opts.Logger,
+		extensions: opts.Extensions, only: opts.OnlyExtensions,
 		ready: make(chan struct{}),
 		gone:  make(chan struct{}),
 		open:  make(map[*conn]struct{}, 2),

@@ -64,6 +64,9 @@ func (c *cells) classOf(p plan) (class cell.Class, reason string) {
 	if name := bootVariable(p.known.language, config.Environment); name != "" {
 		return cell.Class{}, "variable " + name
 	}
+	if slices.ContainsFunc(config.Layers, func(l faas.Layer) bool { return l.Contents.Extensions }) {
+		return cell.Class{}, "extensions of a layer" // they start before the runtime
+	}
 	if !p.known.custom() && slices.ContainsFunc(config.Layers, func(l faas.Layer) bool { return l.Contents.Libraries }) {
 		return cell.Class{}, "libraries of a layer" // what was booted looked for the directory already
 	}

@@ -21,7 +21,7 @@ type setting struct {
 	version   *faas.Version
 	known     known
 	logStream string
-	api       string // host:port of the Runtime API; "" for other runtimes than provided
+	api       string // host:port of the Runtime API; "" where the instance has none
 	layered   bool   // layers are at layersDir
 	compiled  bool   // compiled code of the package is at compiledDir
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
@@ -106,11 +106,13 @@ func (s setting) reserved() map[string]string {
 	}
 	switch s.known.language {
 	case languageProvided:
-		env["AWS_LAMBDA_RUNTIME_API"] = s.api
 	case languageHTTP:
 		env["PORT"] = strconv.Itoa(s.port) // the user's, where there is one
 	default:
 		env["AWS_EXECUTION_ENV"] = "AWS_Lambda_" + s.known.name
+	}
+	if s.api != "" {
+		env["AWS_LAMBDA_RUNTIME_API"] = s.api
 	}
 	if config.Logging.Format == "JSON" {
 		env["AWS_LAMBDA_LOG_FORMAT"] = "JSON"

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/runtimeapi"
 )
 
 // LogSource says whose log a stream is.
@@ -131,6 +132,25 @@ func (j *journal) platform(requestID, text string) {
 		return
 	}
 	j.write(requestID, string(line))
+}
+
+// extension writes how an extension is when init is over.
+func (j *journal) extension(x runtimeapi.ExtensionState) {
+	if j.json() {
+		if j.shows(levelInfo) {
+			record := map[string]any{"name": x.Name, "state": x.State, "events": append([]string{}, x.Events...)}
+			if x.ErrorType != "" {
+				record["errorType"] = x.ErrorType
+			}
+			j.write("", j.record("platform.extension", record))
+		}
+		return
+	}
+	line := "EXTENSION\tName: " + x.Name + "\tState: " + x.State + "\tEvents: [" + strings.Join(x.Events, ", ") + "]"
+	if x.ErrorType != "" {
+		line += "\tError Type: " + x.ErrorType
+	}
+	j.write("", line)
 }
 
 func (j *journal) write(requestID, line string) {

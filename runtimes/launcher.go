@@ -247,6 +247,10 @@ func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.Listener) error {
 	s := l.settingOf(p, r.box)
 	command := sandbox.Command{Dir: s.path(taskDir)}
+	var err error
+	if s.api, err = l.newExtensions(ctx, p, r); err != nil {
+		return err
+	}
 	switch p.known.language {
 	case languageProvided:
 		server, address, err := l.serveRuntimeAPI(ctx, p, r, prepared)
@@ -256,7 +260,6 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 		r.session, s.api = server, address
 		command.Args = []string{s.path(p.entrypoint)}
 	case languageHTTP:
-		var err error
 		if s.port, err = callServer(ctx, p, r); err != nil {
 			return err
 		}
@@ -268,6 +271,9 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 	}
 	env := s.environment()
 	command.Env = pairs(env)
+	if err := l.startExtensions(ctx, p, r, env); err != nil {
+		return err
+	}
 	if err := r.box.Start(ctx, command); err != nil {
 		return err
 	}
@@ -283,11 +289,19 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 func (l *Launcher) connect(p plan, r *process) {
 	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
 	r.watch()
+	r.watchExtensions()
 }
 
 // serveRuntimeAPI opens the Runtime API inside the sandbox, unless a listener is
 // there already.
 func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process, listener net.Listener) (*runtimeapi.Server, string, error) {
+	return l.serve(ctx, p, r, listener, runtimeapi.ServerOptions{
+		Concurrency: p.known.concurrency(p.version.Config), Extensions: r.extensions.hub, Logger: l.log,
+	})
+}
+
+// serve is serveRuntimeAPI for any server of the instance.
+func (l *Launcher) serve(ctx context.Context, p plan, r *process, listener net.Listener, o runtimeapi.ServerOptions) (*runtimeapi.Server, string, error) {
 	address := runtimeAPIAddress
 	if _, shared := r.box.(sandbox.PathMapper); shared {
 		address = "127.0.0.1:0" // the host's own loopback: others may have the port
@@ -298,7 +312,7 @@ func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process, list
 			return nil, "", err
 		}
 	}
-	server := runtimeapi.NewServer(runtimeapi.ServerOptions{Concurrency: p.known.concurrency(p.version.Config), Logger: l.log})
+	server := runtimeapi.NewServer(o)
 	r.workers.Go(func() {
 		if err := server.Serve(listener); err != nil {
 			l.log.Debug("the Runtime API ended", "instance", p.instance, "err", err)
@@ -348,6 +362,10 @@ func (l *Launcher) source(p plan) LogSource {
 // refuses is the function's mistake, not the platform's.
 func (l *Launcher) abandon(p plan, r *process, cause error) (pool.Runtime, error) {
 	killErr := r.Kill("start failed", 0)
+	var extension *runtimeapi.ExtensionError
+	if errors.As(cause, &extension) && killErr == nil {
+		return l.born(p, func(requestID string) *pool.Failure { return failedExtension(requestID, extension) })
+	}
 	if p.known.custom() && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
 		return l.stillborn(p, "fork/exec "+p.entrypoint+": "+execReason(cause))
 	}
@@ -356,12 +374,16 @@ func (l *Launcher) abandon(p plan, r *process, cause error) (pool.Runtime, error
 
 // stillborn is a runtime that ended before it began; its log works all the same.
 func (l *Launcher) stillborn(p plan, reason string) (pool.Runtime, error) {
+	return l.born(p, func(requestID string) *pool.Failure { return entrypointFailure(requestID, reason) })
+}
+
+func (l *Launcher) born(p plan, failure func(requestID string) *pool.Failure) (pool.Runtime, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return nil, startError(err)
 	}
 	write.Close() // nothing will be written
-	return &stillborn{journal: newJournal(l.logs.Stream(l.source(p), read), p.version), reason: reason, done: closedChannel()}, nil
+	return &stillborn{journal: newJournal(l.logs.Stream(l.source(p), read), p.version), failure: failure, done: closedChannel()}, nil
 }
 
 func closedChannel() chan struct{} {

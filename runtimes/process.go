@@ -24,22 +24,24 @@ const (
 
 // process is a started runtime in its sandbox. It implements pool.Runtime.
 type process struct {
-	box       sandbox.Sandbox
-	dir       CodeDir
-	layers    CodeDir // nil for none
-	session   conversation
-	journal   *journal
-	log       *slog.Logger
-	milliCPU  int
-	execed    time.Time     // when the process was exec'ed, or got its function; zero before
-	began     time.Time     // when the start did
-	acquired  time.Time     // when its package was there
-	mounting  time.Duration // of a cell: what bringing the package in took
-	booted    bool          // before it was this function's
-	way       faas.StartWay
-	wayReason string
-	initOver  func() // to be called when init is over, however; idempotent
-	unready   string // what to tell of a runtime that was not ready in time; "" = nothing
+	box     sandbox.Sandbox
+	dir     CodeDir
+	layers  CodeDir // nil for none
+	session conversation
+	// extensions are nil where the instance cannot have any.
+	extensions *extensions
+	journal    *journal
+	log        *slog.Logger
+	milliCPU   int
+	execed     time.Time     // when the process was exec'ed, or got its function; zero before
+	began      time.Time     // when the start did
+	acquired   time.Time     // when its package was there
+	mounting   time.Duration // of a cell: what bringing the package in took
+	booted     bool          // before it was this function's
+	way        faas.StartWay
+	wayReason  string
+	initOver   func() // to be called when init is over, however; idempotent
+	unready    string // what to tell of a runtime that was not ready in time; "" = nothing
 
 	workers sync.WaitGroup // the watcher, and the server of a Runtime API
 	once    sync.Once      // guards the one kill
@@ -77,8 +79,17 @@ func (p *process) closeSession() {
 func (p *process) Init(ctx context.Context) error {
 	defer p.initOver()
 	err := p.session.Init(ctx)
+	if err == nil && p.extensions != nil {
+		err = p.extensions.hub.AwaitReady(ctx)
+	}
+	p.logExtensions()
 	var reported *runtimeapi.InitError
+	var extension *runtimeapi.ExtensionError
 	switch {
+	case errors.As(err, &extension):
+		failure := failedExtension("", extension)
+		p.journal.failed("", failure.Outcome)
+		return failure
 	case err == nil:
 		p.mu.Lock()
 		p.inited = time.Now()
@@ -120,6 +131,9 @@ func harmless(err error) error {
 // Invoke implements pool.Runtime. Every Invoke is followed by one Settle.
 func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	p.journal.begin(event.RequestID)
+	if p.extensions != nil {
+		p.extensions.hub.Begin(event)
+	}
 	out, err := p.session.Invoke(ctx, event)
 	if errors.Is(err, runtimeapi.ErrGone) {
 		failure := p.end(event.RequestID)
@@ -145,6 +159,9 @@ func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, 
 
 // end says why the session is gone.
 func (p *process) end(requestID string) *pool.Failure {
+	if failure := p.extensionFailure(requestID); failure != nil {
+		return failure
+	}
 	if p.session.Broken() { // and now it ends because its connection is closed
 		return brokenFailure(requestID, "Runtime sent an invalid message")
 	}
@@ -235,15 +252,26 @@ func (p *process) Kill(cause string, grace time.Duration) error {
 
 func (p *process) kill(cause string, grace time.Duration) {
 	p.initOver()
+	if p.extensions != nil {
+		p.extensions.hub.Ending()
+	}
 	if grace > 0 {
 		p.shutDown(grace)
+	} else if p.extensions != nil && len(p.extensions.children) > 0 {
+		p.cutDown(cause)
 	}
 	p.killErr = p.box.Destroy(cause)
+	if p.extensions != nil {
+		p.extensions.close()
+	}
 	close(p.killed)
 	if p.session != nil {
 		p.closeSession()
 	}
 	p.workers.Wait()
+	if p.extensions != nil {
+		p.extensions.closeLogs()
+	}
 	if p.journal != nil {
 		p.journal.end()
 	}
@@ -257,8 +285,10 @@ func (p *process) releaseCode() {
 	}
 }
 
-// shutDown tells the runtime to end and waits until it has, at most for grace.
+// shutDown tells the runtime to end and waits until it has, then the extensions, all
+// of it at most for grace.
 func (p *process) shutDown(grace time.Duration) {
+	deadline := time.Now().Add(grace)
 	// Where the signal does not arrive, the sandbox is destroyed a little later.
 	if err := p.box.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
 		p.log.Debug("thaw before shutdown", "sandbox", p.box.ID(), "err", err)
@@ -267,6 +297,10 @@ func (p *process) shutDown(grace time.Duration) {
 		p.log.Debug("shutdown signal", "sandbox", p.box.ID(), "err", err)
 		return
 	}
+	external := p.extensions != nil && len(p.extensions.children) > 0
+	if external {
+		grace = min(grace, runtimeShare)
+	}
 	timer := time.NewTimer(grace)
 	defer timer.Stop()
 	select {
@@ -274,4 +308,26 @@ func (p *process) shutDown(grace time.Duration) {
 	case <-p.now:
 	case <-timer.C:
 	}
+	if external {
+		p.shutDownExtensions("spindown", deadline, p.now)
+	}
+}
+
+// killSignal ends a runtime at once.
+const killSignal = syscall.SIGKILL
+
+// cutDown kills the runtime and lets the extensions end, of which some have to send
+// what they know of the invocation that failed.
+func (p *process) cutDown(cause string) {
+	reason := "failure"
+	if cause == string(pool.CauseTimeout) {
+		reason = "timeout"
+	}
+	if err := p.box.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
+		p.log.Debug("thaw before the end", "sandbox", p.box.ID(), "err", err)
+	}
+	if err := p.box.Signal(killSignal); err != nil {
+		p.log.Debug("kill a runtime", "sandbox", p.box.ID(), "err", err)
+	}
+	p.shutDownExtensions(reason, time.Now().Add(extensionGrace), nil)
 }

@@ -15,13 +15,13 @@ import (
 // package holds. Its Init fails with the document that Lambda answers.
 type stillborn struct {
 	journal *journal
-	reason  string
+	failure func(requestID string) *pool.Failure
 	done    chan struct{} // closed
 }
 
 var _ pool.Runtime = (*stillborn)(nil)
 
-func (s *stillborn) Init(context.Context) error { return entrypointFailure("", s.reason) }
+func (s *stillborn) Init(context.Context) error { return s.failure("") }
 
 func (s *stillborn) Slots() (int, <-chan struct{}) { return 1, nil }
 
@@ -29,7 +29,7 @@ func (s *stillborn) Ready() error { return nil }
 
 func (s *stillborn) Invoke(_ context.Context, event *faas.Event) (faas.Outcome, error) {
 	s.journal.begin(event.RequestID)
-	return faas.Outcome{}, entrypointFailure(event.RequestID, s.reason)
+	return faas.Outcome{}, s.failure(event.RequestID)
 }
 
 func (s *stillborn) Settle(report *faas.Report, wantTail bool) []byte {

@@ -27,6 +27,7 @@ type Script struct {
 	SlotEvery time.Duration
 	Slots     int
 	KillTime  time.Duration
+	Lingers   time.Duration // how long an invocation is worked on after its answer
 	// What Freeze and Thaw take, and fail with. One that cannot be frozen returns
 	// pool.ErrCannotFreeze. One that fails may be frozen all the same.
 	FreezeTime, ThawTime time.Duration
@@ -330,6 +331,22 @@ func (r *Runtime) Settle(report *faas.Report, wantTail bool) []byte {
 		return nil
 	}
 	return []byte("END RequestId: " + report.RequestID + "\n")
+}
+
+// Lingering implements pool.Lingerer.
+func (r *Runtime) Lingering() <-chan struct{} {
+	if r.script.Lingers == 0 {
+		return nil
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		select {
+		case <-time.After(r.script.Lingers):
+		case <-r.ended:
+		}
+	}()
+	return done
 }
 
 // Freeze implements pool.Runtime.

@@ -30,6 +30,8 @@ type box struct {
 	id   string
 	slot *slot
 
+	files, pids int // limits of its processes
+
 	// Set by Create and constant until clean.
 	netns    Netns
 	tmp      *image

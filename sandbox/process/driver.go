@@ -322,6 +322,7 @@ func (d *Driver) admit(ctx context.Context, spec sandbox.Spec) (b *box, built bo
 		b = newBox(d, slot)
 	}
 	b.id, b.mounts, b.memoryMB = spec.ID, spec.Mounts, spec.MemoryMB
+	b.files, b.pids = spec.Files, spec.Pids
 	d.boxes[b.id] = b
 	return b, built, nil
 }

@@ -207,7 +207,7 @@ func etc(dir string, users idRange) error {
 	files := map[string]string{
 		"passwd":        passwd.String(),
 		"group":         group.String(),
-		"hosts":         "127.0.0.1 localhost\n::1 localhost\n",
+		"hosts":         "127.0.0.1 localhost sandbox sandbox.localdomain\n::1 localhost\n",
 		"hostname":      hostname + "\n",
 		"resolv.conf":   "nameserver 127.0.0.1\noptions timeout:2 attempts:2\n",
 		"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n",
