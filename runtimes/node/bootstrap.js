@@ -150,9 +150,7 @@ class Invocation {
     this.deadline = performance.now() + header.ms;
     this.header = header;
     this.argumentCount = argumentCount;
-    // The event loop is everybody's: whether it is empty says nothing of one of
-    // several invocations, and under load it never is.
-    this.waitForEmptyLoop = !calls;
+    this.given = undefined; // the context
     this.result = undefined; // what callback gave while the event loop is not empty
     this.hasResult = false;
     this.finished = false; // a callback or the promise has spoken
@@ -164,9 +162,13 @@ class Invocation {
     if (this.finished) return;
     this.finished = true;
     if (error !== undefined && error !== null) this.fail(error);
-    else if (!this.waitForEmptyLoop) this.succeed(result);
+    else if (!this.waitsForEmptyLoop()) this.succeed(result);
     else [this.result, this.hasResult] = [result, true];
   }
+
+  // The event loop is everybody's: whether it is empty says nothing of one of
+  // several invocations, and under load it never is.
+  waitsForEmptyLoop() { return !calls && Boolean(this.given.callbackWaitsForEmptyEventLoop); }
 
   done(error, result) {
     if (this.finished) return;
@@ -205,12 +207,9 @@ class Invocation {
   }
 
   context() {
-    const invocation = this;
-    const { attempt } = this.header;
-    return {
-      ...(attempt && { attempt }), // Hearth's own: the number of the try of an asynchronous invocation
-      get callbackWaitsForEmptyEventLoop() { return invocation.waitForEmptyLoop; },
-      set callbackWaitsForEmptyEventLoop(value) { if (!calls) invocation.waitForEmptyLoop = value; },
+    // A plain literal: accessors and spread cost more than the rest of an invocation's object.
+    const context = {
+      callbackWaitsForEmptyEventLoop: !calls,
       succeed: (result) => this.done(null, result),
       fail: (error) => this.done(error ?? 'handled'),
       done: (error, result) => this.done(error, result),
@@ -225,6 +224,10 @@ class Invocation {
       awsRequestId: this.id,
       getRemainingTimeInMillis: () => Math.max(0, Math.round(this.deadline - performance.now())),
     };
+    const { attempt } = this.header; // Hearth's own: the number of the try of an asynchronous invocation
+    if (attempt) context.attempt = attempt;
+    this.given = context;
+    return context;
   }
 }
 
