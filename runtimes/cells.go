@@ -138,6 +138,7 @@ func (c *cells) spec(k kind, class cell.Class) sandbox.Spec {
 	if spec.MemoryMB == 0 {
 		spec.MemoryMB = c.likelySize(class)
 	}
+	spec.MilliCPU = faas.MilliCPU(spec.MemoryMB)
 	if !k.known.custom() {
 		spec.Mounts = c.launcher.runtimeMounts(k.known, k.interpreter)
 	}

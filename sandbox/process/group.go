@@ -294,28 +294,48 @@ func (g *group) removeQuota() error {
 	return put(g.cpu.dir, "cpu.cfs_quota_us", "-1")
 }
 
-// writeQuota sets a quota where there is none. Each write of one stops all of the
-// machine's CPUs for a moment, so what is as it is to be is left alone.
-func (g *group) writeQuota(milli int) error {
-	q, p := quota(milli)
-	if q != g.burstUS {
+// prepareCPU sets all but the quota itself for a later setCPU, which then is one
+// write. It does nothing where a quota is in force.
+func (g *group) prepareCPU(milli int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if milli <= 0 || g.milliCPU != 0 {
+		return nil
+	}
+	return g.writeBounds(quota(milli))
+}
+
+// writeBounds sets period and burst where there is no quota. Each write stops all of
+// the machine's CPUs for a moment, so what is as it is to be is left alone.
+func (g *group) writeBounds(quotaUS, periodUS int) error {
+	if quotaUS != g.burstUS {
 		burst := "cpu.cfs_burst_us"
 		if g.cpu.v2 {
 			burst = "cpu.max.burst"
 		}
-		if err := optional(put(g.cpu.dir, burst, strconv.Itoa(q))); err != nil {
+		if err := optional(put(g.cpu.dir, burst, strconv.Itoa(quotaUS))); err != nil {
 			return err
 		}
-		g.burstUS = q
+		g.burstUS = quotaUS
+	}
+	if g.cpu.v2 || periodUS == g.periodUS { // version 2 takes the period with the quota
+		return nil
+	}
+	if err := put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(periodUS)); err != nil {
+		return err
+	}
+	g.periodUS = periodUS
+	return nil
+}
+
+// writeQuota sets a quota where there is none.
+func (g *group) writeQuota(milli int) error {
+	q, p := quota(milli)
+	if err := g.writeBounds(q, p); err != nil {
+		return err
 	}
 	if g.cpu.v2 {
 		return put(g.cpu.dir, "cpu.max", fmt.Sprintf("%d %d", q, p))
-	}
-	if p != g.periodUS {
-		if err := put(g.cpu.dir, "cpu.cfs_period_us", strconv.Itoa(p)); err != nil {
-			return err
-		}
-		g.periodUS = p
 	}
 	return put(g.cpu.dir, "cpu.cfs_quota_us", strconv.Itoa(q))
 }

@@ -422,3 +422,38 @@ func TestLimitsChange(t *testing.T) {
 		}
 	}
 }
+
+// A quota that was prepared for is one write later, and one that was not is as good.
+func TestPrepareCPU(t *testing.T) {
+	sb, err := newDriver(t).Create(t.Context(), testSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := sb.(*box).slot.group
+	if g.cpu.v2 {
+		t.Skip("the files of version 1")
+	}
+	read := func(name string) int64 {
+		t.Helper()
+		n, err := number(g.cpu.dir, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	for _, c := range []struct{ prepared, set int }{{1000, 1000}, {1000, 72}, {72, 1000}, {0, 500}, {36, 36}} {
+		if err := errors.Join(g.setCPU(0), g.prepareCPU(c.prepared)); err != nil {
+			t.Fatal(err)
+		}
+		if got := read("cpu.cfs_quota_us"); got != -1 {
+			t.Errorf("preparing for %d set a quota of %d", c.prepared, got)
+		}
+		if err := errors.Join(g.setCPU(c.set), g.prepareCPU(2000)); err != nil {
+			t.Fatal(err)
+		}
+		q, p := quota(c.set)
+		if read("cpu.cfs_quota_us") != int64(q) || read("cpu.cfs_period_us") != int64(p) || read("cpu.cfs_burst_us") != int64(q) {
+			t.Errorf("%+v: %d of %d, burst %d; want %d of %d", c, read("cpu.cfs_quota_us"), read("cpu.cfs_period_us"), read("cpu.cfs_burst_us"), q, p)
+		}
+	}
+}

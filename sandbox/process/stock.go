@@ -237,9 +237,9 @@ func (b *box) dedicate(spec sandbox.Spec) error {
 	if len(sources) > 0 {
 		mounted = b.d.mounter.begin(b.mnt, func() error { return attachSources(sources) })
 	}
-	err = b.slot.group.limitMemory(spec.MemoryMB) // while the mounter mounts
+	err = errors.Join(b.slot.group.limitMemory(spec.MemoryMB), b.slot.group.prepareCPU(spec.MilliCPU)) // while the mounter mounts
 	if err != nil {
-		err = fmt.Errorf("process: set the memory limit: %w", err)
+		err = fmt.Errorf("process: set limits: %w", err)
 	}
 	return errors.Join(err, mounted())
 }
