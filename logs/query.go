@@ -18,6 +18,7 @@ type Query struct {
 	// Function may have empty fields: all functions that agree in the others.
 	Function  faas.FunctionID
 	Version   string
+	Instance  string
 	RequestID string
 	Since     time.Time // not before
 	Until     time.Time // before; not for Follow
@@ -25,6 +26,9 @@ type Query struct {
 	// Limit bounds the lines, the first ones that match; default and at most
 	// 10,000. With Tail it has no effect.
 	Limit int
+	// Skip leaves out the first lines that match, so that a reader goes on where it
+	// was among the lines of one instant. With Tail it has no effect.
+	Skip int
 	// Tail wants the last lines that match, this many at most.
 	Tail int
 }
@@ -109,6 +113,7 @@ func (s *Store) find(ctx context.Context, q Query) ([]Line, map[faas.FunctionID]
 	if q.Limit > 0 {
 		r.limit = min(q.Limit, maxLines)
 	}
+	r.limit += q.Skip
 	ends := map[faas.FunctionID]cursor{}
 	for _, fl := range logs {
 		segments, err := fl.snapshot()
@@ -123,6 +128,9 @@ func (s *Store) find(ctx context.Context, q Query) ([]Line, map[faas.FunctionID]
 		if err := fl.read(ctx, segments, q, &r); err != nil {
 			return nil, nil, err
 		}
+	}
+	if r.tail == 0 {
+		r.lines = r.lines[min(q.Skip, len(r.lines)):]
 	}
 	return r.lines, ends, nil
 }
@@ -250,7 +258,8 @@ func (fl *functionLog) scan(ctx context.Context, seg segment, from int64, q Quer
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		if _, id, ok := peek(raw); !ok || len(request) > 0 && !bytes.Equal(id, request) {
+		t, id, ok := peek(raw)
+		if !ok || len(request) > 0 && !bytes.Equal(id, request) || !q.Since.IsZero() && t < q.Since.UnixNano() {
 			return nil
 		}
 		rec, ok := parseRecord(raw)
@@ -279,7 +288,7 @@ func (fl *functionLog) visitLines(rec *record, q Query, visit func(Line) error) 
 
 func (q *Query) wants(r *record) bool {
 	t := time.Unix(0, r.Time)
-	return agrees(q.Version, r.Version) && agrees(validString(q.RequestID), r.Request) &&
+	return agrees(q.Version, r.Version) && agrees(q.Instance, r.Instance) && agrees(validString(q.RequestID), r.Request) &&
 		!t.Before(q.Since) && (q.Until.IsZero() || t.Before(q.Until))
 }
 

@@ -27,10 +27,11 @@ type functionLog struct {
 	loaded   bool
 	dropped  bool // the function is gone: what still comes is discarded
 	segments []segment
-	seq      int      // the highest so far: followers count on its growth
-	active   *os.File // the last segment, open for appending; nil where it is not
-	failed   int64    // bytes that could not be written since the last success
-	idle     int      // sweeps since the last append
+	seq      int              // the highest so far: followers count on its growth
+	active   *os.File         // the last segment, open for appending; nil where it is not
+	failed   int64            // bytes that could not be written since the last success
+	idle     int              // sweeps since the last append
+	wrote    map[int][]Writer // whose lines are in full segments, by seq
 }
 
 // segmentLimits bound a function's log.
@@ -233,6 +234,7 @@ func (fl *functionLog) removeLocked(seq int) bool {
 			return false
 		}
 	}
+	delete(fl.wrote, seq)
 	return true
 }
 

@@ -19,6 +19,7 @@ import (
 	"hearth/pool"
 	"hearth/provision"
 	"hearth/quota"
+	"hearth/registry"
 	"hearth/runtimes"
 )
 
@@ -194,4 +195,32 @@ func (d demand) of(v *faas.Version) int {
 		peak = max(peak, p.Maximum[metric.InFlight])
 	}
 	return peak
+}
+
+// logGroups tells which functions log into which group.
+type logGroups struct{ registry *registry.Registry }
+
+func (g logGroups) GroupOf(id faas.FunctionID) string {
+	f, err := g.registry.Get(context.Background(), id, "")
+	if err != nil {
+		return ""
+	}
+	return f.Version.Config.Logging.Group
+}
+
+func (g logGroups) InGroup(scope faas.Scope, group string) (ids []faas.FunctionID) {
+	for marker := ""; ; {
+		page, err := g.registry.List(context.Background(), scope, false, marker, 1000)
+		if err != nil {
+			return ids // the marker is its own: cannot be
+		}
+		for _, v := range page.Items {
+			if v.Config.Logging.Group == group {
+				ids = append(ids, v.ID.Function)
+			}
+		}
+		if marker = page.Next; marker == "" {
+			return ids
+		}
+	}
 }

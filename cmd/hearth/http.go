@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"hearth/api/cwlogs"
 	"hearth/api/funcurl"
 )
 
@@ -16,6 +17,7 @@ import (
 // path belongs to.
 type front struct {
 	lambda, native, metrics, urls http.Handler
+	logs                          http.Handler // CloudWatch Logs; nil leaves it out
 	// hosts are the names that a request may call this server by; empty allows
 	// any. It keeps a page in a browser from reaching a loopback server through a
 	// name of its own that resolves to 127.0.0.1 (DNS rebinding).
@@ -43,6 +45,8 @@ func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case strings.HasPrefix(r.URL.Path, "/hearth/v1/"):
 		f.native.ServeHTTP(w, r)
+	case f.logs != nil && cwlogs.Serves(r):
+		f.logs.ServeHTTP(w, r)
 	case r.URL.Path == "/healthz":
 		f.health(w)
 	case r.URL.Path == "/metrics":

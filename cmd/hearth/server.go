@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"hearth/api/cwlogs"
 	"hearth/api/funcurl"
 	"hearth/api/lambda"
 	"hearth/api/native"
@@ -278,6 +279,10 @@ func (s *server) openServices(ctx context.Context, t *terminal, v values) error 
 		guardMetrics(s.callers, prom.Handler(prom.Options{Metrics: s.metrics, Quotas: accountUse{s.quota}, Queues: backlogs{s.async}, Losses: s.losses.Load, Cells: cellStats{launcher}.Cells, Version: buildVersion(), Logger: s.log})),
 		funcurl.New(funcurl.Options{URLs: s.registry, Invoker: s.invoke, Identify: identify(s.callers), Logger: s.log}),
 		hostsOf(v))
+	s.front.logs = cwlogs.New(cwlogs.Options{
+		Logs: s.logs, Groups: logGroups{s.registry}, Auth: s.callers, Region: v["region"],
+		Retention: v.duration("log-retention"), Logger: s.log,
+	})
 	s.endStreams = answers.EndStreams
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 // cliClient is the aws command of Debian's package awscli.
 type cliClient struct {
 	path, endpoint, dir string
+	environment         []string
 }
 
 // debianCLI is where the package puts it; an aws elsewhere in PATH may be another.
@@ -29,7 +30,7 @@ func newCLIClient(t *testing.T, s *Server) client {
 			t.Fatalf("the aws command is missing; apt-get install awscli: %v", err)
 		}
 	}
-	return &cliClient{path: path, endpoint: s.URL, dir: t.TempDir()}
+	return &cliClient{path: path, endpoint: s.URL, dir: t.TempDir(), environment: clientEnvironment(s)}
 }
 
 // run calls 'aws lambda ARGS' and decodes its JSON into out, where not nil.
@@ -37,7 +38,7 @@ func (c *cliClient) run(ctx context.Context, out any, args ...string) error {
 	args = append([]string{"lambda", "--endpoint-url", c.endpoint, "--output", "json"}, args...)
 	cmd := exec.CommandContext(ctx, c.path, args...)
 	// Debian's command runs on Debian's Python; the test's PATH may have another first.
-	cmd.Env = append(append(os.Environ(), "PATH=/usr/bin:/bin"), clientEnvironment()...)
+	cmd.Env = append(append(os.Environ(), "PATH=/usr/bin:/bin"), c.environment...)
 	var stdout, stderr bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
 	if err := cmd.Run(); err != nil {

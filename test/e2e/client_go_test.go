@@ -22,7 +22,7 @@ const waitTimeout = time.Minute
 func newGoClient(_ *testing.T, s *Server) client {
 	return goClient{lambda.New(lambda.Options{
 		BaseEndpoint: &s.URL, Region: testRegion, RetryMaxAttempts: 1,
-		Credentials: credentials.NewStaticCredentialsProvider("e2e", "e2e", ""),
+		Credentials: credentials.NewStaticCredentialsProvider(s.KeyID, s.Secret, ""),
 	})}
 }
 

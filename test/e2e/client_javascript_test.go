@@ -55,7 +55,7 @@ func newJSClient(t *testing.T, s *Server) client {
 
 // start runs the process that has the client, and ends it with the test.
 func (c *jsClient) start(t *testing.T, cmd *exec.Cmd, s *Server) {
-	cmd.Env = append(append(os.Environ(), clientEnvironment()...), "HEARTH_ENDPOINT="+s.URL)
+	cmd.Env = append(append(os.Environ(), clientEnvironment(s)...), "HEARTH_ENDPOINT="+s.URL)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {

@@ -44,10 +44,10 @@ const (
 	testRole   = "arn:aws:iam::000000000000:role/e2e"
 )
 
-// clientEnvironment is what makes an AWS client usable without an account.
-func clientEnvironment() []string {
+// clientEnvironment is what makes an AWS client usable with a server.
+func clientEnvironment(s *Server) []string {
 	return []string{
-		"AWS_ACCESS_KEY_ID=e2e", "AWS_SECRET_ACCESS_KEY=e2e", "AWS_REGION=" + testRegion, "AWS_DEFAULT_REGION=" + testRegion,
+		"AWS_ACCESS_KEY_ID=" + s.KeyID, "AWS_SECRET_ACCESS_KEY=" + s.Secret, "AWS_REGION=" + testRegion, "AWS_DEFAULT_REGION=" + testRegion,
 		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null", "AWS_PAGER=", "AWS_EC2_METADATA_DISABLED=true",
 	}
 }

@@ -26,7 +26,7 @@ func TestSAMFlow(t *testing.T) {
 	if _, err := os.Stat(debianCLI); err == nil {
 		path = "/usr/bin:/bin" // Debian's command runs on Debian's Python
 	}
-	cmd.Env = append(append(os.Environ(), clientEnvironment()...), "PATH="+path,
+	cmd.Env = append(append(os.Environ(), clientEnvironment(s)...), "PATH="+path,
 		"HEARTH="+s.URL, "STORE="+store.URL, "RUNTIME="+s.Newest(t, "python"))
 	out, err := cmd.CombinedOutput()
 	if err != nil || !strings.HasSuffix(string(out), "done\n") {

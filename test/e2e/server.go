@@ -27,6 +27,9 @@ const (
 type Server struct {
 	URL  string // http://127.0.0.1:PORT
 	Data string // the data directory
+	// KeyID and Secret are an administrator's of a server that verifies, and
+	// anything of one that does not.
+	KeyID, Secret string
 
 	binary  string
 	cmd     *exec.Cmd
@@ -95,11 +98,40 @@ func Open(t testing.TB, data string, args ...string) *Server {
 // from one goroutine and end before Stop or Kill returns.
 func OpenBinary(t testing.TB, binary string, log io.Writer, data string, args ...string) *Server {
 	t.Helper()
+	return open(t, binary, log, data, append([]string{"up"}, args...))
+}
+
+// Serve is Start for 'hearth serve', which verifies signatures.
+func Serve(t testing.TB, args ...string) *Server {
+	t.Helper()
+	s := open(t, Binary(t), io.Discard, t.TempDir(), append([]string{"serve"}, args...))
+	t.Cleanup(func() { s.Stop(t) })
+	text, err := os.ReadFile(s.credentials())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), " = "); name {
+		case "aws_access_key_id":
+			s.KeyID = value
+		case "aws_secret_access_key":
+			s.Secret = value
+		}
+	}
+	return s
+}
+
+// credentials is the file with the first key of a server that verifies.
+func (s *Server) credentials() string { return filepath.Join(s.Data, "admin-credentials") }
+
+// open runs a verb of the binary that serves.
+func open(t testing.TB, binary string, log io.Writer, data string, args []string) *Server {
+	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("the process sandbox needs root")
 	}
-	s := &Server{Data: data, binary: binary, log: &tail{}, exited: make(chan struct{})}
-	s.cmd = exec.Command(binary, append([]string{"up", "--listen", "127.0.0.1:0", "--data", data}, args...)...)
+	s := &Server{Data: data, KeyID: "e2e", Secret: "e2e", binary: binary, log: &tail{}, exited: make(chan struct{})}
+	s.cmd = exec.Command(binary, append(args, "--listen", "127.0.0.1:0", "--data", data)...)
 	s.cmd.Stderr = io.MultiWriter(s.log, log)
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -183,7 +215,7 @@ func (s *Server) Run(ctx context.Context, t testing.TB, args ...string) ([]byte,
 	cmd := exec.CommandContext(ctx, s.binary, args...)
 	var stderr tail
 	cmd.Stderr = &stderr
-	cmd.Env = append(os.Environ(), "HEARTH_SERVER="+s.URL, "HEARTH_DATA="+s.Data)
+	cmd.Env = append(os.Environ(), "HEARTH_SERVER="+s.URL, "HEARTH_DATA="+s.Data, "HEARTH_ACCESS_KEY_ID="+s.KeyID, "HEARTH_SECRET_ACCESS_KEY="+s.Secret)
 	out, err := cmd.Output()
 	if err != nil {
 		err = fmt.Errorf("hearth %s: %w\n%s%s", strings.Join(args, " "), err, out, &stderr)
