@@ -96,6 +96,11 @@ func TestCallsBeyondTheProvisionedSpillOver(t *testing.T) {
 		if got := refused(t, flood(ps, v, 7)); got[""] != 5 || got[faas.LimitFunction] != 2 {
 			t.Errorf("%v", got)
 		}
+		for i, r := range fake.Runtimes() {
+			if r.Provisioned != (i < 2) {
+				t.Errorf("start %d says provisioned %v", i, r.Provisioned)
+			}
+		}
 		if fake.Starts() != 5 || gate.purposes[quota.ForCall] != 3 {
 			t.Errorf("%d starts, %v", fake.Starts(), gate.purposes)
 		}

@@ -405,7 +405,18 @@ func FuzzFramesSession(f *testing.F) {
 	answer, _ := appendFrame(ready, frameResponse, []byte("id"), 2)
 	f.Add(append(answer, "{}"...), 1)
 	f.Add(append(answer, "{}"...), 2)
+	begun, _ := appendFrame(ready, frameStream, []byte("id text/plain"), 0)
+	part, _ := appendFrame(begun, frameChunk, []byte("id"), 2)
+	last, _ := appendFrame(append(part, "{}"...), frameResponse, []byte("id"), 0)
+	f.Add(last, 1)
+	f.Add(last, -2)
+	crash, _ := appendFrame(part, frameCrash, []byte("id T"), 0)
+	f.Add(crash, 1)
 	f.Fuzz(func(t *testing.T, data []byte, concurrency int) {
+		to := faas.ResponseStream(&taken{})
+		if concurrency < 0 {
+			concurrency, to = -concurrency, nil
+		}
 		ours, theirs := net.Pipe()
 		go io.Copy(io.Discard, theirs)
 		s := NewFrames(ours, FramesOptions{MaxResponse: 64, Go: Go{Concurrency: concurrency}})
@@ -416,7 +427,8 @@ func FuzzFramesSession(f *testing.F) {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		_ = s.Init(ctx)
-		if _, err := s.Invoke(ctx, event("id", "{}")); err != nil && !errors.Is(err, ErrGone) {
+		var crash *CrashError
+		if _, err := s.Invoke(ctx, streamed("id", to)); err != nil && !errors.Is(err, ErrGone) && !errors.As(err, &crash) {
 			t.Fatal(err)
 		}
 		s.Close()

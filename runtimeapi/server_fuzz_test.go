@@ -16,6 +16,7 @@ import (
 func FuzzServer(f *testing.F) {
 	f.Add("POST", invocationPrefix+"id/response", "Lambda-Runtime-Function-Error-Type", "T", []byte("{}"))
 	f.Add("POST", invocationPrefix+"id/error", "Transfer-Encoding", "chunked", []byte(`{"errorType":"x"}`))
+	f.Add("POST", invocationPrefix+"id/response", "Transfer-Encoding", "chunked", []byte("2\r\nab\r\n0\r\nLambda-Runtime-Function-Error-Type: x\r\n\r\n"))
 	f.Add("POST", runtimePrefix+"init/error", "X", "y", []byte("{}"))
 	f.Add("PUT", "/2018-06-01/../runtime", "Content-Length", "-1", []byte{0})
 	f.Fuzz(func(t *testing.T, method, path, name, value string, body []byte) {
@@ -25,7 +26,11 @@ func FuzzServer(f *testing.F) {
 		s := NewServer(ServerOptions{MaxResponse: 16})
 		defer s.Close()
 		ctx, cancel := context.WithCancel(context.Background())
-		done := invoke(ctx, s, "id", "{}")
+		done := make(chan result, 1)
+		go func() {
+			out, err := s.Invoke(ctx, streamed("id", &taken{}))
+			done <- result{out, err}
+		}()
 		defer func() { cancel(); <-done }()
 		if err := waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return len(s.pending) == 1 }); err != nil {
 			t.Fatal(err)

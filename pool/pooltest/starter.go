@@ -71,7 +71,7 @@ func (s *Starter) Start(ctx context.Context, version *faas.Version, instance str
 	if script.StartErr != nil {
 		return nil, script.StartErr
 	}
-	r := &Runtime{Version: version, Instance: instance, script: script, starter: s,
+	r := &Runtime{Version: version, Instance: instance, Provisioned: pool.Provisioned(ctx), script: script, starter: s,
 		ended: make(chan struct{}), killed: make(chan struct{})}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +123,10 @@ func (s *Starter) Runtimes() []*Runtime {
 type Runtime struct {
 	Version  *faas.Version
 	Instance string
-	script   Script
-	starter  *Starter
+	// Provisioned is what the start's ctx said.
+	Provisioned bool
+	script      Script
+	starter     *Starter
 
 	mu       sync.Mutex
 	ready    bool
