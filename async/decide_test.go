@@ -28,6 +28,10 @@ func TestWanted(t *testing.T) {
 		"but not without events":    {load{waiting: 10, duration: ms, places: 30}, 10},
 		"whole instances":           {load{waiting: 1000, duration: 105 * ms, each: 10}, 20},
 		"a limit":                   {load{waiting: 100_000, duration: 10 * ms, ceiling: 50}, 50},
+		"no time to spare":          {load{waiting: 100_000, duration: 10 * ms, cores: 2}, 16},
+		"nor with many calls each":  {load{waiting: 100_000, duration: 10 * ms, each: 3, cores: 2}, 48},
+		"but places are used":       {load{waiting: 100_000, duration: 10 * ms, places: 60, cores: 2}, 60},
+		"and less is less":          {load{waiting: 100_000, duration: ms, cores: 2}, 10},
 		"no overflow":               {load{waiting: 1 << 40, duration: 24 * time.Hour, ceiling: 7}, 7},
 	} {
 		if got := wanted(tt.l, p); got != tt.want {
@@ -40,7 +44,7 @@ func TestWantedIsNeverMoreThanTheEventsNorLessThanOne(t *testing.T) {
 	p := Policy{}.withDefaults()
 	for range 100_000 {
 		l := load{waiting: rand.IntN(1_000_000) + 1, running: rand.IntN(1000), age: time.Duration(rand.Int64N(int64(24 * time.Hour))),
-			duration: time.Duration(rand.Int64N(int64(time.Hour))), places: rand.IntN(100), each: rand.IntN(100), ceiling: rand.IntN(100)}
+			duration: time.Duration(rand.Int64N(int64(time.Hour))), places: rand.IntN(100), each: rand.IntN(100), ceiling: rand.IntN(100), cores: rand.IntN(4)}
 		if n := wanted(l, p); n < 1 || n > l.waiting+l.running || l.ceiling > 0 && n > l.ceiling {
 			t.Fatalf("%d for %+v", n, l)
 		}

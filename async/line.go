@@ -2,6 +2,7 @@ package async
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -152,6 +153,9 @@ func (d *dispatcher) room(l *line, b engine.Backlog, now time.Time) int {
 	}
 	if d.idle != nil {
 		state.places = l.running + d.idle(l.id)*l.each
+	}
+	if d.saturated != nil && d.saturated() {
+		state.cores = runtime.GOMAXPROCS(0)
 	}
 	n := wanted(state, d.policy) - l.running
 	if l.refusals > 0 {
