@@ -65,18 +65,31 @@ type load struct {
 	places   int           // invocations that instances which are there can hold
 	each     int           // invocations that one instance may hold, at least 1
 	ceiling  int           // at which a limit refused a moment ago; 0 is none
-	cores    int           // CPUs of the machine, all without time to spare; 0 where they have some
+	most     int           // beyond which nothing is to be added now, see reach; 0 is no bound
 }
 
-// perCore is how many instances for each CPU a backlog may always have. More of them
-// are started only while the CPUs have time to spare: else attempts take long because
-// there are so many, and more would make each longer still.
-const perCore = 8
+const (
+	// perCore is how many instances for each CPU a backlog may always have, and how
+	// many may be added in growEvery.
+	perCore   = 8
+	growEvery = 50 * time.Millisecond
+)
+
+// reach is how many attempts of a function that has those places may run, for the
+// next growEvery. More than perCore are added only while the CPUs have time to spare:
+// else attempts take long because there are so many, and more would make each longer
+// still. And they are added in steps, because only then it is seen whether they do.
+func reach(places, each, cores int, saturated bool) int {
+	step := perCore * cores * max(1, each)
+	if saturated {
+		return max(places, step)
+	}
+	return places + step
+}
 
 // wanted is how many attempts may run at once: enough to have the backlog run
 // within Policy.Drain of the acceptance of its first event, in whole instances; what
-// instances are there are used in any case, and never more than there are events. No
-// more than perCore are added where that would not help.
+// instances are there are used in any case, and never more than there are events.
 func wanted(l load, p Policy) int {
 	if l.waiting <= 0 {
 		return l.running
@@ -91,8 +104,8 @@ func wanted(l load, p Policy) int {
 	calls := int(min((int64(events)*int64(duration)+int64(left)-1)/int64(left), int64(events)))
 	each := max(1, l.each)
 	calls = (calls + each - 1) / each * each
-	if l.cores > 0 {
-		calls = min(calls, perCore*l.cores*each)
+	if l.most > 0 {
+		calls = min(calls, l.most)
 	}
 	calls = min(max(calls, l.places, 1), events)
 	if l.ceiling > 0 {
