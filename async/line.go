@@ -186,7 +186,7 @@ func (d *dispatcher) lookLater(l *line, b engine.Backlog, now time.Time) {
 	if now.Before(l.ceilingUntil) && l.ceilingUntil.Before(at) {
 		at = l.ceilingUntil
 	}
-	if grow := l.grown.Add(growEvery); l.growing && grow.Before(at) {
+	if grow := l.grown.Add(growEvery); l.growing && !now.Before(l.ceilingUntil) && grow.Before(at) {
 		at = grow
 	}
 	d.wakeAt(l, at, now)
