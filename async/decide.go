@@ -65,6 +65,26 @@ type load struct {
 	places   int           // invocations that instances which are there can hold
 	each     int           // invocations that one instance may hold, at least 1
 	ceiling  int           // at which a limit refused a moment ago; 0 is none
+	most     int           // beyond which nothing is to be added now, see reach; 0 is no bound
+}
+
+const (
+	// perCore is how many instances for each CPU a backlog may always have, and how
+	// many may be added in growEvery.
+	perCore   = 8
+	growEvery = 50 * time.Millisecond
+)
+
+// reach is how many attempts of a function that has those places may run, for the
+// next growEvery. More than perCore are added only while the CPUs have time to spare:
+// else attempts take long because there are so many, and more would make each longer
+// still. And they are added in steps, because only then it is seen whether they do.
+func reach(places, each, cores int, saturated bool) int {
+	step := perCore * cores * max(1, each)
+	if saturated {
+		return max(places, step)
+	}
+	return places + step
 }
 
 // wanted is how many attempts may run at once: enough to have the backlog run
@@ -84,6 +104,9 @@ func wanted(l load, p Policy) int {
 	calls := int(min((int64(events)*int64(duration)+int64(left)-1)/int64(left), int64(events)))
 	each := max(1, l.each)
 	calls = (calls + each - 1) / each * each
+	if l.most > 0 {
+		calls = min(calls, l.most)
+	}
 	calls = min(max(calls, l.places, 1), events)
 	if l.ceiling > 0 {
 		calls = min(calls, l.ceiling)

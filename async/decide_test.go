@@ -28,6 +28,9 @@ func TestWanted(t *testing.T) {
 		"but not without events":    {load{waiting: 10, duration: ms, places: 30}, 10},
 		"whole instances":           {load{waiting: 1000, duration: 105 * ms, each: 10}, 20},
 		"a limit":                   {load{waiting: 100_000, duration: 10 * ms, ceiling: 50}, 50},
+		"in reach":                  {load{waiting: 100_000, duration: 10 * ms, most: 16}, 16},
+		"but places are used":       {load{waiting: 100_000, duration: 10 * ms, places: 60, most: 16}, 60},
+		"and less is less":          {load{waiting: 100_000, duration: ms, most: 16}, 10},
 		"no overflow":               {load{waiting: 1 << 40, duration: 24 * time.Hour, ceiling: 7}, 7},
 	} {
 		if got := wanted(tt.l, p); got != tt.want {
@@ -36,11 +39,26 @@ func TestWanted(t *testing.T) {
 	}
 }
 
+func TestReach(t *testing.T) {
+	for _, tt := range []struct {
+		places, each, cores int
+		saturated           bool
+		want                int
+	}{
+		{0, 1, 2, false, 16}, {0, 0, 2, false, 16}, {16, 1, 2, false, 32}, {0, 3, 2, false, 48},
+		{0, 1, 2, true, 16}, {16, 1, 2, true, 16}, {40, 1, 2, true, 40}, {0, 3, 2, true, 48},
+	} {
+		if got := reach(tt.places, tt.each, tt.cores, tt.saturated); got != tt.want {
+			t.Errorf("%+v: %d", tt, got)
+		}
+	}
+}
+
 func TestWantedIsNeverMoreThanTheEventsNorLessThanOne(t *testing.T) {
 	p := Policy{}.withDefaults()
 	for range 100_000 {
 		l := load{waiting: rand.IntN(1_000_000) + 1, running: rand.IntN(1000), age: time.Duration(rand.Int64N(int64(24 * time.Hour))),
-			duration: time.Duration(rand.Int64N(int64(time.Hour))), places: rand.IntN(100), each: rand.IntN(100), ceiling: rand.IntN(100)}
+			duration: time.Duration(rand.Int64N(int64(time.Hour))), places: rand.IntN(100), each: rand.IntN(100), ceiling: rand.IntN(100), most: rand.IntN(100)}
 		if n := wanted(l, p); n < 1 || n > l.waiting+l.running || l.ceiling > 0 && n > l.ceiling {
 			t.Fatalf("%d for %+v", n, l)
 		}

@@ -12,9 +12,9 @@ import (
 // TestABacklogOfOneAccountDelaysNoOther has a function with many events, 50
 // at once, and single events of a warm one in another account: each begins at once.
 func TestABacklogOfOneAccountDelaysNoOther(t *testing.T) {
-	const backlog = 2000 // of 100 ms each; make bench has 100,000
+	const backlog = 2000 // of 300 ms each, for which 60 instances are wanted; make bench has 100,000
 	play(t, nil, func(s *scene) {
-		a := s.deploy("a", sleeping(100*time.Millisecond))
+		a := s.deploy("a", sleeping(300*time.Millisecond))
 		s.reserve(a, 50)
 		b := function("b")
 		b.Account = "111111111111"

@@ -2,6 +2,7 @@ package async
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -40,6 +41,10 @@ type line struct {
 	running  int           // attempts that have a place
 	duration time.Duration // that attempts took lately; 0 before the first
 	each     int           // invocations that an instance may hold
+
+	grown   time.Time // when most was decided
+	most    int       // attempts that may run until growEvery later, unless there are places
+	growing bool      // more are wanted
 
 	ceiling      int // running, when a limit refused one more
 	ceilingUntil time.Time
@@ -153,7 +158,14 @@ func (d *dispatcher) room(l *line, b engine.Backlog, now time.Time) int {
 	if d.idle != nil {
 		state.places = l.running + d.idle(l.id)*l.each
 	}
-	n := wanted(state, d.policy) - l.running
+	if now.Sub(l.grown) >= growEvery {
+		l.grown, l.most = now, reach(max(state.places, l.running), l.each, runtime.GOMAXPROCS(0), d.saturated != nil && d.saturated())
+	}
+	state.most = l.most
+	all := wanted(state, d.policy)
+	state.most = 0
+	l.growing = wanted(state, d.policy) > all
+	n := all - l.running
 	if l.refusals > 0 {
 		n = min(n, 1) // to see whether it is still refused
 	}
@@ -173,6 +185,9 @@ func (d *dispatcher) lookLater(l *line, b engine.Backlog, now time.Time) {
 	}
 	if now.Before(l.ceilingUntil) && l.ceilingUntil.Before(at) {
 		at = l.ceilingUntil
+	}
+	if grow := l.grown.Add(growEvery); l.growing && !now.Before(l.ceilingUntil) && grow.Before(at) {
+		at = grow
 	}
 	d.wakeAt(l, at, now)
 }

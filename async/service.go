@@ -44,6 +44,9 @@ type Options struct {
 	// Idle returns how many instances of a function are idle; nil is none. They are
 	// used whatever the backlog asks for.
 	Idle func(faas.FunctionID) int
+	// Saturated reports whether the CPUs have had no time to spare lately; nil is
+	// never. The dispatcher asks it before it has instances started.
+	Saturated func() bool
 	// Destination says which addresses HTTP destinations may have; nil is public
 	// ones.
 	Destination func(netip.Addr) bool
@@ -64,6 +67,7 @@ type Service struct {
 	window    time.Duration
 	freed     func(faas.Scope) <-chan struct{}
 	idle      func(faas.FunctionID) int
+	saturated func() bool
 	allowed   func(netip.Addr) bool
 	trapped   func(point string)
 	metrics   *metric.Registry
@@ -78,7 +82,7 @@ type Service struct {
 // New returns a service that accepts events and runs none until Start.
 func New(o Options) *Service {
 	s := &Service{queue: o.Queue, history: o.History, functions: o.Functions, policy: o.Policy.withDefaults(), caps: o.Caps,
-		window: o.Window, freed: o.Freed, idle: o.Idle, allowed: o.Destination, trapped: o.Trap, metrics: o.Metrics, log: o.Logger,
+		window: o.Window, freed: o.Freed, idle: o.Idle, saturated: o.Saturated, allowed: o.Destination, trapped: o.Trap, metrics: o.Metrics, log: o.Logger,
 		flights: flights{byID: make(map[string]*flight), each: make(map[string]int)},
 		notices: notices{byKey: make(map[string]notice)}}
 	if s.log == nil {

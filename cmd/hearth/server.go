@@ -309,6 +309,7 @@ func (s *server) openEvents(v values) error {
 		},
 		Window:      v.duration("idempotency-window"),
 		Freed:       func(scope faas.Scope) <-chan struct{} { return s.quota.Freed(quota.AccountOf(scope)) },
+		Saturated:   new(cpuload.Meter).Saturated,
 		Idle:        func(id faas.FunctionID) int { return s.pools.Function(id).Idle },
 		Destination: async.AllowDestinations(networks),
 		Trap:        trap(),
