@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
 	"github.com/aws/smithy-go"
 )
 
@@ -182,6 +183,9 @@ func (c goClient) callByName(ctx context.Context, op string, input map[string]an
 	results := method.Call([]reflect.Value{reflect.ValueOf(ctx), in})
 	if err, _ := results[1].Interface().(error); err != nil {
 		return nil, true, err
+	}
+	if out, ok := results[0].Interface().(*lambda.InvokeWithResponseStreamOutput); ok {
+		defer out.GetStream().Close()
 	}
 	text, err := json.Marshal(results[0].Interface())
 	if err != nil {

@@ -8,6 +8,7 @@ import base64, datetime, json, os, sys
 import boto3
 from botocore import xform_name
 from botocore.config import Config
+from botocore.eventstream import EventStream
 from botocore.exceptions import ClientError, ParamValidationError
 
 client = boto3.client("lambda", endpoint_url=os.environ["HEARTH_ENDPOINT"], config=Config(retries={"max_attempts": 0}))
@@ -19,6 +20,8 @@ def decode(pairs):
 
 
 def encode(value):
+    if isinstance(value, EventStream):
+        return list(value)
     if hasattr(value, "read"):
         value = value.read()
     if isinstance(value, bytes):
