@@ -164,15 +164,15 @@ func (l layout) limitAll(name string) error {
 	return nil
 }
 
-// weighAll gives the sandboxes together the weight of four processes on each core.
+// weighAll gives the sandboxes together the weight of two processes on each core.
 // By itself a group weighs what one process does, however many are in it: any two
 // others that are busy kept all functions waiting for tens of milliseconds. With much
 // more, functions that compute would keep Hearth itself from answering.
 func (l layout) weighAll(name string, cores int) error {
 	mount, v2, _ := l.controller("cpu")
-	file, value := "cpu.shares", min(4*1024*cores, 1<<18) // MAX_SHARES of kernel/sched/sched.h
+	file, value := "cpu.shares", min(2*1024*cores, 1<<18) // MAX_SHARES of kernel/sched/sched.h
 	if v2 {
-		file, value = "cpu.weight", min(4*100*cores, 10_000)
+		file, value = "cpu.weight", min(2*100*cores, 10_000)
 	}
 	if err := put(filepath.Join(mount, name), file, strconv.Itoa(value)); err != nil {
 		return fmt.Errorf("process: set the weight of all sandboxes: %w", err)

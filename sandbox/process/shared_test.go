@@ -117,8 +117,8 @@ func TestWeightBounds(t *testing.T) {
 		cores      int
 		file, want string
 	}{
-		{false, 2, "cpu.shares", "8192"}, {false, 256, "cpu.shares", "262144"},
-		{true, 2, "cpu.weight", "800"}, {true, 256, "cpu.weight", "10000"},
+		{false, 2, "cpu.shares", "4096"}, {false, 256, "cpu.shares", "262144"},
+		{true, 2, "cpu.weight", "400"}, {true, 256, "cpu.weight", "10000"},
 	} {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "all", c.file)
