@@ -86,7 +86,7 @@ fuzz:
 long: deps-test bin/hearth examples
 	CGO_ENABLED=1 HEARTH_LONG=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 3h ./...
 
-# The long form of the crash test of asynchronous invocations: about fifteen minutes.
+# The long form of the crash test of asynchronous invocations: some minutes.
 crash: deps-test
 	CGO_ENABLED=1 HEARTH_LONG=1 $(GO) test -race -v -timeout 1h ./test/crash
 

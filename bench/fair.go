@@ -139,7 +139,7 @@ func (m *measurement) beset(ctx context.Context, h, guests *stage.Hearth, cold [
 		m.keep(start)
 		m.keep(end)
 	}
-	return h.Kill() // the rest of the backlog is not to be drained
+	return h.Stop() // the rest of the backlog stays
 }
 
 func fairSection(r *record.Record) report.Section {

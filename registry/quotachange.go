@@ -58,7 +58,9 @@ func (r *Registry) commitQuota(ctx context.Context, account quota.Account, rec *
 	if err != nil {
 		return engineError("write quotas", err)
 	}
-	r.putQuota(account, storedQuota{revision, rec, true})
+	if !r.putQuota(account, storedQuota{revision, rec, true}) && r.loaded.Load() {
+		r.configure(account) // the watch was faster, and may not have come to that yet
+	}
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"hearth/engine"
+	"hearth/engine/fake"
 	"hearth/faas"
 	"hearth/quota"
 )
@@ -132,5 +133,30 @@ func TestOldQuotasChangeNothing(t *testing.T) {
 		if got := now.record.limits().Executions; got != c.want || now.last() != c.last {
 			t.Errorf("after revision %d: %d executions, next write over %d; want %d over %d", c.change.Revision, got, now.last(), c.want, c.last)
 		}
+	}
+}
+
+// told counts what the allocator was told.
+type told struct{ times int }
+
+func (c *told) Configure(quota.Account, quota.Settings) { c.times++ }
+
+// TestQuotaIsInForceWhenItIsAnswered: also where the watch took in the record first and
+// has not told the allocator yet.
+func TestQuotaIsInForceWhenItIsAnswered(t *testing.T) {
+	e := fake.New()
+	defer e.Close()
+	allocator := new(told)
+	r := newRegistry(Options{Meta: e.Meta(), Quota: allocator})
+	defer r.stop()
+	r.loaded.Store(true)
+	account := quota.Account{ID: "123456789012", Region: "us-east-1"}
+	rec := (&quotaRecord{}).clone()
+	r.quotas.put(account, storedQuota{1, rec, true}) // as the watch does
+	if err := r.commitQuota(t.Context(), account, rec, 0); err != nil {
+		t.Fatal(err)
+	}
+	if now := r.quotas.load(account); now.revision != 1 || allocator.times != 1 {
+		t.Errorf("revision %d, the allocator was told %d times", now.revision, allocator.times)
 	}
 }

@@ -190,14 +190,16 @@ func (r *Registry) functionChanged(id faas.FunctionID) {
 	r.changed(id)
 }
 
-// putQuota applies a quota record, and tells those who depend on it.
-func (r *Registry) putQuota(account quota.Account, now storedQuota) {
+// putQuota applies a quota record, and tells those who depend on it; false where
+// what is known is as new.
+func (r *Registry) putQuota(account quota.Account, now storedQuota) bool {
 	functions, changed := r.quotas.put(account, now)
 	if !changed || !r.loaded.Load() {
-		return
+		return changed
 	}
 	r.configure(account)
 	for _, id := range functions {
 		r.changed(id)
 	}
+	return true
 }

@@ -185,7 +185,7 @@ func (s *server) openStores(ctx context.Context, v values, dir string) (err erro
 		return err
 	}
 	s.opened("the data directory", func(context.Context) error { return s.data.Close() })
-	if s.engine, err = nats.Open(ctx, nats.Options{Dir: s.data, Logger: s.log,
+	if s.engine, err = nats.Open(ctx, nats.Options{Dir: s.data, Logger: s.log, Clock: wallClock(),
 		Queue: nats.QueueOptions{OnLoss: func(engine.Loss) { s.losses.Add(1) }}}); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // trap ends this process with SIGKILL when a point is reached for the n-th time:
@@ -25,5 +26,29 @@ func trap() func(point string) {
 			_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 			select {}
 		}
+	}
+}
+
+// clockReadings is after how many readings the clock of a test jumps.
+const clockReadings = 300
+
+// wallClock is a clock that jumps: HEARTH_CLOCK is a list of durations, such as
+// 1h,-2h, by which it is wrong, each for some readings and the last for good.
+func wallClock() func() time.Time {
+	var wrong []time.Duration
+	for _, text := range strings.FieldsFunc(os.Getenv("HEARTH_CLOCK"), func(r rune) bool { return r == ',' }) {
+		d, err := time.ParseDuration(text)
+		if err != nil {
+			panic(err)
+		}
+		wrong = append(wrong, d)
+	}
+	if wrong == nil {
+		return nil
+	}
+	var readings atomic.Int64
+	return func() time.Time {
+		n := int(readings.Add(1)-1) / clockReadings
+		return time.Now().Add(wrong[min(n, len(wrong)-1)])
 	}
 }

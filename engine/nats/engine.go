@@ -35,8 +35,8 @@ type Options struct {
 	Reserve int64
 	// Queue says how the queues are kept.
 	Queue QueueOptions
-
-	now func() time.Time // tests; nil is time.Now
+	// Clock is the wall clock, which may jump; nil is time.Now.
+	Clock func() time.Time
 }
 
 const (
@@ -110,7 +110,7 @@ func (e *Engine) attach(ctx context.Context, o Options, where queuePlaces, r *ro
 	if e.blobs, err = openBlobs(ctx, shared, index, log); err != nil {
 		return err
 	}
-	e.queue, err = openQueue(ctx, shared, o.Queue, where, o.now, log)
+	e.queue, err = openQueue(ctx, shared, o.Queue, where, o.Clock, log)
 	return err
 }
 

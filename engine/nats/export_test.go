@@ -23,7 +23,7 @@ func (o Options) WithBusyQueues() Options {
 
 // WithClock returns options with another wall clock.
 func (o Options) WithClock(now func() time.Time) Options {
-	o.now = now
+	o.Clock = now
 	return o
 }
 

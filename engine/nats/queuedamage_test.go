@@ -224,3 +224,34 @@ func TestQueueClockJumps(t *testing.T) {
 		}
 	}
 }
+
+// TestQueueStartsBeforeTheClockIsSet: on a machine whose clock is far behind when it
+// starts, what waits for a time is not kept waiting for the clock.
+func TestQueueStartsBeforeTheClockIsSet(t *testing.T) {
+	var jump time.Duration
+	clock := func(o *nats.Options) { *o = o.WithClock(func() time.Time { return time.Now().Add(jump) }) }
+	path, ctx := t.TempDir(), t.Context()
+	e := openTiny(t, path, clock)
+	_, err := e.Queue().Schedule(ctx, engine.Message{ID: enginetest.ID(1), Key: "a/soon"}, time.Now().Add(2*time.Second), engine.Caps{})
+	check(t, err)
+	_, err = e.Queue().Schedule(ctx, engine.Message{ID: enginetest.ID(2), Key: "a/late"}, time.Now().Add(time.Hour), engine.Caps{})
+	check(t, err)
+	e.stop()
+	jump = -50 * 365 * 24 * time.Hour
+	e = openTiny(t, path, clock)
+	ready := make(chan string, 2)
+	e.Queue().Notify(func(key string) { ready <- key })
+	if b := e.Queue().Backlog("a/soon"); b.Ready == 0 {
+		select {
+		case key := <-ready:
+			if key != "a/soon" {
+				t.Errorf("%s is ready", key)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it waits for the clock")
+		}
+	}
+	if b := e.Queue().Backlog("a/late"); b.Delayed != 1 {
+		t.Errorf("a delay of an hour is over: %+v", b)
+	}
+}

@@ -196,9 +196,12 @@ func (r *recovery) insert(it *item, seq uint64) {
 	k.account.add(1, int64(s.slots.at(n).size))
 }
 
-// order gives each message its place once all are known.
+// order gives each message its place once all are known. Where the clock is behind the
+// newest stamp, delays count from that: a machine whose clock is not set yet would let
+// them last until it is, and longer.
 func (r *recovery) order() {
 	s, now := r.s, r.s.queue.clock.steady()
+	behind := max(0, s.stamp-s.queue.clock.wall())
 	for _, k := range s.slots.keys {
 		var numbers []uint32
 		for n := k.all.head; n != 0; n = s.slots.at(n).all.next {
@@ -216,7 +219,7 @@ func (r *recovery) order() {
 		}
 		for _, n := range numbers {
 			p := s.slots.at(n)
-			until := s.queue.clock.until(unixNano(p.due))
+			until := s.queue.clock.until(unixNano(p.due)) - behind
 			if p.due == 0 {
 				p.due, until = p.accepted, 0
 			}

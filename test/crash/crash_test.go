@@ -49,15 +49,10 @@ type world struct {
 }
 
 // TestNothingAcceptedIsLost kills the server again and again while it accepts and
-// runs events. Then each event that was accepted ran, has one outcome, and its
+// runs events, and its clock jumps. Then each event that was accepted ran, has one outcome, and its
 // destination was told; and what ran twice was cut off by a kill.
 func TestNothingAcceptedIsLost(t *testing.T) {
-	seed := seeds.One(t)
-	w := &world{t: t, binary: build(t), data: t.TempDir(), file: filepath.Join(t.TempDir(), "notes"),
-		random: rand.New(rand.NewPCG(seed, 0)), accepted: map[string]string{}, posted: map[string]int{}}
-	endpoint := httptest.NewServer(http.HandlerFunc(w.endpoint))
-	defer endpoint.Close()
-	deploy(t, w.binary, w.data, endpoint.URL)
+	w := newWorld(t, t.TempDir())
 	lives := len(points)
 	if seeds.Long() {
 		lives *= 20
@@ -67,6 +62,27 @@ func TestNothingAcceptedIsLost(t *testing.T) {
 	}
 	w.finish()
 	w.check()
+}
+
+// newWorld deploys the functions in a new data directory.
+func newWorld(t *testing.T, data string) *world {
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, binary: binary, data: data, file: filepath.Join(t.TempDir(), "notes"),
+		random: rand.New(rand.NewPCG(seeds.One(t), 0)), accepted: map[string]string{}, posted: map[string]int{}}
+	endpoint := httptest.NewServer(http.HandlerFunc(w.endpoint))
+	t.Cleanup(endpoint.Close)
+	deploy(t, w.binary, w.data, endpoint.URL)
+	return w
+}
+
+// wrongClock is by how much a life's clock is wrong, and where it jumps to: less than
+// the events' greatest age in all, beyond which they would rightly not run.
+func (w *world) wrongClock() string {
+	jump := func() time.Duration { return time.Duration(w.random.IntN(5*3600)-5*1800) * time.Second }
+	return fmt.Sprintf("%v,%v,%v", jump(), jump(), jump())
 }
 
 // endpoint is the destination of failures; now and then it is out of order.
@@ -97,8 +113,9 @@ func (w *world) live(point string) {
 	if point != "" {
 		trap, patience = fmt.Sprintf("%s:%d", point, 1+w.random.IntN(callers*each/2)), 3*time.Second
 	}
+	wrong := w.wrongClock()
 	w.mu.Unlock()
-	s := start(w.t, w.binary, w.data, trap)
+	s := start(w.t, w.binary, w.data, trap, wrong)
 	if url := s.ready(w.t); url != "" {
 		w.load(s, url, patience)
 	}
@@ -108,10 +125,19 @@ func (w *world) live(point string) {
 
 // load sends events until the server is dead or patience ends.
 func (w *world) load(s *server, url string, patience time.Duration) {
-	client := &http.Client{Timeout: bounded, Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
-	defer client.CloseIdleConnections()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
+	w.burst(ctx, url)
+	select {
+	case <-s.exited:
+	case <-ctx.Done():
+	}
+}
+
+// burst sends events until all are answered, the server is dead or ctx ends.
+func (w *world) burst(ctx context.Context, url string) {
+	client := &http.Client{Timeout: bounded, Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+	defer client.CloseIdleConnections()
 	var sending sync.WaitGroup
 	for range callers {
 		sending.Go(func() {
@@ -123,10 +149,6 @@ func (w *world) load(s *server, url string, patience time.Duration) {
 		})
 	}
 	sending.Wait()
-	select {
-	case <-s.exited:
-	case <-ctx.Done():
-	}
 }
 
 // send sends one event; false where the server does not answer any more.
@@ -134,8 +156,11 @@ func (w *world) send(ctx context.Context, client *http.Client, url string) bool 
 	w.mu.Lock()
 	w.sent++
 	n, name := w.sent, "ok"
-	if w.random.IntN(4) == 0 {
+	switch w.random.IntN(16) {
+	case 0, 1, 2:
 		name = "bad"
+	case 3:
+		name = "poison"
 	}
 	w.mu.Unlock()
 	payload, err := json.Marshal(map[string]any{"n": n, "file": w.file})
@@ -166,9 +191,25 @@ func (w *world) send(ctx context.Context, client *http.Client, url string) bool 
 	return true
 }
 
+// call invokes a function and waits for its answer.
+func (w *world) call(url string) {
+	payload := strings.NewReader(`{"n":"called","file":"` + os.DevNull + `"}`)
+	client := &http.Client{Timeout: 10 * time.Second}
+	defer client.CloseIdleConnections()
+	res, err := client.Post(url+"/2015-03-31/functions/ok/invocations", "application/json", payload)
+	if err != nil {
+		w.t.Errorf("a call: %v", err)
+		return
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || string(body) != `"called"` {
+		w.t.Errorf("a call is answered %s %s, %v", res.Status, body, err)
+	}
+}
+
 // finish lets a server live until everything that was accepted has happened.
 func (w *world) finish() {
-	s := start(w.t, w.binary, w.data, "")
+	s := start(w.t, w.binary, w.data, "", "")
 	url := s.ready(w.t)
 	if url == "" {
 		w.t.Fatalf("the last server died\n%s", &s.log)
@@ -247,7 +288,7 @@ func (w *world) missing(report func(id, what string)) int {
 		if n.ran[id] == 0 {
 			miss(id, "did not run")
 		}
-		if name == "ok" && n.told[id] == 0 || name == "bad" && w.posted[id] == 0 {
+		if name == "ok" && n.told[id] == 0 || name != "ok" && w.posted[id] == 0 {
 			miss(id, "of "+name+": nobody was told of its outcome")
 		}
 	}
@@ -264,7 +305,7 @@ func (w *world) check() {
 	settled := w.settled()
 	for id, name := range w.accepted {
 		want := faas.EventDone
-		if name == "bad" {
+		if name != "ok" {
 			want = faas.EventFailed
 		}
 		if got := settled[id]; len(got) != 1 || got[0] != string(want) {

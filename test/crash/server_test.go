@@ -5,12 +5,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -29,21 +31,27 @@ const bounded = 60 * time.Second
 
 func TestMain(m *testing.M) {
 	code := m.Run()
+	if path, err := build(); err == nil {
+		_ = os.RemoveAll(filepath.Dir(path))
+	}
 	e2e.CleanUp()
 	os.Exit(code)
 }
 
-// build makes the binary with traps.
-func build(t *testing.T) string {
-	t.Helper()
-	path := filepath.Join(t.TempDir(), "hearth")
+// build makes the binary with traps, once for all tests.
+var build = sync.OnceValues(func() (path string, err error) {
+	dir, err := os.MkdirTemp("", "hearth-crash-")
+	if err != nil {
+		return "", err
+	}
+	path = filepath.Join(dir, "hearth")
 	cmd := exec.Command("go", "build", "-tags", "crashtest", "-o", path, "hearth/cmd/hearth")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("build the binary: %v\n%s", err, out)
+		return path, fmt.Errorf("build the binary: %w\n%s", err, out)
 	}
-	return path
-}
+	return path, nil
+})
 
 // arguments are those of every server: functions write to this file system, so they
 // are not isolated.
@@ -57,12 +65,13 @@ type server struct {
 	log    bytes.Buffer // valid after exited
 }
 
-// start begins a life that ends at a point, for the n-th time; "" lets it live.
-func start(t *testing.T, binary, data, trap string) *server {
+// start begins a life that ends at a point, for the n-th time; "" lets it live. wrong
+// is by how much its clock is wrong, of trap_crash.go.
+func start(t *testing.T, binary, data, trap, wrong string) *server {
 	t.Helper()
 	s := &server{url: make(chan string, 1), exited: make(chan struct{})}
 	s.cmd = exec.Command(binary, append([]string{"up", "--listen", "127.0.0.1:0", "--data", data}, arguments...)...)
-	s.cmd.Env = append(os.Environ(), "HEARTH_CRASH_AT="+trap)
+	s.cmd.Env = append(os.Environ(), "HEARTH_CRASH_AT="+trap, "HEARTH_CLOCK="+wrong)
 	s.cmd.Stderr = &s.log
 	stdout, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -139,13 +148,17 @@ def bad(event, context):
     note(event["file"], "ran", context.aws_request_id, context.attempt, os.getppid())
     raise ValueError("as told")
 
+def poison(event, context):
+    note(event["file"], "ran", context.aws_request_id, context.attempt, os.getppid())
+    os._exit(3)
+
 def sink(event, context):
     request = event["requestContext"]
     note(event["requestPayload"]["file"], "told", request["requestId"], request["condition"], os.getppid())
 `
 
 // deploy makes the functions in a new data directory: those that succeed tell a
-// function, those that fail tell an endpoint.
+// function, those that fail, or take their instance with them, tell an endpoint.
 func deploy(t *testing.T, binary, data, endpoint string) {
 	t.Helper()
 	s := e2e.OpenBinary(t, binary, io.Discard, data, arguments...)
@@ -163,7 +176,7 @@ func deploy(t *testing.T, binary, data, endpoint string) {
 		Credentials: credentials.NewStaticCredentialsProvider("crash", "crash", "")})
 	ctx, cancel := context.WithTimeout(t.Context(), bounded)
 	defer cancel()
-	for _, name := range []string{"ok", "bad", "sink"} {
+	for _, name := range []string{"ok", "bad", "poison", "sink"} {
 		_, err := client.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: &name, Runtime: types.Runtime(s.Newest(t, "python")),
 			Handler: aws.String("index." + name), Role: aws.String("arn:aws:iam::000000000000:role/crash"), Timeout: aws.Int32(30),
 			Code: &types.FunctionCode{ZipFile: code.Bytes()}})
@@ -176,8 +189,9 @@ func deploy(t *testing.T, binary, data, endpoint string) {
 		}
 	}
 	for name, config := range map[string]string{
-		"ok":  `{"onSuccess":"sink"}`,
-		"bad": `{"retries":0,"onFailure":"` + endpoint + `"}`,
+		"ok":     `{"onSuccess":"sink"}`,
+		"bad":    `{"retries":0,"onFailure":"` + endpoint + `"}`,
+		"poison": `{"retries":0,"onFailure":"` + endpoint + `"}`,
 	} {
 		req, err := http.NewRequestWithContext(ctx, http.MethodPut, s.URL+"/hearth/v1/functions/"+name+"/async/$LATEST", strings.NewReader(config))
 		if err != nil {
