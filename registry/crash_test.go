@@ -162,6 +162,18 @@ func crashCases() map[string]crashCase {
 			loop, err := r.RecursionLoop(context.Background(), fn("f"))
 			return err == nil && loop == registry.RecursionAllow
 		}},
+		"map": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.CreateMapping(ctx, queueMapping("f"))
+			return err
+		}, func(r *registry.Registry) bool { return len(mappingsOf(r, "f")) == 1 }},
+		"change mapping": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.UpdateMapping(ctx, scope(), mappingsOf(r, "plain")[0].UUID, registry.MappingPatch{Settings: faas.MappingSettings{BatchSize: n(3)}})
+			return err
+		}, func(r *registry.Registry) bool { return *mappingsOf(r, "plain")[0].Settings.BatchSize == 3 }},
+		"unmap": {func(ctx context.Context, r *registry.Registry) error {
+			_, err := r.DeleteMapping(ctx, scope(), mappingsOf(r, "plain")[0].UUID)
+			return err
+		}, func(r *registry.Registry) bool { return len(mappingsOf(r, "plain")) == 0 }},
 		"publish layer": {func(ctx context.Context, r *registry.Registry) error {
 			_, err := r.PublishLayer(ctx, layerInput("new", "new layer"))
 			return err
@@ -204,7 +216,7 @@ func crashCases() map[string]crashCase {
 // crashWorld has a function f with code newer than its versions 1 and 2 and an
 // alias, a function without versions, and one that was deleted after version 1.
 // The one without versions uses version 1 of the layer tools, which has two; the
-// layer more has one. f has a reservation, and provisioned concurrency and settings of asynchronous
+// layer more has one. It has an event source mapping. f has a reservation, and provisioned concurrency and settings of asynchronous
 // invocations of alias and version 2.
 func crashWorld(t *testing.T) (*world, *faulty) {
 	w := newWorld()
@@ -239,6 +251,7 @@ func crashWorld(t *testing.T) (*world, *faulty) {
 		must(r.PublishLayer(t.Context(), in))(t)
 	}
 	must(r.UpdateConfig(t.Context(), fn("plain"), registry.ConfigPatch{Layers: &[]string{layerARN("tools", 1)}}, ""))(t)
+	must(r.CreateMapping(t.Context(), queueMapping("plain")))(t)
 	synctest.Wait()
 	return w, f
 }
@@ -318,6 +331,13 @@ func checkWhole(ctx context.Context, w *world, r *registry.Registry) error {
 	for _, v := range layers {
 		keys["package/"+v.Code.SHA256] = true
 		keys["layer/"+v.Layer.String()+"/version/"+faas.VersionNumber(v.Number)] = true
+	}
+	mappings, err := r.ListMappings(ctx, registry.MappingFilter{Scope: scope()}, "", 0)
+	if err != nil {
+		return err
+	}
+	for _, m := range mappings.Items {
+		keys["mapping/"+m.Function.Account+"/"+m.Function.Region+"/"+m.UUID] = true
 	}
 	entries, err := w.meta.List(ctx, "")
 	if err != nil {

@@ -20,6 +20,16 @@ func queueMapping(function string) faas.EventSourceMapping {
 	}
 }
 
+// mappingsOf returns the mappings that invoke a function.
+func mappingsOf(r *registry.Registry, function string) []*faas.EventSourceMapping {
+	filter := registry.MappingFilter{Scope: scope(), FunctionARN: faas.FunctionARN(fn(function), "")}
+	page, err := r.ListMappings(context.Background(), filter, "", 0)
+	if err != nil {
+		panic(err) // an empty marker is one
+	}
+	return page.Items
+}
+
 func TestMappings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
