@@ -407,8 +407,8 @@ func (st *Stream) addLineLocked(request, line string) {
 	st.scratch = append(st.scratch[:0], strings.TrimSuffix(line, "\n")...)
 	st.scratch = append(st.scratch, '\n')
 	st.own = true
-	defer func() { st.own = false }()
 	st.addLocked(st.captures.flying[request], request, st.scratch)
+	st.own = false
 	if cap(st.scratch) > keptBytes {
 		st.scratch = nil
 	}
