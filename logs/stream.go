@@ -59,6 +59,8 @@ type Stream struct {
 	parts    int      // bytes of the invocations' own unfinished lines
 	scratch  []byte   // for one line by Hearth
 	captures captures
+	tap      func(request string, lines []byte)
+	own      bool // what is added is Hearth's
 	ended    bool // the pipe has no more
 	// readLocked is readOnceLocked as RawConn wants it, made once: a closure per
 	// barrier would be an allocation on the warm path. got and took are its results.
@@ -95,6 +97,15 @@ func (s *Store) Stream(src Source, pipe *os.File) *Stream {
 	st.raw = raw
 	go st.read()
 	return st
+}
+
+// Tap has f see every whole line of output from now on, in order, with the invocation
+// that it is attributed to. It must return at once, call nothing of the stream and
+// keep nothing of lines.
+func (st *Stream) Tap(f func(request string, lines []byte)) {
+	st.mu.Lock()
+	defer st.mu.Unlock()
+	st.tap = f
 }
 
 // Begin says that an invocation is handed to the instance: output from now on
@@ -395,7 +406,9 @@ func claimed(line []byte) string {
 func (st *Stream) addLineLocked(request, line string) {
 	st.scratch = append(st.scratch[:0], strings.TrimSuffix(line, "\n")...)
 	st.scratch = append(st.scratch, '\n')
+	st.own = true
 	st.addLocked(st.captures.flying[request], request, st.scratch)
+	st.own = false
 	if cap(st.scratch) > keptBytes {
 		st.scratch = nil
 	}
@@ -407,6 +420,9 @@ func (st *Stream) addLocked(c *capture, request string, lines []byte) {
 	if c != nil {
 		request = c.request
 		c.add(lines)
+	}
+	if st.tap != nil && !st.own {
+		st.tap(request, lines)
 	}
 	if st.pending == nil {
 		st.pending = pendings.Get().(*pending)

@@ -27,6 +27,8 @@ func (e *Extensions) route(c *conn, q *query) {
 		e.register(c, q)
 	case q.path == extensionPrefix+"event/next" && q.method == http.MethodGet:
 		e.next(c, q)
+	case (q.path == telemetryPath || q.path == logsPath) && q.method == http.MethodPut:
+		e.subscribe(c, q)
 	case q.path == extensionPrefix+"init/error" && q.method == http.MethodPost:
 		e.reportError(c, q, TypeExtensionInit)
 	case q.path == extensionPrefix+"exit/error" && q.method == http.MethodPost:

@@ -50,6 +50,7 @@ type ExtensionOptions struct {
 	// Concurrent: the instance may hold several invocations, of which extensions are
 	// not told.
 	Concurrent bool
+	Telemetry  *Telemetry // nil where it is not served
 }
 
 // Extensions is Hearth's end of the Extensions API (2020-01-01) of one instance: who

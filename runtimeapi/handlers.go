@@ -32,7 +32,7 @@ const (
 // none to be cleaned or redirected.
 func (s *Server) route(c *conn, q *query) {
 	switch {
-	case s.extensions != nil && strings.HasPrefix(q.path, extensionPrefix):
+	case s.extensions != nil && (strings.HasPrefix(q.path, extensionPrefix) || q.path == telemetryPath || q.path == logsPath):
 		s.extensions.route(c, q)
 	case s.only:
 		c.refuse(q, http.StatusForbidden, "InvalidStateTransition", "the runtime of this instance speaks to Hearth in another way: "+q.path)

@@ -30,6 +30,8 @@ type extensions struct {
 	server   *runtimeapi.Server // of a managed runtime, which has no other; else nil
 	children []sandbox.Child
 	streams  []LogStream
+	// telemetry is nil where there are no external ones: nobody could subscribe.
+	telemetry *runtimeapi.Telemetry
 }
 
 // externalExtensions are the names of the executables that layers bring, sorted.
@@ -61,10 +63,15 @@ func (l *Launcher) newExtensions(ctx context.Context, p plan, r *process) (api s
 		return "", nil
 	}
 	v := p.version
-	r.extensions = &extensions{hub: runtimeapi.NewExtensions(runtimeapi.ExtensionOptions{
+	r.extensions = new(extensions)
+	if len(names) > 0 {
+		r.extensions.telemetry = newTelemetry(r)
+		r.tellInitStart(v, p.instance)
+	}
+	r.extensions.hub = runtimeapi.NewExtensions(runtimeapi.ExtensionOptions{
 		Function: v.ID.Function.Name, Version: v.ID.Number, Handler: v.Config.Handler, Account: v.ID.Function.Account,
-		External: names, Concurrent: p.known.concurrency(v.Config) > 1,
-	})}
+		External: names, Concurrent: p.known.concurrency(v.Config) > 1, Telemetry: r.extensions.telemetry,
+	})
 	if p.known.custom() {
 		return "", nil
 	}
@@ -113,7 +120,8 @@ func (l *Launcher) startExtension(ctx context.Context, p plan, r *process, besid
 		return err
 	}
 	defer write.Close()
-	r.extensions.streams = append(r.extensions.streams, l.logs.Stream(l.source(p), read))
+	stream := tapped(l.logs.Stream(l.source(p), read), r.extensions.telemetry, "extension")
+	r.extensions.streams = append(r.extensions.streams, stream)
 	path := extensionsDir + "/" + name
 	child, err := beside.Spawn(ctx, sandbox.Command{Args: []string{path}, Env: env, Dir: "/"}, write)
 	if refusedExec(err) {
@@ -134,13 +142,15 @@ func (l *Launcher) startExtension(ctx context.Context, p plan, r *process, besid
 	return nil
 }
 
-// logExtensions writes how each extension is when init is over.
-func (p *process) logExtensions() {
-	if p.extensions == nil {
-		return
-	}
-	for _, x := range p.extensions.hub.States() {
+// initialized tells how each extension is when init is over.
+func (e *extensions) initialized(p *process, err error) {
+	for _, x := range e.hub.States() {
 		p.journal.extension(x)
+		p.tell("extension", func() map[string]any { return extensionRecord(x) })
+	}
+	p.tellInit("initReport", err)
+	if e.telemetry != nil {
+		e.telemetry.Seal()
 	}
 }
 
@@ -191,6 +201,9 @@ func (p *process) Lingering() <-chan struct{} {
 // shutDownExtensions tells the extensions that the instance ends, and waits for the
 // processes among them to end, until the deadline or until cut is closed.
 func (p *process) shutDownExtensions(reason string, deadline time.Time, cut <-chan struct{}) {
+	if p.extensions.telemetry != nil {
+		p.extensions.telemetry.Flush()
+	}
 	if !p.extensions.hub.Shutdown(reason, deadline) {
 		return
 	}
@@ -210,6 +223,9 @@ func (p *process) shutDownExtensions(reason string, deadline time.Time, cut <-ch
 // close ends what is left of them, when their sandbox is dead.
 func (e *extensions) close() {
 	e.hub.Close()
+	if e.telemetry != nil {
+		e.telemetry.Close()
+	}
 	if e.server != nil {
 		_ = e.server.Close() // its listener was closed with the sandbox
 	}

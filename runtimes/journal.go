@@ -134,15 +134,19 @@ func (j *journal) platform(requestID, text string) {
 	j.write(requestID, string(line))
 }
 
+func extensionRecord(x runtimeapi.ExtensionState) map[string]any {
+	record := map[string]any{"name": x.Name, "state": x.State, "events": append([]string{}, x.Events...)}
+	if x.ErrorType != "" {
+		record["errorType"] = x.ErrorType
+	}
+	return record
+}
+
 // extension writes how an extension is when init is over.
 func (j *journal) extension(x runtimeapi.ExtensionState) {
 	if j.json() {
 		if j.shows(levelInfo) {
-			record := map[string]any{"name": x.Name, "state": x.State, "events": append([]string{}, x.Events...)}
-			if x.ErrorType != "" {
-				record["errorType"] = x.ErrorType
-			}
-			j.write("", j.record("platform.extension", record))
+			j.write("", j.record("platform.extension", extensionRecord(x)))
 		}
 		return
 	}

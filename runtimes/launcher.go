@@ -287,7 +287,11 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 
 // connect reads the log of a runtime that has its function and sees its end.
 func (l *Launcher) connect(p plan, r *process) {
-	r.journal = newJournal(l.logs.Stream(l.source(p), r.box.Output()), p.version)
+	stream := l.logs.Stream(l.source(p), r.box.Output())
+	if r.extensions != nil {
+		stream = tapped(stream, r.extensions.telemetry, "function")
+	}
+	r.journal = newJournal(stream, p.version)
 	r.watch()
 	r.watchExtensions()
 }

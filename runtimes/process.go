@@ -78,11 +78,21 @@ func (p *process) closeSession() {
 // Init implements pool.Runtime.
 func (p *process) Init(ctx context.Context) error {
 	defer p.initOver()
-	err := p.session.Init(ctx)
-	if err == nil && p.extensions != nil {
-		err = p.extensions.hub.AwaitReady(ctx)
+	err := p.initialize(ctx)
+	if p.extensions != nil {
+		p.extensions.initialized(p, err)
 	}
-	p.logExtensions()
+	return err
+}
+
+func (p *process) initialize(ctx context.Context) error {
+	err := p.session.Init(ctx)
+	if p.extensions != nil {
+		p.tellInit("initRuntimeDone", err)
+		if err == nil {
+			err = p.extensions.hub.AwaitReady(ctx)
+		}
+	}
 	var reported *runtimeapi.InitError
 	var extension *runtimeapi.ExtensionError
 	switch {
@@ -131,9 +141,18 @@ func harmless(err error) error {
 // Invoke implements pool.Runtime. Every Invoke is followed by one Settle.
 func (p *process) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	p.journal.begin(event.RequestID)
-	if p.extensions != nil {
-		p.extensions.hub.Begin(event)
+	if p.extensions == nil {
+		return p.invoke(ctx, event)
 	}
+	began := time.Now()
+	p.tellStart(event, p.journal.version.ID.Number)
+	p.extensions.hub.Begin(event)
+	out, err := p.invoke(ctx, event)
+	p.tellDone(event, began, out, err)
+	return out, err
+}
+
+func (p *process) invoke(ctx context.Context, event *faas.Event) (faas.Outcome, error) {
 	out, err := p.session.Invoke(ctx, event)
 	if errors.Is(err, runtimeapi.ErrGone) {
 		failure := p.end(event.RequestID)
@@ -186,11 +205,16 @@ func (p *process) awaitEnd() bool {
 
 // Settle implements pool.Runtime.
 func (p *process) Settle(report *faas.Report, wantTail bool) []byte {
-	return p.journal.settle(report, wantTail)
+	tail := p.journal.settle(report, wantTail)
+	p.tellReport(report)
+	return tail
 }
 
 // Freeze implements pool.Runtime.
 func (p *process) Freeze() error {
+	if p.extensions != nil && p.extensions.telemetry != nil {
+		p.extensions.telemetry.Pause()
+	}
 	err := p.box.Freeze()
 	if errors.Is(err, sandbox.ErrUnsupported) {
 		return pool.ErrCannotFreeze
@@ -199,7 +223,13 @@ func (p *process) Freeze() error {
 }
 
 // Thaw implements pool.Runtime.
-func (p *process) Thaw() error { return harmless(p.box.Thaw()) }
+func (p *process) Thaw() error {
+	err := harmless(p.box.Thaw())
+	if p.extensions != nil && p.extensions.telemetry != nil {
+		p.extensions.telemetry.Resume()
+	}
+	return err
+}
 
 // MaxMemory implements pool.Runtime.
 func (p *process) MaxMemory() int64 {
@@ -290,7 +320,7 @@ func (p *process) releaseCode() {
 func (p *process) shutDown(grace time.Duration) {
 	deadline := time.Now().Add(grace)
 	// Where the signal does not arrive, the sandbox is destroyed a little later.
-	if err := p.box.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
+	if err := p.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
 		p.log.Debug("thaw before shutdown", "sandbox", p.box.ID(), "err", err)
 	}
 	if err := p.box.Signal(syscall.SIGTERM); err != nil {
@@ -323,7 +353,7 @@ func (p *process) cutDown(cause string) {
 	if cause == string(pool.CauseTimeout) {
 		reason = "timeout"
 	}
-	if err := p.box.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
+	if err := p.Thaw(); err != nil && !errors.Is(err, sandbox.ErrUnsupported) {
 		p.log.Debug("thaw before the end", "sandbox", p.box.ID(), "err", err)
 	}
 	if err := p.box.Signal(killSignal); err != nil {
