@@ -362,6 +362,7 @@ func (w *world) takeIdle(f int) {
 		w.known(err) // the gate refuses now and then
 		return
 	}
+	synctest.Wait() // one that could not be thawed is killed by now
 	// One that may not have it waits for a start under way.
 	if h.Instance() != want && !w.unthawed(want) && v.Config.InstanceConcurrency == 1 && h.Cold() == "" && h.Timeline().Queue == 0 {
 		w.t.Errorf("got %s, the newest idle is %s", h.Instance(), want)
