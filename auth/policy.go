@@ -195,42 +195,8 @@ func listed(patterns, excluded []string, value string, match func(pattern, value
 	return slices.ContainsFunc(patterns, func(p string) bool { return match(p, value) })
 }
 
-// Match reports whether a value matches a pattern, in which * is any text and ? any
-// one byte. It takes no longer than the product of their lengths.
-func Match(pattern, value string) bool { return matchBytes(pattern, value, false) }
+// Match reports whether a value matches a pattern; see faas.Wildcard.
+func Match(pattern, value string) bool { return faas.Wildcard(pattern, value, false) }
 
 // matchFold is Match without regard to case.
-func matchFold(pattern, value string) bool { return matchBytes(pattern, value, true) }
-
-func matchBytes(pattern, value string, fold bool) bool {
-	p, v := 0, 0
-	star, from := -1, 0 // the last star, and what it has taken up to
-	for v < len(value) {
-		switch {
-		case p < len(pattern) && pattern[p] == '*':
-			star, from = p, v
-			p++
-		case p < len(pattern) && (pattern[p] == '?' || same(pattern[p], value[v], fold)):
-			p++
-			v++
-		case star >= 0:
-			from++
-			p, v = star+1, from
-		default:
-			return false
-		}
-	}
-	for p < len(pattern) && pattern[p] == '*' {
-		p++
-	}
-	return p == len(pattern)
-}
-
-func same(a, b byte, fold bool) bool { return a == b || fold && lower(a) == lower(b) }
-
-func lower(c byte) byte {
-	if c >= 'A' && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}
+func matchFold(pattern, value string) bool { return faas.Wildcard(pattern, value, true) }

@@ -132,30 +132,45 @@ func likeARN(pattern, arn string) bool {
 		return false
 	}
 	for i := range want {
-		if !wildcard(want[i], is[i]) {
+		if !Wildcard(want[i], is[i], false) {
 			return false
 		}
 	}
 	return true
 }
 
-// wildcard matches in time that is linear in len(s) for each * of the pattern.
-func wildcard(pattern, s string) bool {
-	p, i, star, mark := 0, 0, -1, 0
-	for i < len(s) {
+// Wildcard reports whether a value matches a pattern of IAM, in which * is any text
+// and ? any one byte; with fold, without regard to the case of letters a to z. It takes
+// no longer than the product of their lengths.
+func Wildcard(pattern, value string, fold bool) bool {
+	p, v := 0, 0
+	star, from := -1, 0 // the last star, and what it has taken up to
+	for v < len(value) {
 		switch {
-		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]) && pattern[p] != '*':
-			p, i = p+1, i+1
 		case p < len(pattern) && pattern[p] == '*':
-			star, mark, p = p, i, p+1
-		case star >= 0: // let the last * take one character more
-			mark++
-			p, i = star+1, mark
+			star, from = p, v
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || sameByte(pattern[p], value[v], fold)):
+			p++
+			v++
+		case star >= 0:
+			from++
+			p, v = star+1, from
 		default:
 			return false
 		}
 	}
 	return strings.Trim(pattern[p:], "*") == ""
+}
+
+func sameByte(a, b byte, fold bool) bool {
+	lower := func(c byte) byte {
+		if c >= 'A' && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		return c
+	}
+	return a == b || fold && lower(a) == lower(b)
 }
 
 type statementDocument struct {
