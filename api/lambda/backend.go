@@ -75,6 +75,8 @@ type Policies interface {
 	AddPermission(ctx context.Context, id faas.FunctionID, qualifier string, s faas.Statement, revisionID string) error
 	RemovePermission(ctx context.Context, id faas.FunctionID, qualifier, statement, revisionID string) error
 	Policy(ctx context.Context, id faas.FunctionID, qualifier string) (*registry.Policy, error)
+	// Permits reports whether a policy lets a caller through; it waits for nothing.
+	Permits(id faas.FunctionID, qualifier string, a faas.Access) bool
 }
 
 // FunctionURLs is what this dialect needs of function URLs; the rules are those of

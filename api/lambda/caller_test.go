@@ -220,3 +220,46 @@ func BenchmarkGuardedInvoke(b *testing.B) {
 		}
 	}
 }
+
+// TestAnotherAccountInvokes calls a function of another account: as its resource
+// policy says, and never by the path of one's own.
+func TestAnotherAccountInvokes(t *testing.T) {
+	w := newRealWorld(t)
+	send := func(account, method, path, body string) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Header.Set("Authorization", "AWS4-HMAC-SHA256 Credential="+account+"/20261120/us-east-1/lambda/aws4_request, SignedHeaders=host, Signature=0")
+		got := httptest.NewRecorder()
+		w.ServeHTTP(got, r)
+		return got
+	}
+	const owner, friend, stranger = "123456789012", "210987654321", "444455556666"
+	if got := send(owner, "POST", "/2015-03-31/functions", `{"FunctionName":"f","Runtime":"python3.12","Role":"arn:aws:iam::123456789012:role/r",
+		"Handler":"a.b","Code":{"ZipFile":"UEsFBgAAAAAAAAAAAAAAAAAAAAAAAA=="}}`); got.Code != 201 {
+		t.Fatal(got.Body)
+	}
+	const function = "/2015-03-31/functions/arn:aws:lambda:us-east-1:123456789012:function:f"
+	invoke := func(account, qualifier string) int {
+		got := send(account, "POST", function+qualifier+"/invocations", "{}")
+		if got.Code == 403 && !strings.Contains(got.Body.String(), "is not authorized to perform: lambda:InvokeFunction on resource: arn:aws:lambda:us-east-1:123456789012:function:f") {
+			t.Errorf("the refusal says %s", got.Body)
+		}
+		return got.Code
+	}
+	if code := invoke(friend, ""); code != 403 {
+		t.Errorf("without a policy: %d", code)
+	}
+	if got := send(owner, "POST", function+"/policy", `{"StatementId":"s","Action":"lambda:InvokeFunction","Principal":"210987654321"}`); got.Code != 201 {
+		t.Fatal(got.Body)
+	}
+	for _, c := range []struct {
+		account, qualifier string
+		code               int
+	}{{owner, "", 200}, {friend, "", 200}, {stranger, "", 403}, {friend, ":live", 403}} {
+		if code := invoke(c.account, c.qualifier); code != c.code {
+			t.Errorf("%s invokes %q: %d, want %d", c.account, c.qualifier, code, c.code)
+		}
+	}
+	if got := send(friend, "GET", function, ""); got.Code != 403 {
+		t.Errorf("reading it: %d", got.Code)
+	}
+}

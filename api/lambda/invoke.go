@@ -3,6 +3,7 @@ package lambda
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -65,7 +66,7 @@ func (h *Handler) invokeRequest(r *http.Request, who *auth.Identity, name, reque
 		return nil, err
 	}
 	req := &invoke.Request{RequestID: requestID, Type: invoke.RequestResponse, TraceID: headerValue(r, "X-Amzn-Trace-Id")}
-	if err := h.readInvokeInput(r, scope, name, req, input); err != nil {
+	if err := h.readInvokeInput(r, who, scope, name, req, input); err != nil {
 		return nil, err
 	}
 	if err := who.Allow(actionInvoke, req.InvokedARN); err != nil {
@@ -82,7 +83,7 @@ func (h *Handler) invokeRequest(r *http.Request, who *auth.Identity, name, reque
 // readInvokeInput fills req from name, query and headers. A plain name without
 // query and with the usual headers is taken as it is; everything else goes through
 // the validation that words Lambda's errors.
-func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string, req *invoke.Request, input *shape) error {
+func (h *Handler) readInvokeInput(r *http.Request, who *auth.Identity, scope faas.Scope, name string, req *invoke.Request, input *shape) error {
 	in := invokeInput{
 		FunctionName:         &name,
 		InvocationType:       headerField(r, "X-Amz-Invocation-Type"),
@@ -93,7 +94,7 @@ func (h *Handler) readInvokeInput(r *http.Request, scope faas.Scope, name string
 	}
 	if r.URL.RawQuery == "" && faas.ValidFunctionName(name) && in.usual(input) {
 		req.Function = faas.FunctionID{Scope: scope, Name: name}
-	} else if err := resolveUnusual(r, scope, &in, req, input); err != nil {
+	} else if err := h.resolveUnusual(r, who, scope, &in, req, input); err != nil {
 		return err
 	}
 	req.InvokedARN = faas.FunctionARN(req.Function, req.Qualifier)
@@ -127,7 +128,7 @@ func (in *invokeInput) usual(input *shape) bool {
 }
 
 // resolveUnusual validates everything and resolves names in any form.
-func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *invoke.Request, input *shape) error {
+func (h *Handler) resolveUnusual(r *http.Request, who *auth.Identity, scope faas.Scope, in *invokeInput, req *invoke.Request, input *shape) error {
 	query, err := url.ParseQuery(r.URL.RawQuery)
 	if err != nil {
 		return parameterError("The query cannot be parsed: " + clip(err.Error()) + ".")
@@ -144,8 +145,27 @@ func resolveUnusual(r *http.Request, scope faas.Scope, in *invokeInput, req *inv
 	if in.DurableExecutionName != nil {
 		return unsupportedParameter("DurableExecutionName", "Invoke the function without X-Amz-Durable-Execution-Name.")
 	}
-	req.Function, req.Qualifier, err = target(scope, *in.FunctionName, in.Qualifier)
+	req.Function, req.Qualifier, err = h.invoked(who, scope, in)
 	return err
+}
+
+// invoked resolves the function that is invoked: one of the caller's account, or of
+// another whose resource policy lets the caller invoke it.
+func (h *Handler) invoked(who *auth.Identity, scope faas.Scope, in *invokeInput) (faas.FunctionID, string, error) {
+	ref, err := faas.ParseFunctionRef(*in.FunctionName, scope)
+	if err != nil || ref.ID.Account == scope.Account || ref.ID.Region != scope.Region {
+		return target(scope, *in.FunctionName, in.Qualifier)
+	}
+	if ref, err = ref.WithQualifier(value(in.Qualifier)); err != nil {
+		return faas.FunctionID{}, "", err
+	}
+	access := faas.Access{Action: actionInvoke, Account: who.Account, Caller: who.ARN()}
+	if !h.policies.Permits(ref.ID, ref.Qualifier, access) {
+		return faas.FunctionID{}, "", &apiError{wire: wireDenied, message: fmt.Sprintf(
+			"User: %s is not authorized to perform: %s on resource: %s because no resource-based policy allows the %[2]s action",
+			who.ARN(), actionInvoke, faas.FunctionARN(ref.ID, ref.Qualifier))}
+	}
+	return ref.ID, ref.Qualifier, nil
 }
 
 // headerField returns a header whose canonical name is given, or nil.
