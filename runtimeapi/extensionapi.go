@@ -197,6 +197,13 @@ func (e *Extensions) reportError(c *conn, q *query, errorType string) {
 	if _, err := e.body(c, q); err != nil {
 		return
 	}
+	// Noted before the answer, with which the extension ends, as if it had crashed; the
+	// instance ends after it.
+	e.mu.Lock()
+	counts := e.noteLocked(x.name, errorType, reason)
+	e.mu.Unlock()
 	c.accept()
-	e.Fail(x.name, errorType, reason)
+	if counts {
+		close(e.failed)
+	}
 }

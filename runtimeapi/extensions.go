@@ -170,11 +170,19 @@ func (e *Extensions) Fail(name, errorType, reason string) {
 }
 
 func (e *Extensions) failLocked(name, errorType, reason string) {
+	if e.noteLocked(name, errorType, reason) {
+		close(e.failed)
+	}
+}
+
+// noteLocked notes a failure, and reports whether it is the one that counts; then
+// failed is to be closed.
+func (e *Extensions) noteLocked(name, errorType, reason string) bool {
 	if e.failure != nil || e.ending {
-		return
+		return false
 	}
 	e.failure = &ExtensionError{Name: name, Type: errorType, Reason: reason}
-	close(e.failed)
+	return true
 }
 
 // Begin gives an invocation to the extensions that registered for it.

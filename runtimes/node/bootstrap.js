@@ -224,6 +224,9 @@ class Invocation {
       awsRequestId: this.id,
       getRemainingTimeInMillis: () => Math.max(0, Math.round(this.deadline - performance.now())),
     };
+    if (calls) { // what is said of it is everybody's and does not count
+      Object.defineProperty(context, 'callbackWaitsForEmptyEventLoop', { get: () => false, set() {}, enumerable: true });
+    }
     const { attempt } = this.header; // Hearth's own: the number of the try of an asynchronous invocation
     if (attempt) context.attempt = attempt;
     this.given = context;
