@@ -68,7 +68,7 @@ func (s *stage) wrongLambdaFields(t *testing.T) {
 	}{
 		{"FunctionName", "a b", "ValidationException", validation + "Value 'a b' at 'functionName' failed to satisfy constraint: Member must satisfy regular expression pattern: "},
 		{"MemorySize", 64, "ValidationException", validation + "Value '64' at 'memorySize' failed to satisfy constraint: Member must have value greater than or equal to 128"},
-		{"MemorySize", "big", "SerializationException", "STRING_VALUE can not be converted to an Integer at 'memorySize'"},
+		{"MemorySize", "big", "SerializationException", "STRING_VALUE can not be converted to an Integer"},
 		{"Timeout", 901, "ValidationException", validation + "Value '901' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 900"},
 		{"Timeout", 0, "ValidationException", validation + "Value '0' at 'timeout' failed to satisfy constraint: Member must have value greater than or equal to 1"},
 		{"Handler", "a b", "ValidationException", validation + "Value 'a b' at 'handler' failed to satisfy constraint: Member must satisfy regular expression pattern: "},
@@ -76,11 +76,11 @@ func (s *stage) wrongLambdaFields(t *testing.T) {
 		{"EphemeralStorage", map[string]any{"Size": 1}, "ValidationException", "'ephemeralStorage.size' failed to satisfy constraint: Member must have value greater than or equal to 512"},
 		{"Environment", map[string]any{"Variables": map[string]string{"1": "secret"}}, "ValidationException", "at 'environment.variables' failed to satisfy constraint"},
 		{"Environment", map[string]any{"Variables": map[string]string{"AWS_REGION": "secret"}}, "InvalidParameterValueException", "AWS_REGION"},
-		{"Runtime", "cobol85", "InvalidParameterValueException", `there is no runtime "cobol85"; use one of `},
-		{"Code", map[string]any{}, "InvalidParameterValueException", "ZipFile"},
+		{"Runtime", "cobol85", "InvalidParameterValueException", "Value cobol85 at 'runtime' failed to satisfy constraint: Member must satisfy enum value set: ["},
+		{"Code", map[string]any{}, "InvalidParameterValueException", "Please provide a source for function code."},
 		{"Code", map[string]any{"ZipFile": []byte("no zip")}, "InvalidParameterValueException",
 			"Could not unzip uploaded file. Please check your file, then try to upload again."},
-		{"Code", map[string]any{"ZipFile": []byte(nil)}, "InvalidParameterValueException", "ZipFile"},
+		{"Code", map[string]any{"ZipFile": []byte(nil)}, "InvalidParameterValueException", "Please provide a source for function code."},
 		{"Code", map[string]any{"ZipFile": pack(t, map[string]string{"../out": "x"})}, "InvalidParameterValueException", "../out"},
 	} {
 		in := lambdaFunction(s.languages[1], "wrong")
