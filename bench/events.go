@@ -3,6 +3,7 @@ package bench
 import (
 	"context"
 	"fmt"
+	"syscall"
 	"time"
 
 	"hearth/bench/load"
@@ -96,6 +97,7 @@ func (m *measurement) engineCell(ctx context.Context, round int) {
 // long each waited from its acceptance to its attempt, by Hearth's own record.
 func (m *measurement) startCell(ctx context.Context, h *stage.Hearth, round int) error {
 	s := record.Series{Case: toStart, Side: hearth, Round: round}
+	syscall.Sync() // the cells before wrote hundreds of MB: the disk is not to be busy with those
 	if _, err := h.Send(ctx, warmEvents); err != nil {
 		return err
 	}
