@@ -71,7 +71,7 @@ type load struct {
 const (
 	// perCore is how many instances for each CPU a backlog may always have, and how
 	// many may be added in growEvery.
-	perCore   = 8
+	perCore   = 2
 	growEvery = 50 * time.Millisecond
 )
 

@@ -45,8 +45,8 @@ func TestReach(t *testing.T) {
 		saturated           bool
 		want                int
 	}{
-		{0, 1, 2, false, 16}, {0, 0, 2, false, 16}, {16, 1, 2, false, 32}, {0, 3, 2, false, 48},
-		{0, 1, 2, true, 16}, {16, 1, 2, true, 16}, {40, 1, 2, true, 40}, {0, 3, 2, true, 48},
+		{0, 1, 2, false, 4}, {0, 0, 2, false, 4}, {4, 1, 2, false, 8}, {0, 3, 2, false, 12},
+		{0, 1, 2, true, 4}, {4, 1, 2, true, 4}, {40, 1, 2, true, 40}, {0, 3, 2, true, 12},
 	} {
 		if got := reach(tt.places, tt.each, tt.cores, tt.saturated); got != tt.want {
 			t.Errorf("%+v: %d", tt, got)
