@@ -2,13 +2,13 @@ package async
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
 	"strconv"
 	"time"
+
+	"hearth/internal/uuid"
 
 	"hearth/engine"
 	"hearth/faas"
@@ -234,9 +234,9 @@ func (s *Service) Replay(ctx context.Context, r Replay) (string, error) {
 	case err != nil:
 		return "", err
 	case e != nil:
-		return s.again(ctx, newID(), source{e.ID, e.Key, e.Header, e.Body, true}, r.To, r.Payload, faas.OriginReplay)
+		return s.again(ctx, uuid.New(), source{e.ID, e.Key, e.Header, e.Body, true}, r.To, r.Payload, faas.OriginReplay)
 	}
-	return s.again(ctx, newID(), source{record.ID, record.Key, record.Header, record.Body, record.Kept}, r.To, r.Payload, faas.OriginReplay)
+	return s.again(ctx, uuid.New(), source{record.ID, record.Key, record.Header, record.Body, record.Kept}, r.To, r.Payload, faas.OriginReplay)
 }
 
 // source is an event that is sent again.
@@ -274,14 +274,4 @@ func (s *Service) again(ctx context.Context, id string, from source, to faas.Fun
 	}
 	accepted, err := s.accept(ctx, req, &faas.Origin{Kind: kind, RequestID: from.id})
 	return accepted.RequestID, err
-}
-
-// newID makes a request id: a random UUID.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	h := hex.EncodeToString(b[:])
-	return h[:8] + "-" + h[8:12] + "-" + h[12:16] + "-" + h[16:20] + "-" + h[20:]
 }

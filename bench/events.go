@@ -98,14 +98,20 @@ func (m *measurement) engineCell(ctx context.Context, round int) {
 func (m *measurement) startCell(ctx context.Context, h *stage.Hearth, round int) error {
 	s := record.Series{Case: toStart, Side: hearth, Round: round}
 	syscall.Sync() // the cells before wrote hundreds of MB: the disk is not to be busy with those
-	if _, err := h.Send(ctx, warmEvents); err != nil {
+	return m.singles(ctx, h, warmEvents, s, m.Plan.Colds, startPause)
+}
+
+// singles sends n events to a function one at a time, after one that makes it warm,
+// and keeps in s how long each waited from its acceptance to its attempt.
+func (m *measurement) singles(ctx context.Context, h *stage.Hearth, function string, s record.Series, n int, pause time.Duration) error {
+	if _, err := h.Send(ctx, function); err != nil {
 		return err
 	}
-	for range m.Plan.Colds {
-		if err := stage.Pause(ctx, startPause); err != nil {
+	for range n {
+		if err := stage.Pause(ctx, pause); err != nil {
 			return err
 		}
-		r, err := h.Send(ctx, warmEvents)
+		r, err := h.Send(ctx, function)
 		if err != nil {
 			return err
 		}

@@ -70,21 +70,7 @@ func measureFair(ctx context.Context, m *measurement) error {
 // alone sends single events while nothing else happens.
 func (m *measurement) alone(ctx context.Context, guests *stage.Hearth, round int) error {
 	s := record.Series{Case: aloneGuest, Side: hearth, Round: round}
-	if _, err := guests.Send(ctx, guest); err != nil {
-		return err
-	}
-	for range max(1, m.Plan.Guests/4) {
-		if err := stage.Pause(ctx, guestPause); err != nil {
-			return err
-		}
-		r, err := guests.Send(ctx, guest)
-		if err != nil {
-			return err
-		}
-		s.Samples = append(s.Samples, record.Lasting(r.Attempts[0].Began.Sub(r.Accepted)))
-	}
-	m.keep(s)
-	return nil
+	return m.singles(ctx, guests, guest, s, max(1, m.Plan.Guests/4), guestPause)
 }
 
 // beset lets the backlog run and sends single events meanwhile, most of one function

@@ -115,13 +115,7 @@ func (v *LayerVersion) Validate(l Limits) error {
 }
 
 func (id LayerID) validate() FieldErrors {
-	var errs FieldErrors
-	if !ValidAccount(id.Account) {
-		errs = append(errs, FieldError{"account", id.Account, "must be twelve digits"})
-	}
-	if !ValidRegion(id.Region) {
-		errs = append(errs, FieldError{"region", id.Region, "must be lower-case words joined by hyphens, such as us-east-1"})
-	}
+	errs := validatePlace(id.Account, id.Region)
 	if !ValidLayerName(id.Name) {
 		errs = append(errs, FieldError{"layerName", clip(id.Name), wordConstraint(id.Name, MaxLayerName)})
 	}

@@ -68,16 +68,22 @@ func ParseVersionNumber(s string) (n int64, ok bool) {
 	return n, err == nil
 }
 
+// validatePlace returns which of an account and a region is wrong.
+func validatePlace(account, region string) FieldErrors {
+	var errs FieldErrors
+	if !ValidAccount(account) {
+		errs = append(errs, FieldError{"account", account, "must be twelve digits"})
+	}
+	if !ValidRegion(region) {
+		errs = append(errs, FieldError{"region", region, "must be lower-case words joined by hyphens, such as us-east-1"})
+	}
+	return errs
+}
+
 // Validate returns the fields of the identity that are wrong, named as the API
 // names them.
 func (id FunctionID) Validate() FieldErrors {
-	var errs FieldErrors
-	if !ValidAccount(id.Account) {
-		errs = append(errs, FieldError{"account", id.Account, "must be twelve digits"})
-	}
-	if !ValidRegion(id.Region) {
-		errs = append(errs, FieldError{"region", id.Region, "must be lower-case words joined by hyphens, such as us-east-1"})
-	}
+	errs := validatePlace(id.Account, id.Region)
 	if !ValidNamespace(id.Namespace) {
 		errs = append(errs, FieldError{"namespace", id.Namespace, wordConstraint(id.Namespace, MaxNamespace)})
 	}

@@ -49,9 +49,7 @@ func FuzzWildcard(f *testing.F) {
 		f.Add(s[0], s[1])
 	}
 	f.Fuzz(func(t *testing.T, pattern, s string) {
-		if len(pattern) > 8 || len(s) > 8 {
-			t.Skip()
-		}
+		pattern, s = pattern[:min(8, len(pattern))], s[:min(8, len(s))] // the plain one takes long
 		if got, want := Wildcard(pattern, s, false), plainWildcard(pattern, s); got != want {
 			t.Errorf("%q on %q: %v", pattern, s, got)
 		}

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"time"
 
+	"hearth/internal/uuid"
+
 	"hearth/faas"
 )
 
@@ -114,7 +116,7 @@ func (r *Registry) finish(ctx context.Context, began *record, failed *failure) e
 func (r *record) settle(failed *failure) *record {
 	next := r.clone()
 	head := *r.Head
-	head.RevisionID = newID()
+	head.RevisionID = uuid.New()
 	if failed == nil {
 		head.State, head.StateCode, head.StateReason = faas.StateActive, "", ""
 		head.Update, head.UpdateCode, head.UpdateReason = faas.UpdateSuccessful, "", ""

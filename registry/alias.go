@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"hearth/internal/uuid"
+
 	"hearth/faas"
 )
 
@@ -33,7 +35,7 @@ func (r *Registry) CreateAlias(ctx context.Context, alias faas.Alias) (*faas.Ali
 		if err := r.sweepFunction(ctx, id); err != nil {
 			return nil, err
 		}
-		alias.RevisionID = newID()
+		alias.RevisionID = uuid.New()
 		next := s.record.clone()
 		at, _ := findAlias(next.Aliases, alias.Name)
 		next.Aliases = slices.Insert(next.Aliases, at, alias)
@@ -69,7 +71,7 @@ func (r *Registry) UpdateAlias(ctx context.Context, id faas.FunctionID, name str
 		if err := s.checkTargets(alias); err != nil {
 			return nil, err
 		}
-		alias.RevisionID = newID()
+		alias.RevisionID = uuid.New()
 		next := s.record.clone()
 		at, _ := findAlias(next.Aliases, name)
 		next.Aliases[at] = alias

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"maps"
 
+	"hearth/internal/uuid"
+
 	"hearth/faas"
 )
 
@@ -134,7 +136,7 @@ func (r *Registry) tryCreate(ctx context.Context, in CreateInput, cfg faas.Confi
 	if !before.stored {
 		last = 0
 	}
-	rec := &record{Incarnation: newID(), LastNumber: before.lastNumber, Tags: maps.Clone(in.Tags)}
+	rec := &record{Incarnation: uuid.New(), LastNumber: before.lastNumber, Tags: maps.Clone(in.Tags)}
 	rec.Head = r.newVersion(in.Function, faas.Latest, cfg, code)
 	rec.Head.State, rec.Head.StateCode, rec.Head.StateReason = faas.StatePending, codeCreating, reasonCreating
 	made = rec.Head
@@ -151,8 +153,8 @@ func (r *Registry) newVersion(id faas.FunctionID, number string, cfg faas.Config
 		ID:           faas.VersionID{Function: id, Number: number},
 		Config:       cfg,
 		Code:         code,
-		Revision:     newID(),
-		RevisionID:   newID(),
+		Revision:     uuid.New(),
+		RevisionID:   uuid.New(),
 		LastModified: r.clock().UTC(),
 		State:        faas.StateActive,
 	}

@@ -7,6 +7,8 @@ import (
 	"hash/maphash"
 	"slices"
 
+	"hearth/internal/uuid"
+
 	"hearth/engine"
 	"hearth/faas"
 )
@@ -87,7 +89,7 @@ func (r *Registry) layerTurn(ctx context.Context, id faas.LayerID) (release func
 
 func (r *Registry) takeLayerNumber(ctx context.Context, v *faas.LayerVersion) error {
 	before, last := r.table.layerCounter(v.Layer)
-	value, err := json.Marshal(layerCounter{Format: recordFormat, Last: last + 1, By: newID()})
+	value, err := json.Marshal(layerCounter{Format: recordFormat, Last: last + 1, By: uuid.New()})
 	if err != nil {
 		return internal("write layer", err)
 	}

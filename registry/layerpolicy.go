@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 
+	"hearth/internal/uuid"
+
 	"hearth/faas"
 )
 
@@ -56,7 +58,7 @@ func (r *Registry) changeLayerPolicy(ctx context.Context, id faas.LayerID, numbe
 			return faas.Errorf(faas.CodePrecondition, v.ARN(),
 				"The Revision Id provided does not match the latest Revision Id. Call the GetLayerPolicy API to retrieve the latest Revision Id")
 		}
-		next.Policy, next.PolicyRevision = policy, newID()
+		next.Policy, next.PolicyRevision = policy, uuid.New()
 		made = &next
 		return r.writeLayer(ctx, made, last)
 	})

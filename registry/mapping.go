@@ -6,6 +6,8 @@ import (
 	"errors"
 	"maps"
 
+	"hearth/internal/uuid"
+
 	"hearth/engine"
 	"hearth/faas"
 	"hearth/quota"
@@ -35,7 +37,7 @@ type MappingFilter struct {
 // A mapping belongs to nothing: it outlives its function, as on Lambda, and a
 // function that gets the name later is invoked by it.
 func (r *Registry) CreateMapping(ctx context.Context, m faas.EventSourceMapping) (*faas.EventSourceMapping, error) {
-	m.UUID = newID()
+	m.UUID = uuid.New()
 	m.Tags = maps.Clone(m.Tags)
 	if err := m.Validate(); err != nil { // before the defaults: they are of its kind
 		return nil, err

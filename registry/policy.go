@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"hearth/internal/uuid"
+
 	"hearth/faas"
 )
 
@@ -145,7 +147,7 @@ func (r *record) revisionOf(qualifier string) string {
 
 // touch gives what a qualifier names in a clone a new revision id, and returns it.
 func (r *record) touch(qualifier string) string {
-	revision := newID()
+	revision := uuid.New()
 	if qualifier == "" {
 		head := *r.Head
 		head.RevisionID = revision

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"testing"
 
+	"hearth/internal/uuid"
+
 	"hearth/engine"
 	"hearth/engine/fake"
 	"hearth/faas"
@@ -58,7 +60,7 @@ func TestManyReservations(t *testing.T) {
 	for _, n := range []int{100, 12_000} {
 		rec := (&quotaRecord{Format: quotaFormat}).clone()
 		for i := range n {
-			rec.Functions[fmt.Sprint("default/a-function-of-many-", i)] = &functionQuota{Incarnation: newID(), Reserved: &faas.Amount{Unit: faas.UnitExecutions, Value: i}}
+			rec.Functions[fmt.Sprint("default/a-function-of-many-", i)] = &functionQuota{Incarnation: uuid.New(), Reserved: &faas.Amount{Unit: faas.UnitExecutions, Value: i}}
 		}
 		b, err := rec.encode()
 		if err != nil {
@@ -89,7 +91,7 @@ func TestQuotaRecordIsBounded(t *testing.T) {
 	rec := (&quotaRecord{Format: quotaFormat}).clone()
 	var err error
 	for i := 0; err == nil && i < 100_000; i++ {
-		rec.Functions[fmt.Sprint("default/f", i)] = &functionQuota{Incarnation: newID(), Reserved: &faas.Amount{Unit: faas.UnitExecutions}}
+		rec.Functions[fmt.Sprint("default/f", i)] = &functionQuota{Incarnation: uuid.New(), Reserved: &faas.Amount{Unit: faas.UnitExecutions}}
 		if i%1000 == 0 {
 			_, err = rec.encode()
 		}

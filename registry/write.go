@@ -3,7 +3,6 @@ package registry
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -193,14 +192,4 @@ func (r *Registry) refresh(ctx context.Context, id faas.FunctionID) error {
 		}
 	}
 	return nil
-}
-
-// newID returns a random UUID (version 4), the form that clients expect of
-// revision ids.
-func newID() string {
-	var b [16]byte
-	rand.Read(b[:])
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"hearth/internal/uuid"
 )
 
 const (
@@ -112,7 +114,7 @@ func (e *Extensions) add(name string, events []string, features bool) (x *extens
 		e.all = append(e.all, &extension{name: name})
 	}
 	x = e.all[at]
-	x.id, x.events, x.features = newIdentifier(), slices.Clone(events), features
+	x.id, x.events, x.features = uuid.New(), slices.Clone(events), features
 	slices.Sort(x.events)
 	x.events = slices.Compact(x.events)
 	e.count.Add(1)
@@ -175,7 +177,7 @@ func (e *Extensions) next(c *conn, q *query) {
 			c.refuse(q, http.StatusForbidden, "Extension.InvalidExtensionState", "a later poll of this extension took the place of this one")
 			return
 		}
-		c.replyWith(http.StatusOK, document, q.last, headerExtensionEventID, newIdentifier())
+		c.replyWith(http.StatusOK, document, q.last, headerExtensionEventID, uuid.New())
 	case <-e.gone:
 		q.last = true
 	case <-c.server.gone:

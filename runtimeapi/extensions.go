@@ -2,9 +2,7 @@ package runtimeapi
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -326,13 +324,4 @@ func eventDocument(v any) []byte {
 		return []byte("{}")
 	}
 	return b
-}
-
-// newIdentifier is a random UUID (version 4).
-func newIdentifier() string {
-	var b [16]byte
-	rand.Read(b[:]) // never fails
-	b[6] = b[6]&0x0f | 0x40
-	b[8] = b[8]&0x3f | 0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -3,7 +3,6 @@ package cwlogs
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"hearth/internal/uuid"
 
 	"hearth/auth"
 	"hearth/faas"
@@ -120,7 +121,7 @@ func decoded[Input any](run func(*Handler, *call, *Input) (any, error)) func(*Ha
 
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id := newRequestID()
+	id := uuid.New()
 	w.Header()["x-amzn-RequestId"] = []string{id}
 	answer, err := h.serve(r)
 	if err != nil {
@@ -218,12 +219,4 @@ func clip(s string) string {
 		s = s[:most] + "…"
 	}
 	return strings.ToValidUTF8(s, "?")
-}
-
-// newRequestID returns a random (version 4) UUID.
-func newRequestID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -2,7 +2,6 @@ package funcurl
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"hearth/internal/uuid"
 
 	"hearth/faas"
 	"hearth/invoke"
@@ -135,7 +136,7 @@ func below(path *string) string {
 
 // ServeHTTP answers one request to a function URL.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	requestID := newRequestID()
+	requestID := uuid.New()
 	w.Header()["x-amzn-RequestId"] = []string{requestID}
 	a, ok := h.address(r)
 	if !ok {
@@ -237,12 +238,4 @@ func (h *Handler) authorize(r *http.Request, a address) (*Identity, error) {
 func forbidden() error {
 	return faas.Errorf(faas.CodeDenied, "function URL", "Forbidden. For troubleshooting Function URL authorization issues, "+
 		"see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html")
-}
-
-// newRequestID returns a random (version 4) UUID.
-func newRequestID() string {
-	var b [16]byte
-	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
-	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
-	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
 }

@@ -131,7 +131,7 @@ func sendLines(t *testing.T, h http.Handler, request []string) string {
 	return answer(t, w)
 }
 
-var uuid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+var oneUUID = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
 
 func answer(t *testing.T, w *httptest.ResponseRecorder) string {
 	var out strings.Builder
@@ -139,7 +139,7 @@ func answer(t *testing.T, w *httptest.ResponseRecorder) string {
 	for _, name := range slices.Sorted(maps.Keys(w.Header())) {
 		for _, value := range w.Header()[name] {
 			switch {
-			case name == headerRequestID && uuid.MatchString(value):
+			case name == headerRequestID && oneUUID.MatchString(value):
 				value = "<uuid>"
 			case name == "Content-Length":
 				if value != fmt.Sprint(w.Body.Len()) && w.Body.Len() > 0 {

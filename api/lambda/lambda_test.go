@@ -272,17 +272,6 @@ func TestUpdateConfigurationPatchesOnlyWhatIsSent(t *testing.T) {
 	}
 }
 
-func TestRequestIDs(t *testing.T) {
-	seen := map[string]bool{}
-	for range 1000 {
-		id := newRequestID()
-		if !uuid.MatchString(id) || seen[id] {
-			t.Fatalf("request id %s", id)
-		}
-		seen[id] = true
-	}
-}
-
 func BenchmarkInvoke(b *testing.B) {
 	for _, size := range []int{2, 1 << 10, 100 << 10} {
 		b.Run(fmt.Sprintf("payload=%d", size), func(b *testing.B) {

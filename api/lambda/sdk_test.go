@@ -203,7 +203,7 @@ func TestSDKInvoke(t *testing.T) {
 	}
 	req := invoker.request()
 	if string(req.ClientContext) != `{"custom":{"k":"v"}}` || req.Qualifier != "$LATEST" || !req.LogTail ||
-		req.InvokedARN != "arn:aws:lambda:us-east-1:123456789012:function:f:$LATEST" || !uuid.MatchString(req.RequestID) {
+		req.InvokedARN != "arn:aws:lambda:us-east-1:123456789012:function:f:$LATEST" || !oneUUID.MatchString(req.RequestID) {
 		t.Errorf("the invoker got %+v", req)
 	}
 	failed := must[*sdk.InvokeOutput](t)(client.Invoke(ctx, &sdk.InvokeInput{FunctionName: aws.String("f"), Payload: []byte(`{"do":"fail"}`)}))

@@ -103,17 +103,17 @@ func (f *urlFlags) request(cmd *cobra.Command) (native.URLRequest, error) {
 	switch f.auth {
 	case "":
 	case "none":
-		request.Auth = pointer(faas.URLAuthNone)
+		request.Auth = new(faas.URLAuthNone)
 	case "iam":
-		request.Auth = pointer(faas.URLAuthIAM)
+		request.Auth = new(faas.URLAuthIAM)
 	default:
 		return request, usageError("--auth must be none or iam, not %q", f.auth)
 	}
 	changed := cmd.Flags().Changed
 	if changed("stream") {
-		request.Mode = pointer(faas.URLBuffered)
+		request.Mode = new(faas.URLBuffered)
 		if f.stream {
-			request.Mode = pointer(faas.URLStreamed)
+			request.Mode = new(faas.URLStreamed)
 		}
 	}
 	if changed("cors-max-age") {
@@ -133,8 +133,6 @@ func (f *urlFlags) query() url.Values {
 	}
 	return url.Values{"qualifier": {f.qualifier}}
 }
-
-func pointer[T any](v T) *T { return &v }
 
 func deleteURLCommand(t *terminal) *cobra.Command {
 	var f urlFlags
