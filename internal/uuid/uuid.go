@@ -7,7 +7,7 @@ import (
 	"encoding/hex"
 )
 
-// New returns a random UUID (RFC 9562, version 4) in its text form, with one allocation.
+// New returns a random UUID (RFC 9562, version 4) in its text form.
 func New() string {
 	var b [16]byte
 	_, _ = rand.Read(b[:]) // never fails (crypto/rand)

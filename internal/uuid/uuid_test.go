@@ -15,7 +15,4 @@ func TestNew(t *testing.T) {
 		}
 		seen[id] = true
 	}
-	if n := testing.AllocsPerRun(100, func() { _ = New() }); n > 1 {
-		t.Errorf("%v allocations", n)
-	}
 }
