@@ -3,6 +3,7 @@
 package process
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -39,6 +40,26 @@ func spawnShell(t *testing.T, sb sandbox.Sandbox, script string) (sandbox.Child,
 	return c, out
 }
 
+// until sends what the sandbox printed up to and with last, or all of it if last
+// never comes, and reads on to the end.
+func until(sb sandbox.Sandbox, last string) <-chan string {
+	out := make(chan string, 1)
+	go func() {
+		r := bufio.NewReader(sb.Output())
+		var got string
+		for !strings.HasSuffix(got, last) {
+			line, err := r.ReadString('\n')
+			if got += line; err != nil {
+				break
+			}
+		}
+		out <- got
+		io.Copy(io.Discard, r)
+		sb.Output().Close()
+	}()
+	return out
+}
+
 // A process beside the command is in the same place, as the same user without more
 // rights, before the command and while it runs, and dies with the sandbox.
 func TestSpawn(t *testing.T) {
@@ -57,7 +78,7 @@ func TestSpawn(t *testing.T) {
 	if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", about + "; cat /tmp/shared; exec sleep 1000"}, Env: []string{"PATH=/usr/bin:/bin", "A=b"}}); err != nil {
 		t.Fatal(err)
 	}
-	lines := drain(sb)
+	said := until(sb, "x\n")
 	beside, asleep := spawnShell(t, sb, "echo ready; exec sleep 1000")
 	told, ended := spawnShell(t, sb, "trap 'echo told; exit 0' TERM; echo ready; while :; do sleep 0.01; done")
 	if err := told.Signal(syscall.SIGKILL); err != nil {
@@ -72,6 +93,9 @@ func TestSpawn(t *testing.T) {
 		t.Error("the sandbox ended with a process beside its command")
 	default:
 	}
+	if got := <-said; !strings.HasPrefix(got, strings.TrimSuffix(before, "b\n")) || !strings.HasSuffix(got, "x\n") {
+		t.Errorf("the command is in\n%sa process beside it in\n%s", got, before)
+	}
 	if err := sb.Destroy("test"); err != nil {
 		t.Fatal(err)
 	}
@@ -81,9 +105,6 @@ func TestSpawn(t *testing.T) {
 		t.Fatal("a process outlived its sandbox")
 	}
 	<-asleep
-	if got := <-lines; !strings.HasPrefix(got, strings.TrimSuffix(before, "b\n")) || !strings.HasSuffix(got, "x\n") {
-		t.Errorf("the command is in\n%sa process beside it in\n%s", got, before)
-	}
 	if _, err := sb.(sandbox.Spawner).Spawn(t.Context(), sandbox.Command{Args: []string{"/bin/true"}}, os.Stdout); !errors.Is(err, sandbox.ErrDestroyed) {
 		t.Errorf("spawned in a destroyed sandbox: %v", err)
 	}
