@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -25,12 +28,26 @@ const (
 type Command struct {
 	Path string
 	Args []string
-	Env  []string // nil is that of the benchmark
+	Env  []string // added to what every side of the benchmark has
 	Dir  string
 	// Ready says whether a line of its output means that it serves; nil is the
 	// first line.
 	Ready func(line string) bool
 	Group *Group // control group that it is started in; nil is the benchmark's own
+}
+
+// environ drops what would tune a runtime on some machines and not on others.
+// NODE_EXTRA_CA_CERTS, for one, makes each start of Node twice as long.
+func environ(all []string) []string {
+	return slices.DeleteFunc(all, func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		for _, prefix := range []string{"NODE_", "UV_", "PYTHON", "GOGC", "GOMEMLIMIT", "GOMAXPROCS", "GODEBUG"} {
+			if strings.HasPrefix(name, prefix) {
+				return true
+			}
+		}
+		return false
+	})
 }
 
 // Child is a server process of the benchmark. It ends with the benchmark, however
@@ -47,7 +64,7 @@ type Child struct {
 // Spawn starts a process and waits for the line that says that it is ready.
 func Spawn(ctx context.Context, command Command) (*Child, error) {
 	c := &Child{cmd: exec.Command(command.Path, command.Args...), exited: make(chan struct{})}
-	c.cmd.Stderr, c.cmd.Env, c.cmd.Dir = &c.errors, command.Env, command.Dir
+	c.cmd.Stderr, c.cmd.Env, c.cmd.Dir = &c.errors, append(environ(os.Environ()), command.Env...), command.Dir
 	out, err := c.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

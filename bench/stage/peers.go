@@ -171,8 +171,8 @@ func (s *Stage) ServerlessOffline(node string, functions []string) (Launcher, er
 		return s.launch(ctx, Command{Path: "/bin/sh", Dir: dir,
 			Args: []string{"-c", script, node, filepath.Join(dir, "node_modules", "serverless", "bin", "serverless.js"),
 				"offline", "start", "--host", "127.0.0.1", "--httpPort", http, "--lambdaPort", lambda, "--noTimeout"},
-			Env: append(os.Environ(), "AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "SLS_TELEMETRY_DISABLED=1",
-				"SLS_NOTIFICATIONS_MODE=off", "SLS_INTERACTIVE_SETUP_ENABLE=0", "CI=1", "HOME="+dir),
+			Env: []string{"AWS_ACCESS_KEY_ID=x", "AWS_SECRET_ACCESS_KEY=x", "SLS_TELEMETRY_DISABLED=1",
+				"SLS_NOTIFICATIONS_MODE=off", "SLS_INTERACTIVE_SETUP_ENABLE=0", "CI=1", "HOME=" + dir},
 			Ready: func(line string) bool { return strings.Contains(line, "listening on http://"+address) }},
 			func(string) (func(string) load.Target, error) {
 				return func(function string) load.Target {

@@ -40,6 +40,22 @@ func TestSpawn(t *testing.T) {
 	}
 }
 
+// No side is slower or faster for what this machine sets.
+func TestSpawnEnvironment(t *testing.T) {
+	t.Setenv("NODE_EXTRA_CA_CERTS", "/some/file")
+	t.Setenv("GOGC", "400")
+	c, err := Spawn(t.Context(), Command{Path: "/bin/sh", Args: []string{"-c", `echo "$NODE_EXTRA_CA_CERTS,$GOGC,$OWN,${PATH:+path}"; exec sleep 60`}, Env: []string{"OWN=1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Line != ",,1,path" {
+		t.Errorf("it has %q", c.Line)
+	}
+	if err := c.Kill(); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestClose: the last put up is the first taken down, all are tried, and the
 // directory goes.
 func TestClose(t *testing.T) {
