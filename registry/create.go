@@ -102,13 +102,11 @@ func exists(id faas.FunctionID) error {
 }
 
 func (r *Registry) commitCreate(ctx context.Context, in CreateInput, cfg faas.Config, code faas.Code) (*faas.Version, error) {
-	release, err := r.turn(ctx, in.Function)
+	ctx, done, err := r.turn(ctx, in.Function)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	for range changeAttempts {
 		if r.table.load(in.Function) != nil {
 			return nil, exists(in.Function)

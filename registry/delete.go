@@ -68,13 +68,11 @@ func (r *Registry) deleteVersion(ctx context.Context, id faas.FunctionID, qualif
 }
 
 func (r *Registry) deleteFunction(ctx context.Context, id faas.FunctionID) error {
-	release, err := r.turn(ctx, id)
+	ctx, done, err := r.turn(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	for range changeAttempts {
 		s := r.table.load(id)
 		if s == nil {

@@ -58,13 +58,11 @@ func (r *Registry) PublishLayer(ctx context.Context, in PublishLayerInput) (_ *f
 // commitLayer gives a version its number and writes it. A number that was given and
 // not used, because of a crash between the two, stays unused.
 func (r *Registry) commitLayer(ctx context.Context, v faas.LayerVersion) (*faas.LayerVersion, error) {
-	release, err := r.layerTurn(ctx, v.Layer)
+	ctx, done, err := r.layerTurn(ctx, v.Layer)
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	for range changeAttempts {
 		err := r.takeLayerNumber(ctx, &v)
 		if err == nil {
@@ -83,8 +81,10 @@ func (r *Registry) commitLayer(ctx context.Context, v faas.LayerVersion) (*faas.
 	return nil, engineError("publish layer", errChanged)
 }
 
-func (r *Registry) layerTurn(ctx context.Context, id faas.LayerID) (release func(), err error) {
-	return take(ctx, r.turns[maphash.Comparable(r.table.seed, id)%turnCount])
+// layerTurn is turn for a layer.
+func (r *Registry) layerTurn(ctx context.Context, id faas.LayerID) (context.Context, func(), error) {
+	release, err := take(ctx, r.turns[maphash.Comparable(r.table.seed, id)%turnCount])
+	return begin(ctx, release, err)
 }
 
 func (r *Registry) takeLayerNumber(ctx context.Context, v *faas.LayerVersion) error {
@@ -185,13 +185,11 @@ func (r *Registry) DeleteLayer(ctx context.Context, id faas.LayerID, number int6
 // changeLayer calls write with a version that exists and its key's revision, again
 // for as long as another node is faster.
 func (r *Registry) changeLayer(ctx context.Context, id faas.LayerID, number int64, write func(context.Context, *faas.LayerVersion, uint64) error) error {
-	release, err := r.layerTurn(ctx, id)
+	ctx, done, err := r.layerTurn(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	for range changeAttempts {
 		v, revision := r.table.layer(id, number)
 		if v == nil {

@@ -93,13 +93,11 @@ func (r *Registry) DeleteMapping(ctx context.Context, scope faas.Scope, uuid str
 		return nil, err
 	}
 	defer leave()
-	release, err := r.accountTurn(ctx, quota.AccountOf(scope))
+	ctx, done, err := r.accountTurn(ctx, quota.AccountOf(scope))
 	if err != nil {
 		return nil, err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	id := mappingID{scope.Account, scope.Region, uuid}
 	for range changeAttempts {
 		s, found := r.mappings.load(id)
@@ -220,13 +218,11 @@ func (r *Registry) changeMapping(ctx context.Context, id mappingID, edit func(st
 		return err
 	}
 	defer leave()
-	release, err := r.accountTurn(ctx, quota.Account{ID: id.account, Region: id.region})
+	ctx, done, err := r.accountTurn(ctx, quota.Account{ID: id.account, Region: id.region})
 	if err != nil {
 		return err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	for range changeAttempts {
 		s, found := r.mappings.load(id)
 		next, err := edit(s)

@@ -60,13 +60,11 @@ func (r *Registry) PutAccountLimits(ctx context.Context, scope faas.Scope, patch
 	}
 	defer leave()
 	account := quota.AccountOf(scope)
-	release, err := r.accountTurn(ctx, account)
+	ctx, done, err := r.accountTurn(ctx, account)
 	if err != nil {
 		return limits, err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	err = r.changeQuotas(ctx, account, func(rec *quotaRecord) (bool, error) {
 		rec.Limits = patch.over(rec.Limits)
 		limits = rec.limits()

@@ -15,10 +15,14 @@ import (
 // accountTurns spreads the turns of accounts.
 const accountTurns = 16
 
-// accountTurn waits until nobody else on this node changes what the sums of the
-// account's quotas are made of. It is taken after a function's turn, and its
-// holder takes no other.
-func (r *Registry) accountTurn(ctx context.Context, account quota.Account) (release func(), err error) {
+// accountTurn is turn for what the sums of the account's quotas are made of.
+func (r *Registry) accountTurn(ctx context.Context, account quota.Account) (context.Context, func(), error) {
+	release, err := r.waitAccount(ctx, account)
+	return begin(ctx, release, err)
+}
+
+// waitAccount comes after a function's turn, and who has it takes no other.
+func (r *Registry) waitAccount(ctx context.Context, account quota.Account) (release func(), err error) {
 	return take(ctx, r.accounts[maphash.Comparable(r.table.seed, account)%accountTurns])
 }
 
@@ -111,13 +115,11 @@ func (r *Registry) changeFunctionQuota(ctx context.Context, id faas.FunctionID, 
 		return err
 	}
 	defer leave()
-	release, err := r.quotaTurn(ctx, id)
+	ctx, done, err := r.quotaTurn(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	account := quota.AccountOf(id.Scope)
 	return r.changeQuotas(ctx, account, func(rec *quotaRecord) (bool, error) {
 		old, dead, err := r.liveQuota(ctx, rec, id)
@@ -177,10 +179,9 @@ func (r *Registry) sweepQuota(ctx context.Context, id faas.FunctionID) {
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 	defer cancel()
-	account := quota.AccountOf(id.Scope)
-	release, err := r.accountTurn(ctx, account)
+	ctx, done, err := r.accountTurn(ctx, quota.AccountOf(id.Scope))
 	if err == nil {
-		defer release()
+		defer done()
 		err = r.sweepFunction(ctx, id)
 	}
 	if err != nil {

@@ -16,8 +16,7 @@ import (
 const (
 	// turnCount spreads the turns; functions that share one wait for each other's writes.
 	turnCount = 256
-	// writeTimeout bounds one change of the engine. A change that has begun is
-	// seen through even if the caller leaves.
+	// writeTimeout bounds one change of the engine.
 	writeTimeout = 15 * time.Second
 	// changeAttempts bounds how often a change is tried again because another
 	// node was faster.
@@ -25,31 +24,42 @@ const (
 )
 
 // turn waits until nobody else on this node changes the function, nor, where
-// the function has quotas, what the account's sums are made of.
-func (r *Registry) turn(ctx context.Context, id faas.FunctionID) (release func(), err error) {
-	release, err = r.functionTurn(ctx, id)
-	if err != nil || !r.quotas.has(id) { // the holder alone can give it an entry
-		return release, err
+// the function has quotas, what the account's sums are made of. What it returns
+// is the context of the change, and what ends the turn.
+func (r *Registry) turn(ctx context.Context, id faas.FunctionID) (context.Context, func(), error) {
+	release, err := r.waitFunction(ctx, id)
+	if err == nil && r.quotas.has(id) { // the holder alone can give it an entry
+		release, err = r.waitAccountToo(ctx, id, release)
 	}
-	return r.withAccount(ctx, id, release)
+	return begin(ctx, release, err)
 }
 
 // quotaTurn is turn for a change of the function's quotas.
-func (r *Registry) quotaTurn(ctx context.Context, id faas.FunctionID) (release func(), err error) {
-	release, err = r.functionTurn(ctx, id)
-	if err != nil {
-		return nil, err
+func (r *Registry) quotaTurn(ctx context.Context, id faas.FunctionID) (context.Context, func(), error) {
+	release, err := r.waitFunction(ctx, id)
+	if err == nil {
+		release, err = r.waitAccountToo(ctx, id, release)
 	}
-	return r.withAccount(ctx, id, release)
+	return begin(ctx, release, err)
 }
 
-func (r *Registry) functionTurn(ctx context.Context, id faas.FunctionID) (release func(), err error) {
+// begin makes the context of a change whose turn has come: it is seen through
+// even if the caller leaves.
+func begin(ctx context.Context, release func(), err error) (context.Context, func(), error) {
+	if err != nil {
+		return ctx, nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
+	return ctx, func() { cancel(); release() }, nil
+}
+
+func (r *Registry) waitFunction(ctx context.Context, id faas.FunctionID) (release func(), err error) {
 	return take(ctx, r.turns[maphash.Comparable(r.table.seed, id)%turnCount])
 }
 
-// withAccount adds the account's turn to a function's, or gives up both.
-func (r *Registry) withAccount(ctx context.Context, id faas.FunctionID, function func()) (release func(), err error) {
-	account, err := r.accountTurn(ctx, quota.AccountOf(id.Scope))
+// waitAccountToo adds the account's turn to a function's, or gives up both.
+func (r *Registry) waitAccountToo(ctx context.Context, id faas.FunctionID, function func()) (release func(), err error) {
+	account, err := r.waitAccount(ctx, quota.AccountOf(id.Scope))
 	if err != nil {
 		function()
 		return nil, err
@@ -73,13 +83,11 @@ type edit func(ctx context.Context, s *snapshot) (*record, error)
 
 // change runs edit on a function that exists and commits what it returns.
 func (r *Registry) change(ctx context.Context, id faas.FunctionID, edit edit) error {
-	release, err := r.turn(ctx, id)
+	ctx, done, err := r.turn(ctx, id)
 	if err != nil {
 		return err
 	}
-	defer release()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
-	defer cancel()
+	defer done()
 	for range changeAttempts {
 		s := r.table.load(id)
 		if s == nil {
