@@ -93,6 +93,7 @@ func TestCallsBeyondTheProvisionedSpillOver(t *testing.T) {
 		v.Config.TimeoutSeconds = 60
 		provide(gate, ps, v, 2)
 		time.Sleep(time.Second)
+		synctest.Wait() // both are ready, and not in this instant
 		if got := refused(t, flood(ps, v, 7)); got[""] != 5 || got[faas.LimitFunction] != 2 {
 			t.Errorf("%v", got)
 		}
