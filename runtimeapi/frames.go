@@ -33,6 +33,9 @@ type Go struct {
 	Compiled string `json:"compiled,omitempty"`
 	// Concurrency is the number of invocations that may be in flight.
 	Concurrency int `json:"concurrency"`
+	// Wrapped: a wrapper started the runtime, and may have changed the environment and
+	// in it the handler. What the process has is what counts.
+	Wrapped bool `json:"wrapped,omitempty"`
 }
 
 // FramesOptions configures a Frames.

@@ -64,6 +64,9 @@ func (c *cells) classOf(p plan) (class cell.Class, reason string) {
 	if name := bootVariable(p.known.language, config.Environment); name != "" {
 		return cell.Class{}, "variable " + name
 	}
+	if p.wrapper() != "" {
+		return cell.Class{}, "variable " + wrapperVariable
+	}
 	if slices.ContainsFunc(config.Layers, func(l faas.Layer) bool { return l.Contents.Extensions }) {
 		return cell.Class{}, "extensions of a layer" // they start before the runtime
 	}

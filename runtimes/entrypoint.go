@@ -3,6 +3,7 @@ package runtimes
 import (
 	"context"
 	"os"
+	"path"
 	"path/filepath"
 
 	"hearth/faas"
@@ -44,6 +45,25 @@ func findEntrypoint(p plan, dir string) (inside, reason string) {
 		return "", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
 	}
 	return "", ""
+}
+
+// wrapperVariable names a script or program that is run in place of a managed
+// runtime, with the runtime's command as its arguments, which it is to exec. Monitoring
+// agents in layers come that way (Lambda's developer guide, "Modifying the runtime
+// environment", wrapper scripts).
+const wrapperVariable = "AWS_LAMBDA_EXEC_WRAPPER"
+
+// wrapper is the path inside of what starts the runtime; "" where the runtime is
+// started itself.
+func (p plan) wrapper() string {
+	name := p.version.Config.Environment[wrapperVariable]
+	switch {
+	case p.known.custom():
+		return "" // its bootstrap is the user's own already
+	case name == "" || path.IsAbs(name):
+		return name
+	}
+	return taskDir + "/" + name
 }
 
 func isFile(path string) bool {

@@ -24,6 +24,7 @@ type setting struct {
 	api       string // host:port of the Runtime API; "" where the instance has none
 	layered   bool   // layers are at layersDir
 	compiled  bool   // compiled code of the package is at compiledDir
+	wrapped   bool   // a wrapper starts the runtime
 	port      int    // where an HTTP server is to listen; 0 for other runtimes
 	// provisioned: the instance is started for provisioned concurrency.
 	provisioned bool
@@ -50,7 +51,7 @@ func (s setting) environment() map[string]string {
 // document is the go frame of a managed runtime with this environment.
 func (s setting) document(env map[string]string) runtimeapi.Go {
 	start := runtimeapi.Go{Handler: s.version.Config.Handler, Environment: env, TaskRoot: s.path(taskDir),
-		Concurrency: s.known.concurrency(s.version.Config)}
+		Concurrency: s.known.concurrency(s.version.Config), Wrapped: s.wrapped}
 	if s.layered {
 		start.Layers = s.path(layersDir)
 	}

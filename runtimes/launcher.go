@@ -267,6 +267,10 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 	default:
 		inside, _ := p.interpreter.place()
 		command.Args = arguments(p.known.language, s.path(inside), s.path(runtimeDir+"/"+l.bootstraps.entry(p.known.language, p.interpreter)), p.version.Config.MemoryMB)
+		if wrapper := p.wrapper(); wrapper != "" {
+			command.Args = append([]string{s.path(wrapper)}, command.Args...)
+			s.wrapped = true
+		}
 		command.Socket = true
 	}
 	env := s.environment()
@@ -362,16 +366,16 @@ func (l *Launcher) source(p plan) LogSource {
 		Group: p.version.Config.Logging.Group}
 }
 
-// abandon cleans up after a launch that failed. A bootstrap that the kernel
-// refuses is the function's mistake, not the platform's.
+// abandon cleans up after a launch that failed. A bootstrap or a wrapper that the
+// kernel refuses is the function's mistake, not the platform's.
 func (l *Launcher) abandon(p plan, r *process, cause error) (pool.Runtime, error) {
 	killErr := r.Kill("start failed", 0)
 	var extension *runtimeapi.ExtensionError
 	if errors.As(cause, &extension) && killErr == nil {
 		return l.born(p, func(requestID string) *pool.Failure { return failedExtension(requestID, extension) })
 	}
-	if p.known.custom() && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
-		return l.stillborn(p, "fork/exec "+p.entrypoint+": "+execReason(cause))
+	if own := or(p.entrypoint, p.wrapper()); own != "" && r.execed.IsZero() && killErr == nil && refusedExec(cause) {
+		return l.stillborn(p, "fork/exec "+own+": "+execReason(cause))
 	}
 	return nil, errors.Join(startError(cause), killErr)
 }

@@ -94,6 +94,7 @@ function begin(go) {
 }
 
 async function initialize(go) {
+  if (go.wrapped) go = { ...go, environment: { ...process.env }, handler: process.env._HANDLER ?? go.handler };
   const loader = begin(go);
   process.on('uncaughtException', (error) => crash('Uncaught Exception', error, 129));
   process.on('unhandledRejection', (reason, promise) => {

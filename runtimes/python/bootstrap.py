@@ -249,6 +249,9 @@ def main():
     if kind != GO:
         os._exit(1)
     go = hearth_json.loads(payload)
+    if go.get("wrapped"):
+        go["environment"] = dict(os.environ)
+        go["handler"] = os.environ.get("_HANDLER", go["handler"])
     handler = initialize(channel, go)
     if go["concurrency"] > 1:
         run = in_threads(channel, handler, go["concurrency"])
