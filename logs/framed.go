@@ -32,13 +32,30 @@ type framed struct {
 	goesOn  bool
 }
 
-// parseFramed reads a line that begins with frameStart and ends with '\n'.
+// parseFramed reads a line that begins with frameStart and ends with '\n', or the
+// beginning of one.
 func parseFramed(line []byte) (framed, bool) {
 	end := bytes.IndexAny(line[:min(len(line), maxFrameID+2)], "\x1f\x1d")
 	if end < 2 || line[0] != frameStart {
 		return framed{}, false
 	}
 	return framed{request: string(line[1:end]), text: line[end+1:], goesOn: line[end] == frameGoesOn}, true
+}
+
+// mayBeFrameLocked reports whether the beginning of a line is that of a frame that
+// counts, as far as it can be told.
+func (st *Stream) mayBeFrameLocked(begin []byte) bool {
+	if len(begin) < maxFrameID+2 && bytes.IndexAny(begin, "\x1f\x1d") < 0 {
+		return true
+	}
+	f, ok := parseFramed(begin)
+	return ok && st.countsLocked(f)
+}
+
+// countsLocked reports whether a frame is of an invocation that the instance holds
+// or held a short time ago.
+func (st *Stream) countsLocked(f framed) bool {
+	return st.captures.flying[f.request] != nil || st.captures.past.has(f.request)
 }
 
 // addFramedLocked adds the line where it carries a frame that counts. What was
@@ -49,13 +66,10 @@ func (st *Stream) addFramedLocked(line []byte) bool {
 		return false
 	}
 	f, ok := parseFramed(line[at:])
-	if !ok {
+	if !ok || !st.countsLocked(f) {
 		return false
 	}
 	c := st.captures.flying[f.request]
-	if c == nil && !st.captures.past.has(f.request) {
-		return false
-	}
 	if at > 0 {
 		st.addPlainLocked(append(bytes.Clone(line[:at]), '\n'))
 	}

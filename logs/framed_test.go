@@ -222,7 +222,8 @@ func TestRawLineAmongSeveral(t *testing.T) {
 }
 
 // Barriers of many invocations at once do not read beyond what may wait for a
-// writer that is slow: nothing is dropped, what is printed waits in the pipe.
+// writer that is slow: nothing is dropped, what is printed waits in the pipe, and a
+// frame that they read a part of is one line all the same.
 func TestBarriersWaitForRoom(t *testing.T) {
 	s := openStore(t, Options{})
 	st, w := openStream(t, s, function)
@@ -260,11 +261,17 @@ func TestBarriersWaitForRoom(t *testing.T) {
 	if _, err := w.Write(rest); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "everything is stored", func() bool {
-		n := 0
-		for i := range requests {
-			n += len(find(t, s, Query{RequestID: fmt.Sprint("r", i)}))
+	await(t, "everything is stored", func() bool { return len(find(t, s, Query{})) == frames })
+	n := 0
+	for i := range requests {
+		for _, line := range find(t, s, Query{RequestID: fmt.Sprint("r", i)}) {
+			n++
+			if len(line.Text) != 3000 {
+				t.Errorf("r%d has a torn line of %d bytes", i, len(line.Text))
+			}
 		}
-		return n == frames
-	})
+	}
+	if n != frames {
+		t.Errorf("%d lines of %d are found by their requests", n, frames)
+	}
 }

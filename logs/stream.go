@@ -117,7 +117,7 @@ func (st *Stream) Begin(request, line string) {
 	defer st.mu.Unlock()
 	st.drainLocked(barrierTime)
 	if len(st.captures.flying) < 2 { // what comes next may be somebody else's
-		st.flushPartialLocked()
+		st.flushRawLocked()
 	}
 	st.captures.begin(request)
 	if line != "" {
@@ -136,7 +136,7 @@ func (st *Stream) Settle(request string, lines ...string) {
 	st.mu.Lock()
 	debt := st.drainLocked(barrierTime)
 	if len(st.captures.flying) <= 2 {
-		st.flushPartialLocked()
+		st.flushRawLocked()
 	}
 	st.flushPartLocked(st.captures.flying[request])
 	for _, line := range lines {
@@ -358,6 +358,20 @@ func (st *Stream) flushPartialLocked() {
 	st.partial = st.partial[:0]
 	if cap(st.partial) > keptBytes {
 		st.partial = nil
+	}
+}
+
+// flushRawLocked ends the line that has no end, but for a frame in it: that one says
+// whose it is, and its end, which the barrier did not come to, is still in the pipe.
+func (st *Stream) flushRawLocked() {
+	at := bytes.IndexByte(st.partial, frameStart)
+	if at < 0 || !st.mayBeFrameLocked(st.partial[at:]) {
+		st.flushPartialLocked()
+		return
+	}
+	if at > 0 {
+		st.addOutputLocked(append(bytes.Clone(st.partial[:at]), '\n'))
+		st.partial = append(st.partial[:0], st.partial[at:]...)
 	}
 }
 

@@ -126,6 +126,8 @@ func TestLongLine(t *testing.T) {
 	st.Begin("r", "START")
 	line := strings.Repeat("0123456789abcdef", 600<<10/16)
 	print(t, w, "%s\nafter\n", line)
+	// All is read: a barrier does not wait for so much as long as a busy machine may take.
+	await(t, "the last line is stored", func() bool { return len(find(t, s, Query{Contains: "after"})) == 1 })
 	st.Settle("r", "END")
 	lines := find(t, s, Query{RequestID: "r"})
 	var sizes []int
