@@ -327,7 +327,7 @@ func TestWakeUpRaces(t *testing.T) {
 				all.Go(func() {
 					for range calls {
 						time.Sleep(freezeAfter + time.Duration(rng.IntN(401)-200)*time.Microsecond)
-						h := must(t, ps, v)
+						h := acquire(t, ps, v)
 						if _, err := h.Deliver(event(pooltest.Mark(v))); err != nil {
 							t.Error(err)
 						}

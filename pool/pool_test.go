@@ -69,8 +69,16 @@ func call(ps *pool.Pools, v *faas.Version) (*pool.Hold, error) {
 	return h, err
 }
 
-// must is Acquire that has to succeed.
+// must is Acquire that has to succeed, once all that happens at this moment of the
+// bubble's clock has happened.
 func must(t *testing.T, ps *pool.Pools, v *faas.Version) *pool.Hold {
+	t.Helper()
+	synctest.Wait()
+	return acquire(t, ps, v)
+}
+
+// acquire is Acquire that has to succeed, beside others.
+func acquire(t *testing.T, ps *pool.Pools, v *faas.Version) *pool.Hold {
 	t.Helper()
 	h, err := ps.Acquire(context.Background(), v)
 	if err != nil {
@@ -175,7 +183,7 @@ func TestWaitersAreServedInOrder(t *testing.T) {
 		order := make(chan int, 5)
 		for i := range 5 {
 			go func() {
-				h := must(t, ps, v)
+				h := acquire(t, ps, v)
 				order <- i
 				time.Sleep(time.Millisecond)
 				h.Release()
@@ -254,7 +262,7 @@ func TestTimeoutSparesTheOthersOfAnInstance(t *testing.T) {
 		done := make(chan error, 1)
 		go func() {
 			time.Sleep(2 * time.Second)
-			other := must(t, ps, v)
+			other := acquire(t, ps, v)
 			_, err := other.Deliver(event("other"))
 			other.Release()
 			done <- err

@@ -166,6 +166,7 @@ func TestDeadProvisionedInstanceIsReplaced(t *testing.T) {
 		v := numbered(1)
 		provide(gate, ps, v, 2)
 		time.Sleep(time.Second)
+		synctest.Wait()
 		fake.Runtimes()[0].Crash(pool.FailedExit)
 		wantCounts(t, ps, v, 2, 2, 1)
 		time.Sleep(time.Second)

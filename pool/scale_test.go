@@ -16,6 +16,7 @@ import (
 
 // flood runs so many whole calls at once and returns their errors when all ended.
 func flood(ps *pool.Pools, v *faas.Version, calls int) []error {
+	synctest.Wait() // what else happens at this moment is over
 	var wg sync.WaitGroup
 	errs := make([]error, calls)
 	for i := range calls {

@@ -83,7 +83,7 @@ func TestSlotsThatNeverComeAreReplacedByAStart(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 5 {
 			wg.Go(func() {
-				h := must(t, ps, v)
+				h := acquire(t, ps, v)
 				mu.Lock()
 				served[time.Since(began)]++
 				mu.Unlock()
@@ -115,7 +115,7 @@ func TestDeadInstancePromisesNothing(t *testing.T) {
 		v := version("f", "1", 2)
 		first := must(t, ps, v)
 		got := make(chan *pool.Hold, 1)
-		go func() { got <- must(t, ps, v) }()
+		go func() { got <- acquire(t, ps, v) }()
 		synctest.Wait()
 		if fake.Starts() != 1 {
 			t.Errorf("%d starts while a slot is promised", fake.Starts())
