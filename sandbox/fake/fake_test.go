@@ -150,7 +150,7 @@ func wait(t *testing.T, box sandbox.Sandbox) sandbox.Exit {
 	t.Helper()
 	select {
 	case <-box.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("the program did not end")
 	}
 	return box.Exit()

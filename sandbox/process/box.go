@@ -19,9 +19,6 @@ import (
 	"hearth/sandbox"
 )
 
-// deathLimit is how long Destroy waits for the processes of a sandbox to be gone.
-const deathLimit = time.Second
-
 // box is one sandbox. Its life: Create houses it, Start launches the command,
 // Destroy kills everything and hands it to clean. Whatever ends first, everything
 // ends through the death of the first process.
@@ -368,7 +365,7 @@ func (b *box) Destroy(cause string) error {
 
 // end kills everything and waits until it is dead.
 func (b *box) end(listeners []net.Listener) error {
-	b.d.deaths <- struct{}{} // those before it leave within deathLimit
+	b.d.deaths <- struct{}{} // those before it leave within the limit
 	defer b.d.deaths.leave()
 	killErr := b.kill()
 	// Dying takes CPU time, and a crowd that forked for ever has many to die: out of
@@ -379,9 +376,9 @@ func (b *box) end(listeners []net.Listener) error {
 		ln.Close()
 	}
 	b.dialed.Close()
-	if !b.gone(deathLimit) {
+	if !b.gone(b.d.deathLimit) {
 		return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
-			b.id, deathLimit, errors.Join(killErr, context.DeadlineExceeded))
+			b.id, b.d.deathLimit, errors.Join(killErr, context.DeadlineExceeded))
 	}
 	<-b.done // the command was reaped before its namespace could be gone
 	last, err := b.usage()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	"hearth/sandbox"
 	"hearth/sandbox/sandboxtest"
@@ -22,7 +21,7 @@ func (d refilled) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbo
 	if err != nil {
 		return sb, err
 	}
-	return sb, poll(10*time.Second, func() (bool, error) { return d.full(), nil })
+	return sb, poll(patience, func() (bool, error) { return d.full(), nil })
 }
 
 // full reports whether every spare that is wanted is there, and nothing is
@@ -36,7 +35,7 @@ func (d *Driver) full() bool {
 
 func contract(t *testing.T, l layout, spares int) {
 	open := func(t *testing.T) sandbox.Driver {
-		d, err := newOn(l, Options{StateDir: t.TempDir(), DataID: fmt.Sprintf("c%d-%d", os.Getpid(), seq.Add(1)), Spares: spares})
+		d, err := newOn(l, Options{StateDir: t.TempDir(), DataID: fmt.Sprintf("c%d-%d", os.Getpid(), seq.Add(1)), Spares: spares, DeathLimit: patience})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,6 +3,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,8 @@ type Driver struct {
 	networks  Networks // nil without egress
 	setups    gate     // setups and launches at once
 	deaths    gate     // kills at once: dying takes CPU time too, and each has deathLimit for it
+	// deathLimit is Options.DeathLimit, or its default.
+	deathLimit time.Duration
 	// quarantine is how long clean waits at a time for a sandbox that outlived
 	// Destroy. It asks again until the driver closes: writing out a large file to a
 	// slow disk cannot be interrupted, and takes minutes.
@@ -143,6 +146,7 @@ func newOn(l layout, opts Options) (*Driver, error) {
 		networks:   opts.Networks,
 		setups:     make(gate, 2*runtime.NumCPU()),
 		deaths:     make(gate, 4*runtime.NumCPU()),
+		deathLimit: cmp.Or(opts.DeathLimit, defaultDeathLimit),
 		quarantine: defaultQuarantine,
 		boxes:      map[string]*box{},
 		changed:    make(chan struct{}),
@@ -385,10 +389,13 @@ func (d *Driver) abandon(b *box) {
 	if b.first != nil {
 		b.watchers.Go(b.awaitFirst)
 		_ = b.first.kill(unix.SIGKILL) // it dies of the lifeline as well
-		dead = b.gone(deathLimit)
+		dead = b.gone(d.deathLimit)
 	}
 	d.clean(b, dead)
 }
+
+// defaultDeathLimit is short: the answer to a call that timed out waits for it.
+const defaultDeathLimit = time.Second
 
 // defaultQuarantine is also how long a sandbox that outlived Destroy keeps Close
 // waiting before its slot is given up.

@@ -439,10 +439,14 @@ func (g *group) populated() (bool, error) {
 	return n > 0, err
 }
 
+// emptyLimit is how long dead processes may take to leave their groups: a moment, but
+// of the CPU's time, and a slot whose group does not become empty is lost for good.
+const emptyLimit = 20 * time.Second
+
 // recycle makes the group fit for its next sandbox: empty, thawed, without quota,
 // with the memory of the last one given back and its peak forgotten.
 func (g *group) recycle() error {
-	err := poll(2*time.Second, func() (bool, error) {
+	err := poll(emptyLimit, func() (bool, error) {
 		populated, err := g.populated()
 		return !populated, err
 	})
@@ -525,11 +529,11 @@ func (g *group) close() error {
 }
 
 // removeGroups removes empty groups. A dead process leaves its group a moment
-// after it was reaped, so a busy one is tried again for a second.
+// after it was reaped, so a busy one is tried again.
 func removeGroups(dirs []string) error {
 	var errs []error
 	for _, dir := range dirs {
-		errs = append(errs, poll(time.Second, func() (bool, error) {
+		errs = append(errs, poll(emptyLimit, func() (bool, error) {
 			err := os.Remove(dir)
 			switch {
 			case err == nil || errors.Is(err, os.ErrNotExist):

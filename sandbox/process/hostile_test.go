@@ -425,9 +425,9 @@ func TestNoCapacity(t *testing.T) {
 }
 
 // A crowd that has used up its CPU quota dies as fast as any other: dying takes
-// time on the CPU too.
+// time on the CPU too. Within its quota this one would take longer than a busy machine.
 func TestThrottledCrowdDies(t *testing.T) {
-	d := newDriver(t)
+	d := newDriver(t, func(o *Options) { o.DeathLimit = 20 * time.Second })
 	ctx := context.Background()
 	spec := testSpec()
 	spec.MemoryMB = 1024
@@ -444,7 +444,7 @@ func TestThrottledCrowdDies(t *testing.T) {
 	if _, err := io.ReadFull(sb.Output(), make([]byte, len("ready\n"))); err != nil {
 		t.Fatal(err)
 	}
-	if err := sb.SetCPU(20); err != nil {
+	if err := sb.SetCPU(1); err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()

@@ -3,6 +3,7 @@ package process
 import (
 	"context"
 	"log/slog"
+	"time"
 
 	"hearth/sandbox"
 )
@@ -27,6 +28,10 @@ type Options struct {
 	// kept built ahead, so that Create has little left to do; 0 = none. They have
 	// slots of MaxSandboxes, which they give up where those are needed.
 	Spares int
+	// DeathLimit is how long Destroy waits for the processes of a sandbox to be gone,
+	// before it returns an error and leaves them to the background; 0 = 1 s. Dying
+	// takes time on the CPU, and a machine that is busy enough has none to give.
+	DeathLimit time.Duration
 	// Networks gives network namespaces with egress; a driver that New returned
 	// closes it. Without it only sandbox.EgressNone works.
 	Networks Networks

@@ -66,7 +66,7 @@ func TestParkedIsConfined(t *testing.T) {
 	}
 	defer sb.Output().Close()
 	var got []string // its loader may have a library open for a moment
-	if err := poll(10*time.Second, func() (bool, error) {
+	if err := poll(patience, func() (bool, error) {
 		got = listing(t, proc+"fd")
 		return slices.Equal(got, []string{"0", "1", "2"}), nil
 	}); err != nil {
@@ -245,14 +245,7 @@ func TestMountFollowsNoLinks(t *testing.T) {
 func TestMountRacesDestroy(t *testing.T) {
 	code := t.TempDir()
 	d := newDriver(t)
-	count := func() int {
-		b, err := os.ReadFile("/proc/self/mountinfo")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return strings.Count(string(b), "\n")
-	}
-	mounts := count()
+	mounts := countMounts(t, d.stateDir)
 	for range 20 {
 		sb, err := d.Create(t.Context(), testSpec())
 		if err != nil {
@@ -274,14 +267,14 @@ func TestMountRacesDestroy(t *testing.T) {
 		})
 		racers.Wait()
 	}
-	if now := count(); now != mounts {
+	if now := countMounts(t, d.stateDir); now != mounts {
 		t.Errorf("%d mounts on the host, %d before", now, mounts)
 	}
 }
 
 func awaitFull(t *testing.T, d *Driver) {
 	t.Helper()
-	if err := poll(20*time.Second, func() (bool, error) { return d.full(), nil }); err != nil {
+	if err := poll(patience, func() (bool, error) { return d.full(), nil }); err != nil {
 		t.Fatalf("the stock is not full: %v", err)
 	}
 }

@@ -129,16 +129,19 @@ func probeSandbox(opts Options) Finding {
 	}
 }
 
+// trialLimit bounds each step of the trial: it asks whether this host can, not how fast.
+const trialLimit = 30 * time.Second
+
 func trial(opts Options) (err error) {
 	opts.StateDir = filepath.Join(opts.StateDir, "probe")
 	opts.DataID = fmt.Sprintf("probe-%d", os.Getpid())
-	opts.MaxSandboxes, opts.Networks = 1, nil
+	opts.MaxSandboxes, opts.Networks, opts.DeathLimit = 1, nil, trialLimit
 	d, err := New(opts)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.Close(), os.RemoveAll(opts.StateDir)) }()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), trialLimit)
 	defer cancel()
 	sb, err := d.Create(ctx, sandbox.Spec{ID: "probe", MemoryMB: 64, TmpMB: 16, Egress: sandbox.EgressNone})
 	if err != nil {

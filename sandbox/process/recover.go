@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// recoverLimit is how long processes of an earlier run may take to die.
-const recoverLimit = 5 * time.Second
+// recoverLimit is how long processes of an earlier run may take to die. It is long:
+// a machine that starts again is busy, and a server that gives up does not start.
+const recoverLimit = time.Minute
 
 // recoverGroups removes the control groups that an earlier process of this name
 // left, with whatever still runs in them. After kill -9 they are empty, or become

@@ -224,7 +224,7 @@ func TestTmpThatCannotBeMounted(t *testing.T) {
 
 // Death that takes long, here of a write to a frozen file system, costs no slot.
 func TestSlowDeath(t *testing.T) {
-	d := newDriver(t, func(o *Options) { o.MaxSandboxes = 1 })
+	d := newDriver(t, func(o *Options) { o.MaxSandboxes, o.DeathLimit = 1, 0 })
 	d.quarantine = 10 * time.Millisecond
 	sb, err := d.Create(t.Context(), testSpec())
 	if err != nil {
@@ -245,7 +245,7 @@ func TestSlowDeath(t *testing.T) {
 		t.Fatal(err)
 	}
 	stat := fmt.Sprintf("/proc/%d/stat", sb.(*box).command.pid)
-	if err := poll(5*time.Second, func() (bool, error) {
+	if err := poll(patience, func() (bool, error) {
 		b, err := os.ReadFile(stat)
 		return strings.Contains(string(b), ") D "), err
 	}); err != nil {
@@ -258,7 +258,7 @@ func TestSlowDeath(t *testing.T) {
 	if err := thaw(); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if _, err := d.Create(ctx, testSpec()); err != nil {
 		t.Errorf("after the process died: %v", err)

@@ -101,7 +101,7 @@ func TestSpawn(t *testing.T) {
 	}
 	select {
 	case <-beside.Done():
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("a process outlived its sandbox")
 	}
 	<-asleep

@@ -20,7 +20,7 @@ import (
 
 // wait bounds everything that a test waits for. It is long because the machine
 // may be busy; no passing test waits for it.
-const wait = 20 * time.Second
+const wait = time.Minute
 
 // Features says what the driver does beyond the common contract, and how it runs
 // the suite's programs.

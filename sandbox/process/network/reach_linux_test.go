@@ -75,15 +75,15 @@ func TestOutOfReach(t *testing.T) {
 	}
 	targets = append(targets, fmt.Sprintf("%s:%d", hostOther, port))
 	for _, target := range targets {
-		start := time.Now()
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		conn, err := out.dial(ctx, "tcp4", target)
 		cancel()
+		var timeout net.Error
 		if err == nil {
 			conn.Close()
 			t.Errorf("%s was reached", target)
-		} else if d := time.Since(start); d > time.Second {
-			t.Errorf("%s: %v only after %v; it should be refused at once", target, err, d)
+		} else if errors.As(err, &timeout) && timeout.Timeout() {
+			t.Errorf("%s: %v; it should be refused, and not only out of reach", target, err)
 		}
 	}
 	// The controls: from the host the same servers answer.
