@@ -21,7 +21,7 @@ func newParkedPeer(t *testing.T) (*Frames, *peer) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := theirs.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+	if err := theirs.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	s := NewParked(ours)

@@ -444,7 +444,7 @@ func TestServerFinishReadsWhatWasSent(t *testing.T) {
 	if err := waitFor(t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.posting == 1 || len(s.calls) == 0 }); err != nil {
 		t.Fatal(err)
 	}
-	s.Finish(5 * time.Second)
+	s.Finish(time.Minute)
 	s.Close()
 	if r := <-done; len(r.out.Payload) != len(body) {
 		t.Errorf("%d bytes, %v", len(r.out.Payload), r.err)
