@@ -353,7 +353,7 @@ func reopen(t *testing.T, dir string, blobs engine.Blobs, boot string) *Store {
 // await polls for what another goroutine does to the disk.
 func await(t *testing.T, done func() bool) {
 	t.Helper()
-	deadline := time.After(10 * time.Second)
+	deadline := time.After(time.Minute)
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
 	for !done() {

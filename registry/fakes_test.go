@@ -264,7 +264,7 @@ func createInput(name string) registry.CreateInput {
 // until polls a condition that no event announces outside of a synctest bubble.
 func until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(200 * time.Microsecond)
 	defer tick.Stop()

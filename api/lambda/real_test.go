@@ -159,7 +159,7 @@ func (noneProvisioned) Status(faas.FunctionID, string) faas.ProvisionedStatus {
 
 // settle waits until no function of the world is being made ready.
 func (w *realWorld) settle(t testing.TB) {
-	timeout := time.NewTimer(20 * time.Second)
+	timeout := time.NewTimer(time.Minute)
 	defer timeout.Stop()
 	for !w.settled(t) {
 		select {

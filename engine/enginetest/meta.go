@@ -20,7 +20,7 @@ import (
 )
 
 // patience bounds every wait of the suites; reaching it is a failure.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // RunMeta runs the contract of engine.Meta. open returns an empty store that
 // lives until the (sub)test ends.

@@ -12,6 +12,9 @@ import (
 	"hearth/engine/nats"
 )
 
+// patience bounds everything that is expected to happen.
+const patience = time.Minute
+
 func TestMeta(t *testing.T) {
 	enginetest.RunMeta(t, func(t *testing.T) engine.Meta { return start(t, t.TempDir()).Meta() })
 }
@@ -43,7 +46,7 @@ func open(t testing.TB, path string, reserve int64) (*opened, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
 	e, err := nats.Open(ctx, nats.Options{Dir: dir, Logger: log, Reserve: reserve})
@@ -56,7 +59,7 @@ func open(t testing.TB, path string, reserve int64) (*opened, error) {
 
 // stop closes engine and directory; a second call does nothing.
 func (o *opened) stop() {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	o.Close(ctx)
 	o.dir.Close()

@@ -136,7 +136,7 @@ func openFiles(t *testing.T) int {
 // eventually polls, for what tells nobody when it has happened.
 func eventually(t *testing.T, holds func() error) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
@@ -211,7 +211,7 @@ func TestCheckWhileWriting(t *testing.T) {
 // once and in order.
 func TestWatchSurvives(t *testing.T) {
 	e := start(t, t.TempDir())
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	changes, ended := make(chan engine.Change, 100), make(chan error, 1)
 	go func() {

@@ -37,7 +37,7 @@ func TestDescriptorsAreRefused(t *testing.T) {
 	if _, err := theirs.Write([]byte("y")); err != nil {
 		t.Errorf("sending a byte: %v", err)
 	}
-	if err := ours.(*net.UnixConn).SetReadDeadline(time.Now().Add(5 * time.Second)); err != nil {
+	if err := ours.(*net.UnixConn).SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := ours.Read(make([]byte, 1)); err != nil {
@@ -67,7 +67,7 @@ func TestCloseEndsAWait(t *testing.T) {
 			return string(b) == "wait_woken" || string(b) == "sk_stream_wait_close"
 		})
 	}
-	ask, late := time.NewTicker(time.Millisecond), time.After(5*time.Second)
+	ask, late := time.NewTicker(time.Millisecond), time.After(time.Minute)
 	defer ask.Stop()
 	for !waits() { // the kernel has no event for it
 		select {
@@ -83,7 +83,7 @@ func TestCloseEndsAWait(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("Close waits for the reader")
 	}
 	<-read
