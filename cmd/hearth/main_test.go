@@ -55,7 +55,7 @@ type background struct {
 type backgroundKey struct{}
 
 // patience is how long a script waits for a line of its server.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // startServer runs "hearth ARGS…" until the script ends, or until "server stop"
 // or "server kill", or it was told to and "server ended" waits for that, and sets HEARTH_SERVER to where it is ready. When stopped by
