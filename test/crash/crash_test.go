@@ -191,10 +191,10 @@ func (w *world) send(ctx context.Context, client *http.Client, url string) bool 
 	return true
 }
 
-// call invokes a function and waits for its answer.
-func (w *world) call(url string) {
+// call invokes a function and waits for its answer, at most for so long.
+func (w *world) call(url string, limit time.Duration) {
 	payload := strings.NewReader(`{"n":"called","file":"` + os.DevNull + `"}`)
-	client := &http.Client{Timeout: 10 * time.Second}
+	client := &http.Client{Timeout: limit}
 	defer client.CloseIdleConnections()
 	res, err := client.Post(url+"/2015-03-31/functions/ok/invocations", "application/json", payload)
 	if err != nil {

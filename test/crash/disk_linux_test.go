@@ -25,7 +25,7 @@ func TestDiskThatHangs(t *testing.T) {
 		t.Fatalf("the server died\n%s", &s.log)
 	}
 	w.burst(t.Context(), url) // and some instances are warm
-	w.call(url)
+	w.call(url, bounded)
 	for _, hang := range []time.Duration{50 * time.Millisecond, 300 * time.Millisecond, 12 * time.Second, time.Second} {
 		thaw := freeze(t, disk)
 		sent := make(chan struct{})
@@ -34,7 +34,11 @@ func TestDiskThatHangs(t *testing.T) {
 			w.burst(t.Context(), url)
 		}()
 		over := time.After(hang) // of a disk, which has a clock of its own
-		w.call(url)
+		limit := bounded
+		if hang > 10*time.Second { // a call does not wait for its end
+			limit = hang
+		}
+		w.call(url, limit)
 		<-over
 		thaw()
 		<-sent

@@ -27,7 +27,7 @@ import (
 )
 
 // bounded is how long anything may take that is waited for.
-const bounded = 60 * time.Second
+const bounded = 3 * time.Minute
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -227,7 +227,7 @@ func packDir(t testing.TB, dir string, more map[string]string) []byte {
 // server give no event for what it is used for.
 func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
-	const patience = 15 * time.Second
+	const patience = time.Minute
 	deadline := time.After(patience)
 	again := time.NewTicker(5 * time.Millisecond)
 	defer again.Stop()

@@ -32,7 +32,7 @@ func (s *stage) deletedInFlight(t *testing.T, l language) {
 		s.deploy(t, "doomed", l.settings)
 		answer := make(chan *invoked, 1)
 		go func() {
-			in, err := s.invoke("doomed", do("slow", "ms", 2000))
+			in, err := s.invoke("doomed", do("slow", "ms", 4000))
 			if err != nil {
 				t.Error(err)
 			}
@@ -51,7 +51,7 @@ func (s *stage) deletedInFlight(t *testing.T, l language) {
 			t.Errorf("the call ended before the function was deleted: %s", in.Payload)
 		default:
 		}
-		if in := <-answer; in != nil && !sameJSON(in.Payload, `{"slept":2000,"count":1}`) {
+		if in := <-answer; in != nil && !sameJSON(in.Payload, `{"slept":4000,"count":1}`) {
 			t.Errorf("the call in flight answered %s", in.Payload)
 		}
 	})
@@ -133,7 +133,7 @@ func (s *stage) counters(t *testing.T, l language) {
 		var answers [2]*invoked
 		for i := range answers {
 			both.Go(func() {
-				in, err := s.invoke("one", do("slow", "ms", 1000))
+				in, err := s.invoke("one", do("slow", "ms", 2000))
 				if err != nil {
 					t.Error(err)
 				}

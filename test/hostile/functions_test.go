@@ -44,7 +44,7 @@ const (
 )
 
 var rows = []row{
-	{name: "forks for ever", event: do("forkForever"), settings: settings{"timeoutSeconds": 2}, want: timedOut(2), error: true, tree: 100},
+	{name: "forks for ever", event: do("forkForever"), settings: settings{"timeoutSeconds": 4}, want: timedOut(4), error: true, tree: 100},
 	{name: "spins", event: do("spin"), settings: settings{"timeoutSeconds": 1}, want: timedOut(1), error: true, tree: 2},
 	{name: "fills the memory", event: do("fillMemory"), settings: settings{"memoryMB": 256}, error: true,
 		want: exited("Runtime.OutOfMemory", "Runtime exited with error: signal: killed")},
@@ -68,8 +68,8 @@ var rows = []row{
 		want: exited("Runtime.ExitError", "Runtime exited with error: signal: killed")},
 	{name: "stops itself", event: do("stop"), settings: settings{"timeoutSeconds": 1}, want: timedOut(1), error: true, tree: 2},
 	{name: "exits", event: do("exit"), error: true, want: exited("Runtime.ExitError", "Runtime exited with error: exit status 7")},
-	{name: "hangs with a tree that ignores SIGTERM", event: do("hang"), settings: settings{"timeoutSeconds": 1},
-		want: timedOut(1), error: true, tree: 6},
+	{name: "hangs with a tree that ignores SIGTERM", event: do("hang"), settings: settings{"timeoutSeconds": 3},
+		want: timedOut(3), error: true, tree: 6},
 	{name: "ignores SIGTERM", event: do("ignoreTerm"), want: `{"ignores":"SIGTERM"}`},
 	{name: "spawns a daemon", event: do("daemon"), want: `{"count":1}`, check: checkAfterDaemon},
 }

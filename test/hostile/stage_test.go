@@ -93,7 +93,7 @@ type neighbour struct {
 // of their cores.
 const (
 	pace    = 20 * time.Millisecond
-	slowest = 5 * time.Second
+	slowest = 15 * time.Second
 )
 
 // settle deploys a neighbour and calls it until the test ends.

@@ -15,7 +15,7 @@ import (
 
 // callTimeout bounds every request. No call may wait longer than an init and its
 // function's timeout take.
-const callTimeout = time.Minute
+const callTimeout = 3 * time.Minute
 
 // api is a client of the server.
 type api struct {

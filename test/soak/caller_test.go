@@ -62,6 +62,18 @@ func (c *crowd) count(what string) {
 	c.tally[what]++
 }
 
+// never lists the ends that no call has had, of those that some must have.
+func (c *crowd) never() (missing []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, what := range []string{"echo", "sleep", "log", "throw RuntimeError", "exit Runtime.ExitError", "hang Sandbox.Timedout"} {
+		if c.tally[what] == 0 {
+			missing = append(missing, what)
+		}
+	}
+	return missing
+}
+
 func (c *crowd) failed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

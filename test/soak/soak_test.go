@@ -51,6 +51,10 @@ func TestSoak(t *testing.T) {
 	}
 	before := s.rest(t)
 	s.load(t, seed+1, duration)
+	// What a busy machine has not come to yet comes later.
+	for n := uint64(0); len(s.crowd.never()) > 0 && n < 10; n++ {
+		s.load(t, seed+10+n, duration/2)
+	}
 	after := s.rest(t)
 	t.Logf("%v; after %d instances %v, grown %v", before, s.crowd.roster.size(), after, after.grown(before, 0))
 	t.Logf("calls %v", s.crowd.tally)
@@ -65,10 +69,8 @@ func TestSoak(t *testing.T) {
 	if after.rss > before.rss+slackMB<<10 {
 		t.Errorf("%d MB, were %d", after.rss>>10, before.rss>>10)
 	}
-	for _, what := range []string{"echo", "sleep", "log", "throw RuntimeError", "exit Runtime.ExitError", "hang Sandbox.Timedout"} {
-		if s.crowd.tally[what] == 0 && !t.Failed() {
-			t.Errorf("no call ended with %q: the load was none", what)
-		}
+	if never := s.crowd.never(); len(never) > 0 && !t.Failed() {
+		t.Errorf("no call ended with %q: the load was none", never)
 	}
 	s.stopUnderLoad(t, seed+2)
 }
@@ -232,7 +234,7 @@ func (s *scene) stopUnderLoad(t *testing.T, seed uint64) {
 // event for what it is used for.
 func eventually(t *testing.T, what string, holds func() (bool, any)) {
 	t.Helper()
-	const patience = 30 * time.Second
+	const patience = 2 * time.Minute
 	deadline := time.After(patience)
 	again := time.NewTicker(10 * time.Millisecond)
 	defer again.Stop()
