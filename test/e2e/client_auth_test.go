@@ -7,13 +7,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestSignedClients has each client work with a server that verifies, by the
 // function's ARN as well, and learn why it is refused.
 func TestSignedClients(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := Serve(t, "--region", testRegion)
 	python := languages[1]

@@ -38,7 +38,7 @@ type eventLife struct {
 // Lambda do, with the command and the SDK.
 func TestEventsWithCLI(t *testing.T) {
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cli, sdk := newCLIClient(t, s).(*cliClient), newGoClient(t, s).(goClient)
 	e := &eventLife{&life{t: t, ctx: ctx, client: sdk, name: "event"}, cli, sdk.sdk, "recorder"}

@@ -17,7 +17,7 @@ import (
 // goClient is aws-sdk-go-v2.
 type goClient struct{ sdk *lambda.Client }
 
-const waitTimeout = time.Minute
+const waitTimeout = patience
 
 func newGoClient(_ *testing.T, s *Server) client {
 	return goClient{lambda.New(lambda.Options{

@@ -4,7 +4,6 @@ import (
 	"context"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -24,7 +23,7 @@ type layerVersion struct {
 // order, and deletes what they use.
 func TestLayersWithCLI(t *testing.T) {
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cli, sdk := newCLIClient(t, s).(*cliClient), newGoClient(t, s).(goClient)
 	l := &life{t: t, ctx: ctx, client: sdk, name: "layered"}

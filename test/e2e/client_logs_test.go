@@ -29,7 +29,7 @@ def handler(event, context):
 
 // TestLogClients has the clients of CloudWatch Logs read what a function printed.
 func TestLogClients(t *testing.T) {
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s := Start(t)
 	lambda := newGoClient(t, s)

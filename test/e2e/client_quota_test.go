@@ -17,7 +17,7 @@ import (
 func TestQuotasWithCLI(t *testing.T) {
 	t.Setenv("AWS_MAX_ATTEMPTS", "1") // a throttle is what is looked for
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	q := &quotaLife{life{t: t, ctx: ctx, client: newCLIClient(t, s), name: "quota", lang: languages[1]}, newCLIClient(t, s).(*cliClient)}
 	q.create(q.lang.runtime(t, s))

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -31,12 +30,12 @@ type streamed struct {
 // error, cut by the function's limit, and of a function that does not stream.
 func TestResponseStreaming(t *testing.T) {
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	client, js := newGoClient(t, s).(goClient), newJSClient(t, s).(*jsClient)
 	f := &life{t: t, ctx: ctx, client: client, name: "stream"}
 	_, err := client.sdk.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: &f.name, Runtime: types.Runtime(s.Newest(t, "nodejs")),
-		Handler: aws.String("index.handler"), Role: aws.String(testRole), Timeout: aws.Int32(2), MemorySize: aws.Int32(512),
+		Handler: aws.String("index.handler"), Role: aws.String(testRole), Timeout: aws.Int32(5), MemorySize: aws.Int32(512),
 		Code: &types.FunctionCode{ZipFile: pack(t, map[string][]byte{"index.mjs": []byte(streamSource)})}})
 	f.ok("create", err)
 	f.ok("wait", client.waitActive(ctx, f.name))
@@ -50,7 +49,7 @@ func TestResponseStreaming(t *testing.T) {
 		}
 	}
 	if got, err := client.stream(ctx, f.name, `{"do":"hang"}`); err != nil || got.text != "one " || got.errorCode != "Sandbox.Timedout" ||
-		!strings.Contains(got.details, "Task timed out after 2.00 seconds") {
+		!strings.Contains(got.details, "Task timed out after 5.00 seconds") {
 		t.Errorf("beyond its limit: %+v, %v", got, err)
 	}
 	if got, err := client.invoke(ctx, f.name, "", "{}"); err != nil || got.payload != "one two" {

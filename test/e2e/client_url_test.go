@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/lambda"
@@ -31,7 +30,7 @@ const flowSource = `exports.handler = awslambda.streamifyResponse(async (event, 
 // calls the URLs by host name, by path and as a page in a browser would.
 func TestFunctionURLs(t *testing.T) {
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cli, client := newCLIClient(t, s).(*cliClient), newGoClient(t, s).(goClient)
 	u := &urlLife{&life{t: t, ctx: ctx, client: client, name: "web"}, s}

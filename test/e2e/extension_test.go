@@ -26,11 +26,16 @@ const call = (method, path, headers, body) => new Promise((resolve, reject) => {
   });
   request.on('error', reject).end(body);
 });
+let reported = false, ending = false;
+const endIfDone = () => { if (reported && ending) process.exit(0); };
 const server = http.createServer((request, answer) => {
   let text = '';
   request.on('data', (part) => { text += part; }).on('end', () => {
-    for (const event of JSON.parse(text)) console.log('TELEMETRY ' + JSON.stringify(event));
-    answer.end();
+    for (const event of JSON.parse(text)) {
+      console.log('TELEMETRY ' + JSON.stringify(event));
+      reported = reported || event.type === 'platform.report';
+    }
+    answer.end(endIfDone);
   });
 });
 server.listen(4243, async () => {
@@ -40,7 +45,7 @@ server.listen(4243, async () => {
     buffering: { timeoutMs: 25, maxBytes: 262144, maxItems: 1000 }, destination: { protocol: 'HTTP', URI: 'http://sandbox.localdomain:4243' } }));
   for (;;) {
     const event = JSON.parse((await call('GET', '/2020-01-01/extension/event/next', headers)).text);
-    if (event.eventType === 'SHUTDOWN') setTimeout(() => process.exit(0), 200);
+    if (event.eventType === 'SHUTDOWN') { ending = true; endIfDone(); }
   }
 });
 `
@@ -49,7 +54,7 @@ server.listen(4243, async () => {
 // function's log what the extension heard of it.
 func TestExtensionLogsTelemetry(t *testing.T) {
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	sdk := newGoClient(t, s).(goClient)
 	l := &life{t: t, ctx: ctx, client: sdk, name: "watched"}

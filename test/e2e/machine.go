@@ -123,7 +123,7 @@ func (s *Server) kernelObjects(id string) []string {
 // dyingTimeout bounds how long a killed process may take to be gone. The last step
 // is not the server's: the machine's init waits for what was left to it, and the
 // first process of a pid namespace stays until its children were waited for.
-const dyingTimeout = 10 * time.Second
+const dyingTimeout = 30 * time.Second
 
 // orphans names those of the processes that live on.
 func orphans(processes []Process) []string {

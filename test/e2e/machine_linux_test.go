@@ -5,14 +5,13 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestLeftoversAreSeen: what Stop looks for is what a running server has, so that
 // finding nothing means something.
 func TestLeftoversAreSeen(t *testing.T) {
 	s := Start(t)
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	l := languages[1]
 	f := &life{t: t, ctx: ctx, client: newGoClient(t, s), name: "seen", lang: l}

@@ -38,7 +38,7 @@ type provisioned struct {
 // TestProvisioned takes provisioned concurrency of an alias through its life.
 func TestProvisioned(t *testing.T) {
 	s := Start(t, "--cells", "off") // its instances are counted by their processes
-	ctx, cancel := context.WithTimeout(context.Background(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	c := newGoClient(t, s).(goClient)
 	p := &provisioned{&life{t: t, ctx: ctx, client: c, name: "provisioned"}, c.sdk}
@@ -148,7 +148,7 @@ func (p *provisioned) atOnce(n int, version string, wantCold int) {
 	instances, cold := map[string]bool{}, 0
 	for range n {
 		calls.Go(func() {
-			a, err := p.client.invoke(p.ctx, p.name, "live", `{"hold":1000}`)
+			a, err := p.client.invoke(p.ctx, p.name, "live", `{"hold":2000}`)
 			mu.Lock()
 			defer mu.Unlock()
 			var r struct{ Version, Instance string }

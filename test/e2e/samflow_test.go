@@ -7,7 +7,6 @@ import (
 	"os/exec"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
@@ -19,7 +18,7 @@ func TestSAMFlow(t *testing.T) {
 	store := httptest.NewServer(gofakes3.New(s3mem.New()).Server())
 	defer store.Close()
 	s := Start(t, "--s3-endpoint", store.URL, "--region", testRegion)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "testdata/samflow.sh")
 	path := os.Getenv("PATH")
