@@ -2,6 +2,8 @@ package runtimes
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -46,7 +48,7 @@ exports.handler = async () => [fs.existsSync('/tmp/registered') && JSON.parse(fs
 func TestExtensionLife(t *testing.T) {
 	onIsolated(t, func(t *testing.T, b *bench) {
 		b.cells = false // none can become an instance with extensions
-		for kind, v := range layeredWith(b, map[string]string{"watcher": extension(allEvents, `echo "event $event"; sleep 0.2; touch /tmp/done`)}) {
+		for kind, v := range layeredWith(b, map[string]string{"watcher": extension(allEvents, `echo "event $event"; until test -e /opt/answered; do sleep 0.01; done`)}) {
 			i := b.start(v)
 			if way := i.Parts(); way.Way == faas.WayCell {
 				t.Errorf("%s: started of a cell", kind)
@@ -60,6 +62,9 @@ func TestExtensionLife(t *testing.T) {
 			lingering := i.Runtime.(pool.Lingerer).Lingering()
 			if lingering == nil {
 				t.Fatalf("%s: the answer waited for the extension", kind)
+			}
+			if err := os.WriteFile(filepath.Join(b.code.dir, "layers-"+v.Config.Layers[0].Code.SHA256, "answered"), nil, 0o644); err != nil {
+				t.Fatal(err)
 			}
 			<-lingering
 			if again := i.Runtime.(pool.Lingerer).Lingering(); again != nil {
@@ -134,7 +139,8 @@ func TestExtensionEndsItsInstance(t *testing.T) {
 		stuck := b.withLayers(b.version(hostNode(t), "index.handler", js("exports.handler = async () => 1")),
 			map[string]string{"extensions/watcher": extension(allEvents, `case "$event" in *INVOKE*) sleep 1000;; esac`)})
 		i = b.start(stuck).ready()
-		if _, _, err := i.invoke("{}"); err != nil { // its deadline is in 3 s
+		i.timeout = 5 * time.Second
+		if _, _, err := i.invoke("{}"); err != nil {
 			t.Fatal(err)
 		}
 		select {

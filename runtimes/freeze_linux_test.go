@@ -47,7 +47,7 @@ func newRest(t *testing.T, freezeAfter time.Duration, sandboxes int) *rest {
 		t.Skip("needs root")
 	}
 	id := fmt.Sprintf("fz%d-%d", os.Getpid(), isolatedCount.Add(1))
-	d, err := processdriver.New(processdriver.Options{StateDir: t.TempDir(), DataID: id, MaxSandboxes: sandboxes})
+	d, err := processdriver.New(processdriver.Options{StateDir: t.TempDir(), DataID: id, MaxSandboxes: sandboxes, DeathLimit: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

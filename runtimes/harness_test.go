@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,7 +23,7 @@ import (
 )
 
 // patience bounds everything in these tests that is expected to happen.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // directories is a CodeDirs whose packages are folders of the test.
 type directories struct {
@@ -167,11 +168,16 @@ func (s *memoryStream) Begin(_ string, line string) {
 // Settle reads the pipe until it is empty, like the real store: what the runtime
 // wrote before its answer is the invocation's.
 func (s *memoryStream) Settle(_ string, lines ...string) {
-	if conn, err := s.pipe.SyscallConn(); err == nil {
-		_ = conn.Control(func(fd uintptr) { s.take(int(fd)) }) // closed: nothing to read
-	}
+	s.drain()
 	for _, line := range lines {
 		s.line(line)
+	}
+}
+
+// drain reads the pipe until it is empty.
+func (s *memoryStream) drain() {
+	if conn, err := s.pipe.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { s.take(int(fd)) }) // closed: nothing to read
 	}
 }
 
@@ -184,8 +190,9 @@ func (s *memoryStream) Tail(string) []byte {
 func (s *memoryStream) Platform(_, line string) { s.line(line) }
 
 func (s *memoryStream) Close() error {
+	s.drain()
 	// A daemon that escaped from driver none may hold the pipe: no waiting for it.
-	if err := s.pipe.SetReadDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+	if err := s.pipe.SetReadDeadline(time.Unix(1, 0)); err != nil {
 		return err
 	}
 	<-s.done
@@ -378,9 +385,10 @@ func (b *bench) version(runtime, handler string, files map[string]string) *faas.
 // instance is a started runtime and its log.
 type instance struct {
 	pool.Runtime
-	b      *bench
-	log    *memoryStream
-	events int
+	b       *bench
+	log     *memoryStream
+	events  int
+	timeout time.Duration // of its invocations; 0 = patience
 }
 
 func (b *bench) start(v *faas.Version) *instance {
@@ -446,6 +454,6 @@ func (i *instance) invoke(payload string) (faas.Outcome, string, error) {
 func (i *instance) event(payload string) *faas.Event {
 	i.events++
 	return &faas.Event{RequestID: fmt.Sprintf("request-%d", i.events), Payload: []byte(payload),
-		Deadline: time.Now().Add(3 * time.Second), InvokedARN: "arn:aws:lambda:eu-central-1:000000000000:function:fn",
+		Deadline: time.Now().Add(cmp.Or(i.timeout, patience)), InvokedARN: "arn:aws:lambda:eu-central-1:000000000000:function:fn",
 		TraceID: "Root=1-5759e988-bd862e3fe1be46a994272793;Sampled=0", ClientContext: []byte(`{"custom":{"k":"v"},"client":{"app_title":"t"}}`)}
 }

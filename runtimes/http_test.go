@@ -174,10 +174,10 @@ func TestHTTPFailuresAreOfOneInvocation(t *testing.T) {
 // The end of the process is the end of all that it holds, and named.
 func TestHTTPExitFailsAll(t *testing.T) {
 	onEach(t, func(t *testing.T, b *bench) {
-		i := b.start(b.with(5, b.web("", `if (body === '4') process.exit(3)`))).ready()
+		i := b.start(b.with(5, b.web("", `if (body === '4') process.exit(3); console.log('here')`))).ready()
 		for _, f := range i.overlap(5, func(k int) string {
 			if k == 4 {
-				awaitLog(t, i, "START", 5)
+				awaitLog(t, i, "here", 4)
 			}
 			return fmt.Sprint(k)
 		}) {

@@ -19,7 +19,7 @@ func isolated(t testing.TB, all map[string]func() sandbox.Driver) {
 	}
 	all["process"] = func() sandbox.Driver {
 		d, err := processdriver.New(processdriver.Options{
-			StateDir: t.TempDir(), DataID: fmt.Sprintf("%s%d", dataIDPrefix(), isolatedCount.Add(1)), MaxSandboxes: 8,
+			StateDir: t.TempDir(), DataID: fmt.Sprintf("%s%d", dataIDPrefix(), isolatedCount.Add(1)), MaxSandboxes: 8, DeathLimit: patience,
 		})
 		if err != nil {
 			t.Fatal(err)

@@ -58,7 +58,7 @@ var nodeRows = []row{
 		"node_modules/dep/index.js": "module.exports = 'dep'"}, want: `"dep"`},
 	{name: "context", files: js(`exports.handler = async (e, c) => [c.functionName, c.functionVersion, c.memoryLimitInMB, c.awsRequestId,
 		c.invokedFunctionArn.split(':').pop(), c.logGroupName, c.logStreamName.includes('[$LATEST]'), c.clientContext.custom.k,
-		c.getRemainingTimeInMillis() > 2000 && c.getRemainingTimeInMillis() <= 3000]`),
+		c.getRemainingTimeInMillis() > 10000 && c.getRemainingTimeInMillis() <= 60000]`),
 		want: `["fn","$LATEST","256","request-1","fn","/aws/lambda/fn",true,"v",true]`},
 	{name: "environment", alone: true, files: js(`exports.handler = async () => { const e = process.env; return [e.AWS_REGION, e._HANDLER, e.TZ,
 		e.AWS_EXECUTION_ENV, e.LAMBDA_TASK_ROOT === process.cwd(), e._X_AMZN_TRACE_ID.slice(0, 5), e.AWS_LAMBDA_RUNTIME_API] }`),

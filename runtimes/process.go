@@ -15,11 +15,13 @@ import (
 )
 
 const (
-	// lastWords bounds how long what a dead runtime had sent is read.
-	lastWords = 500 * time.Millisecond
+	// lastWords bounds how long what a dead runtime had sent is read. Only a process
+	// that it left behind with its connection makes that last; on a busy machine less
+	// could lose an answer.
+	lastWords = 2 * time.Second
 	// endWait bounds the wait for the end of a process that closed its connection
-	// or crashes.
-	endWait = 250 * time.Millisecond
+	// or crashes, which tells why. Only one that lives on makes that last.
+	endWait = 2 * time.Second
 )
 
 // process is a started runtime in its sandbox. It implements pool.Runtime.

@@ -16,7 +16,7 @@ var pythonRows = []row{
 		"src/other.py": "x = 'dot'"}, want: `"dot"`},
 	{name: "context", files: py("def handler(e, c):\n  return [c.function_name, c.function_version, c.memory_limit_in_mb, c.aws_request_id,\n" +
 		"    c.invoked_function_arn.split(':')[-1], c.log_group_name, '[$LATEST]' in c.log_stream_name, c.client_context.custom['k'],\n" +
-		"    c.client_context.client.app_title, c.identity.cognito_identity_id, 2000 < c.get_remaining_time_in_millis() <= 3000]"),
+		"    c.client_context.client.app_title, c.identity.cognito_identity_id, 10000 < c.get_remaining_time_in_millis() <= 60000]"),
 		want: `["fn", "$LATEST", "256", "request-1", "fn", "/aws/lambda/fn", true, "v", "t", null, true]`},
 	{name: "environment", files: py("import os\ndef handler(e, c):\n  v = os.environ\n  return [v['AWS_REGION'], v['_HANDLER'], v['TZ'], v['AWS_EXECUTION_ENV'],\n" +
 		"    v['LAMBDA_TASK_ROOT'] == os.getcwd(), v['_X_AMZN_TRACE_ID'][:5], v.get('AWS_LAMBDA_RUNTIME_API')]"),

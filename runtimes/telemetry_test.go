@@ -58,9 +58,6 @@ while True:
     _, event = call("GET", "/2020-01-01/extension/event/next", Identifier=identifier)
     if json.loads(event)["eventType"] == "SHUTDOWN":
         break
-import time
-time.sleep(0.3)
-print("heard all", flush=True)
 `
 
 // heard are the events that a subscriber has written, and what it has written of the
@@ -115,6 +112,7 @@ func TestTelemetry(t *testing.T) {
 						<-lingering
 					}
 				}
+				awaitHeard(t, store, v.ID.Function)
 				if err := i.Kill("idle", patience); err != nil {
 					t.Error(err)
 				}
@@ -124,11 +122,37 @@ func TestTelemetry(t *testing.T) {
 	}
 }
 
+// expected are how many events of each type come of two invocations at least.
+var expected = map[string]int{"platform.initStart": 1, "platform.telemetrySubscription": 1, "platform.initRuntimeDone": 1,
+	"platform.initReport": 1, "platform.extension": 1, "platform.start": 2, "platform.runtimeDone": 2, "platform.report": 2, "function": 5}
+
+// awaitHeard waits until the subscriber has heard all: at the end of its instance it
+// is not waited for longer than two seconds.
+func awaitHeard(t *testing.T, store *logs.Store, id faas.FunctionID) {
+	t.Helper()
+	tick, timeout := time.NewTicker(10*time.Millisecond), time.After(patience)
+	defer tick.Stop()
+	for {
+		_, records := heard(t, store, id)
+		missing := false
+		for name, n := range expected {
+			missing = missing || len(records[name]) < n
+		}
+		if !missing {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-timeout:
+			return // what is missing is told by checkHeard
+		}
+	}
+}
+
 func checkHeard(t *testing.T, store *logs.Store, id faas.FunctionID) {
 	t.Helper()
 	types, records := heard(t, store, id)
-	for name, n := range map[string]int{"platform.initStart": 1, "platform.telemetrySubscription": 1, "platform.initRuntimeDone": 1,
-		"platform.initReport": 1, "platform.extension": 1, "platform.start": 2, "platform.runtimeDone": 2, "platform.report": 2, "function": 5} {
+	for name, n := range expected {
 		if len(records[name]) < n {
 			t.Errorf("heard %d of %s, want %d: %v", len(records[name]), name, n, types)
 			return

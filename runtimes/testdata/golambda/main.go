@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -22,6 +23,12 @@ type input struct {
 }
 
 var arrived atomic.Int64
+
+// released ends every "hold".
+var (
+	released = make(chan struct{})
+	release  = sync.OnceFunc(func() { close(released) })
+)
 
 // meet returns the process's id when so many invocations are in it at once.
 func meet(ctx context.Context, number int) (any, error) {
@@ -79,8 +86,10 @@ func handle(ctx context.Context, in input) (any, error) {
 		return &events.LambdaFunctionURLStreamingResponse{StatusCode: 201, Headers: map[string]string{"a": "b"}, Cookies: []string{"k=v"}, Body: &parts{}}, nil
 	case "meet":
 		return meet(ctx, in.Number)
-	case "sleep":
-		time.Sleep(time.Duration(in.Number) * time.Millisecond)
+	case "hold":
+		<-released
+	case "release":
+		release()
 	}
 	lc, _ := lambdacontext.FromContext(ctx)
 	deadline, _ := ctx.Deadline()
