@@ -58,10 +58,12 @@ test: deps-test lint cross
 	$(MAKE) --no-print-directory test-go
 	examples/demo bin/hearth
 
-# The race detector needs cgo. Packages that load the machine run one after the
-# other, so that a bound on time measures the code and not its neighbour.
+# The race detector needs cgo. The longest packages begin first, or one of them would
+# run alone at the end. Packages that load the machine run one after the other, so
+# that a bound on time measures the code and not its neighbour.
+LONGEST := ./test/e2e ./runtimes ./sandbox/process ./cmd/hearth ./engine/nats
 test-go:
-	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 2 -timeout 15m $$($(GO) list ./... | grep -v -e /test/hostile$$ -e /test/scale$$)
+	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 2 -timeout 25m $(LONGEST) $$($(GO) list ./... | grep -v -e /test/hostile$$ -e /test/scale$$)
 	CGO_ENABLED=1 HEARTH_BIN=$(CURDIR)/bin/hearth $(GO) test -race -p 1 -timeout 15m ./test/hostile ./test/scale
 
 lint:
