@@ -153,10 +153,11 @@ func (c *compiler) compile(ctx context.Context, version *faas.Version) error {
 }
 
 // compiledName names what is compiled by everything that decides whether it can
-// be used: V8 takes a cache only under the flags that it was made with.
+// be used: V8 takes a cache only under the flags that it was made with. The memory
+// is none of them (node/heap.js).
 func (p plan) compiledName() string {
 	inside, _ := p.interpreter.place()
-	command := arguments(p.known.language, inside, runtimeDir, p.version.Config.MemoryMB)
+	command := arguments(p.known.language, inside, runtimeDir, 0)
 	sum := sha256.Sum256([]byte(p.interpreter.version + "\x00" + strings.Join(command, "\x00")))
 	return string(p.known.language) + "-" + hex.EncodeToString(sum[:12])
 }

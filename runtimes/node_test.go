@@ -56,6 +56,13 @@ var nodeRows = []row{
 	{name: "directory", handler: "app.handler", files: map[string]string{"app/index.js": "exports.handler = async () => 'dir'"}, want: `"dir"`},
 	{name: "dependency", files: map[string]string{"index.js": "const d = require('dep'); exports.handler = async () => d",
 		"node_modules/dep/index.js": "module.exports = 'dep'"}, want: `"dep"`},
+	{name: "V8 takes the code that Node brings compiled", files: js(`const v8 = require('v8'), { execFileSync } = require('child_process');
+		exports.handler = async () => v8.cachedDataVersionTag() === Number(execFileSync(process.execPath, ['-p', 'v8.cachedDataVersionTag()']));`), want: `true`},
+	{name: "a worker's heap has the same limit", files: js(`const v8 = require('v8'), { Worker } = require('worker_threads');
+		exports.handler = () => new Promise((done) => new Worker("require('worker_threads').parentPort.postMessage(require('v8').getHeapStatistics().heap_size_limit)", { eval: true })
+			.on('message', (limit) => done(limit === v8.getHeapStatistics().heap_size_limit)));`), want: `true`},
+	{name: "chdir and an import of it", files: map[string]string{"index.mjs": "import process, { chdir } from 'node:process';\n" +
+		"export const handler = async () => { chdir('/tmp'); const first = process.cwd(); process.chdir('/'); return [first, process.cwd()] }"}, want: `["/tmp","/"]`},
 	{name: "context", files: js(`exports.handler = async (e, c) => [c.functionName, c.functionVersion, c.memoryLimitInMB, c.awsRequestId,
 		c.invokedFunctionArn.split(':').pop(), c.logGroupName, c.logStreamName.includes('[$LATEST]'), c.clientContext.custom.k,
 		c.getRemainingTimeInMillis() > 10000 && c.getRemainingTimeInMillis() <= 60000]`),

@@ -3,6 +3,7 @@
 // V8's code cache of each to descriptor 3; compiled.js uses it. Arguments: the
 // package's root, the least size of a file in bytes.
 
+require('./heap.js').release(); // as when the cache is used
 const fs = require('fs');
 const path = require('path');
 const compiled = require('./compiled.js');

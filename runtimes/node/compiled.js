@@ -7,6 +7,7 @@ const fs = require('fs');
 const path = require('path');
 const vm = require('vm');
 const Module = require('module');
+const heap = require('./heap.js');
 
 const SUFFIX = '.v8';
 const PARAMETERS = ['exports', 'require', 'module', '__filename', '__dirname'];
@@ -28,7 +29,7 @@ function use(root, folder) {
   Module.prototype._compile = function _compile(content, filename, ...rest) {
     const cachedData = filename.startsWith(below) ? read(path.join(folder, filename.slice(below.length) + SUFFIX)) : undefined;
     if (cachedData === undefined) return original.call(this, content, filename, ...rest);
-    const run = vm.compileFunction(content, PARAMETERS, { filename, cachedData });
+    const run = heap.released(() => vm.compileFunction(content, PARAMETERS, { filename, cachedData }));
     return Reflect.apply(run, this.exports, [this.exports, requireOf(this), this, filename, path.dirname(filename)]);
   };
 }
