@@ -3,7 +3,7 @@
 // Everything here is on the path of every invocation.
 
 const fs = require('fs');
-const net = require('net');
+const binding = require('./binding.js');
 
 const PREFIX = 8;
 const SMALL = 64 * 1024;
@@ -55,15 +55,25 @@ function open(fd, onFrame, onEnd) {
     return true;
   }
 
-  const socket = new net.Socket({
-    fd,
-    readable: true,
-    writable: true,
-    allowHalfOpen: false,
-    onread: { buffer: Buffer.allocUnsafeSlow(64 * 1024), callback: onData },
-  });
-  socket.on('error', onEnd);
-  socket.on('close', onEnd);
+  const buffer = Buffer.allocUnsafeSlow(64 * 1024);
+  const handle = read(fd, buffer, onData, onEnd);
+  let socket = handle ? undefined : makeSocket();
+
+  // makeSocket makes a stream of the descriptor. Loading net is a tenth of a start, so
+  // it is not done before something has to wait for room.
+  function makeSocket() {
+    handle?.readStop();
+    const made = new (require('net').Socket)({
+      ...(handle ? { handle } : { fd }),
+      readable: true,
+      writable: true,
+      allowHalfOpen: false,
+      onread: { buffer, callback: onData },
+    });
+    made.on('error', onEnd);
+    made.on('close', onEnd);
+    return made;
+  }
 
   const small = Buffer.allocUnsafeSlow(SMALL); // used for one frame after the other
 
@@ -95,13 +105,15 @@ function open(fd, onFrame, onEnd) {
 
   function sendFrame(frame, done) {
     let sent = 0;
-    if (socket.writableLength === 0) {
+    if (!socket?.writableLength) {
       try {
         sent = fs.writeSync(fd, frame, 0, frame.length);
       } catch { /* no room, or the end of Hearth: the stream finds out */ }
     }
-    if (sent < frame.length) socket.write(Buffer.from(frame.subarray(sent)), done);
-    else if (done) process.nextTick(done);
+    if (sent < frame.length) {
+      socket ??= makeSocket();
+      socket.write(Buffer.from(frame.subarray(sent)), done);
+    } else if (done) process.nextTick(done);
   }
 
   return {
@@ -109,9 +121,28 @@ function open(fd, onFrame, onEnd) {
     sendBytes,
     // While the handler runs the socket does not keep the process's event loop
     // alive: an empty loop is how the end of an invocation is noticed.
-    hold: () => socket.ref(),
-    release: () => socket.unref(),
+    hold: () => (handle ?? socket).ref(),
+    release: () => (handle ?? socket).unref(),
   };
+}
+
+// read calls onData(length, buffer) with what arrives, and onEnd at the end, through
+// what net's sockets are made of. Undefined where this Node keeps that to itself.
+function read(fd, buffer, onData, onEnd) {
+  const pipes = binding('pipe_wrap');
+  const streams = binding('stream_wrap');
+  if (!pipes || !streams) return undefined;
+  const { streamBaseState, kReadBytesOrError } = streams;
+  const handle = new pipes.Pipe(pipes.constants.SOCKET);
+  handle.onread = () => {
+    const length = streamBaseState[kReadBytesOrError];
+    if (length > 0) onData(length, buffer);
+    else if (length < 0) onEnd();
+  };
+  handle.useUserBuffer(buffer);
+  handle.open(fd);
+  handle.readStart();
+  return handle;
 }
 
 const TYPE = Object.freeze({

@@ -5,6 +5,8 @@
 // it was made, so the flag is taken back; it is set again before there is a worker,
 // whose heap gets its limit from the flag too.
 
+const binding = require('./binding.js');
+
 const NAME = '--max-old-space-size=';
 
 const flag = process.execArgv.findLast((arg) => arg.startsWith(NAME));
@@ -15,7 +17,7 @@ let set = flag !== undefined;
 function release() {
   // Options of the function's own may have made one already.
   if (!set || process.moduleLoadList.includes('NativeModule internal/worker')) return;
-  setFlags = binding();
+  setFlags = (binding('v8') ?? require('v8')).setFlagsFromString;
   change(false);
   onFirstWorker(() => change(true));
 }
@@ -23,21 +25,6 @@ function release() {
 function change(wanted) {
   setFlags(wanted ? flag : NAME + '0');
   set = wanted;
-}
-
-// binding is v8.setFlagsFromString. Loading v8 would compile fifteen modules, so it is
-// taken from below, without the warning that that is not for everybody.
-function binding() {
-  const quiet = Object.getOwnPropertyDescriptor(process, 'noDeprecation');
-  process.noDeprecation = true;
-  try {
-    return process.binding('v8').setFlagsFromString;
-  } catch { // its days are numbered, and permissions may forbid it
-    return require('v8').setFlagsFromString;
-  } finally {
-    if (quiet) Object.defineProperty(process, 'noDeprecation', quiet);
-    else delete process.noDeprecation;
-  }
 }
 
 // onFirstWorker calls act before there can be a worker: the module that makes them

@@ -1,6 +1,8 @@
 'use strict';
 // The handler with which a stem cell runs through what a function will make it do.
 
+require('net'); // which most functions load, one way or another
+
 exports.handler = async (event, context) => ({ ...event, left: context.getRemainingTimeInMillis() });
 
 // go is a go frame like a function's. The values tell nobody anything.
