@@ -16,6 +16,9 @@ import (
 //go:embed node/*.js node/*.mjs python/*.py
 var sources embed.FS
 
+// nodeEntry is the source of Node's program; its modules are written into it.
+const nodeEntry = "node/bootstrap.js"
+
 // bootstraps are the embedded programs, written out.
 type bootstraps struct {
 	dir string
@@ -106,13 +109,16 @@ func digest() (string, error) {
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// eachSource visits the embedded files in a fixed order.
+// eachSource visits what is written, in a fixed order.
 func eachSource(visit func(name string, content []byte) error) error {
 	return fs.WalkDir(sources, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err
 		}
 		content, err := sources.ReadFile(path.Clean(name))
+		if name == nodeEntry {
+			content, err = nodeProgram()
+		}
 		if err != nil {
 			return err
 		}

@@ -2,6 +2,7 @@ package runtimes
 
 import (
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -63,6 +64,8 @@ var nodeRows = []row{
 			.on('message', (limit) => done(limit === v8.getHeapStatistics().heap_size_limit)));`), want: `true`},
 	{name: "chdir and an import of it", files: map[string]string{"index.mjs": "import process, { chdir } from 'node:process';\n" +
 		"export const handler = async () => { chdir('/tmp'); const first = process.cwd(); process.chdir('/'); return [first, process.cwd()] }"}, want: `["/tmp","/"]`},
+	{name: "the program is one file", files: js("const path = require('path'), own = __filename; exports.handler = async () => Object.keys(require.cache).filter((f) => f !== own).map((f) => path.basename(f))"),
+		want: `["bootstrap.js"]`},
 	{name: "context", files: js(`exports.handler = async (e, c) => [c.functionName, c.functionVersion, c.memoryLimitInMB, c.awsRequestId,
 		c.invokedFunctionArn.split(':').pop(), c.logGroupName, c.logStreamName.includes('[$LATEST]'), c.clientContext.custom.k,
 		c.getRemainingTimeInMillis() > 10000 && c.getRemainingTimeInMillis() <= 60000]`),
@@ -117,6 +120,19 @@ func js(source string) map[string]string { return map[string]string{"index.js": 
 func TestNode(t *testing.T) { runRows(t, hostNode(t), nodeRows) }
 
 func TestNodeInit(t *testing.T) { runInitRows(t, hostNode(t), nodeInitRows) }
+
+// A socket is made of the connection when an answer first has to wait for room.
+func TestNodeAnswersOnAfterALargeAnswer(t *testing.T) {
+	onEach(t, func(t *testing.T, b *bench) {
+		i := b.start(b.version(hostNode(t), "index.handler", js("exports.handler = async (n) => 'x'.repeat(n)"))).ready()
+		defer i.kill()
+		for _, n := range []int{1, 4 << 20, 2, 5 << 20, 3} {
+			if out, _, err := i.invoke(strconv.Itoa(n)); err != nil || len(out.Payload) != n+2 {
+				t.Errorf("%d: %d bytes, %v", n, len(out.Payload), err)
+			}
+		}
+	})
+}
 
 // runRows invokes each row's handler, in an instance that holds one invocation
 // and in one that may hold ten.

@@ -1,7 +1,7 @@
 'use strict';
 // Hearth's bootstrap of the managed Node.js runtimes. It says hello, waits for
 // the go frame, loads the handler and serves invocations until its socket ends. As
-// a stem cell it is told to park first.
+// a stem cell it is told to park first. Its modules are written into it (bundle.go).
 
 require('./heap.js').release(); // first: the rest is loaded faster then
 const frames = require('./frames.js');

@@ -148,11 +148,13 @@ function defineGlobals(store) {
   if (store) globalThis.awslambda.InvokeStore = store;
 }
 
-// forget drops a CommonJS module that load loaded, as if it had not.
+// forget drops a CommonJS module that load loaded, as if it had not. The program that
+// required it is the main module.
 function forget(root, file) {
   const name = path.join(root, file);
-  delete require.cache[name];
-  module.children = module.children.filter((child) => child.id !== name);
+  const { cache, main } = require;
+  delete cache[name];
+  main.children = main.children.filter((child) => child.id !== name);
 }
 
 module.exports = { load, streaming, defineGlobals, forget };
