@@ -8,9 +8,11 @@ import is part of every cold start.
 import os
 import sys
 
-# This folder's modules are the runtime's own: user code must not find them first.
+# This folder's modules are the runtime's own: user code must not find them first. Here
+# they are looked for first, as every other place would be searched before.
 RUNTIME_DIR = os.path.dirname(os.path.realpath(__file__))
-sys.path[:] = [path for path in sys.path if os.path.realpath(path) != RUNTIME_DIR] + [RUNTIME_DIR]
+search_path = [path for path in sys.path if path not in (RUNTIME_DIR, os.path.dirname(__file__))] + [RUNTIME_DIR]
+sys.path[:] = [RUNTIME_DIR] + search_path
 
 import time
 
@@ -18,6 +20,8 @@ import hearth_context
 import hearth_errors
 import hearth_json
 import hearth_logging
+
+sys.path[:] = search_path
 
 HELLO, PARK, GO, READY, INIT_ERROR, INVOKE, RESPONSE, ERROR = b"HPGREIDF"
 PREFIX = 8
@@ -95,10 +99,10 @@ def load_handler(name):
             "Runtime.BuiltInModuleConflict",
             "Cannot use built-in module %s as a handler module" % module_name,
         )
-    import importlib
-
+    dotted = module_name.replace("/", ".")
     try:
-        module = importlib.import_module(module_name.replace("/", "."))
+        __import__(dotted)  # importlib.import_module, without importing importlib
+        module = sys.modules[dotted]
     except ImportError as error:
         raise hearth_errors.Fault(
             "Runtime.ImportModuleError",

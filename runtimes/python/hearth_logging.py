@@ -4,11 +4,11 @@
 configured at the moment at which somebody imports it.
 """
 
-import contextvars
+from _contextvars import ContextVar  # of contextvars, which has to be found and read
 import os
 import sys
 
-request_id = contextvars.ContextVar("hearth_request_id", default="")
+request_id = ContextVar("hearth_request_id", default="")
 
 
 def wants_json():
