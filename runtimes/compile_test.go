@@ -59,6 +59,7 @@ func TestNodeUsesItsCodeCache(t *testing.T) {
 	onIsolated(t, func(t *testing.T, b *bench) {
 		v := b.version(hostNode(t), "index.handler", map[string]string{
 			"index.js": `const vm = require('vm');
+				require('worker_threads'); // V8 has the flag of the heap's limit again
 				const compile = vm.compileFunction;
 				const seen = [];
 				vm.compileFunction = (...a) => { const f = compile(...a); seen.push(a[2].filename + ' ' + f.cachedDataRejected); return f; };
@@ -82,6 +83,9 @@ func TestNodeUsesItsCodeCache(t *testing.T) {
 			t.Errorf("compiled %v", list)
 		}
 		hello(t, b.start(v).ready(), `[["/var/task/lib/big.js false"],42,"late",true,false]`)
+		larger := *v
+		larger.Config.MemoryMB *= 2
+		hello(t, b.start(&larger).ready(), `[["/var/task/lib/big.js false"],42,"late",true,false]`)
 	})
 }
 
