@@ -334,12 +334,19 @@ func TestStartsLeaveNothing(t *testing.T) {
 		for _, i := range all {
 			i.kill()
 		}
+		stand := func() { // as many cells wait before as after
+			for _, v := range versions {
+				b.park(v)
+			}
+		}
+		stand()
 		goroutines, files := runtime.NumGoroutine(), openFiles(t)
 		for range 5 {
 			for _, v := range versions {
 				cycle(v)
 			}
 		}
+		stand()
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		// What the driver keeps may not have been back in its pools before. A leak is
