@@ -25,7 +25,7 @@ bin/hearth: $(shell find . -name '*.go' -not -path './examples/*' -not -name '*_
 examples: examples/thumbnail/node_modules/.package-lock.json examples/markdown/build/bootstrap
 
 examples/thumbnail/node_modules/.package-lock.json: examples/thumbnail/package.json examples/thumbnail/package-lock.json
-	cd examples/thumbnail && npm ci --silent --no-audit --no-fund --ignore-scripts
+	cd examples/thumbnail && npm ci --fetch-retries=5 --silent --no-audit --no-fund --ignore-scripts
 	@touch $@
 
 examples/markdown/build/bootstrap: examples/markdown/main.go examples/markdown/go.mod

@@ -39,7 +39,7 @@ func options(t *testing.T, rows ...string) Options {
 // samples behind it, not what they are.
 func TestWarmRow(t *testing.T) {
 	o := options(t, "warm")
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute)
 	defer cancel()
 	if err := Run(ctx, o); err != nil {
 		t.Fatal(err)

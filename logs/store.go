@@ -27,6 +27,9 @@ type Options struct {
 	// Rate and Burst are the rate budget of a function, in bytes per second and
 	// bytes; default 1 MiB and 8 MiB.
 	Rate, Burst int64
+	// Barrier is how long the end of an invocation waits at most for output that the
+	// disk, or a flooder, holds up; default 50 ms.
+	Barrier time.Duration
 	// Clock stamps lines and decides on retention; default time.Now.
 	Clock  func() time.Time
 	Logger *slog.Logger // nil discards
@@ -38,6 +41,7 @@ const (
 	leastMaxBytes    = 1 << 20
 	defaultRate      = 1 << 20
 	defaultBurst     = 8 << 20
+	defaultBarrier   = 50 * time.Millisecond
 	// segmentsPerLog is into how many segments a log is cut: what is removed at
 	// once is that part of it.
 	segmentsPerLog = 8
@@ -51,8 +55,10 @@ type Store struct {
 	limits segmentLimits
 	rate   int64
 	burst  int64
-	clock  func() time.Time
-	log    *slog.Logger
+	// barrier bounds how long a barrier waits for the disk or a flooder.
+	barrier time.Duration
+	clock   func() time.Time
+	log     *slog.Logger
 
 	kick   chan struct{} // 1-buffered: something is pending
 	urgent chan struct{} // 1-buffered: a pending buffer is nearly full
@@ -82,7 +88,7 @@ func Open(_ context.Context, o Options) (*Store, error) {
 	}
 	o.setDefaults()
 	s := &Store{
-		dir: o.Dir, rate: o.Rate, burst: o.Burst, clock: o.Clock, log: o.Logger,
+		dir: o.Dir, rate: o.Rate, burst: o.Burst, barrier: o.Barrier, clock: o.Clock, log: o.Logger,
 		limits: segmentLimits{
 			retention: o.Retention, total: o.MaxBytesPerFunction,
 			size: min(maxSegment, o.MaxBytesPerFunction/segmentsPerLog),
@@ -115,6 +121,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Burst <= 0 {
 		o.Burst = defaultBurst
+	}
+	if o.Barrier <= 0 {
+		o.Barrier = defaultBarrier
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now

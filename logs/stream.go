@@ -30,8 +30,6 @@ const (
 	// barrierBytes bounds what a barrier reads: what a pipe can hold at most, and
 	// so all that was written before the barrier.
 	barrierBytes = 1 << 20
-	// barrierTime bounds how long a barrier waits for a flooder.
-	barrierTime = 50 * time.Millisecond
 	// lineCost is what a line costs of the rate budget beyond its bytes: a flood of
 	// empty lines is no cheaper to store.
 	lineCost = 16
@@ -115,7 +113,7 @@ func (st *Stream) Begin(request, line string) {
 	request = validString(request)
 	st.mu.Lock()
 	defer st.mu.Unlock()
-	st.drainLocked(barrierTime)
+	st.drainLocked(st.store.barrier)
 	if len(st.captures.flying) < 2 { // what comes next may be somebody else's
 		st.flushRawLocked()
 	}
@@ -128,13 +126,13 @@ func (st *Stream) Begin(request, line string) {
 // Settle is the barrier at the end of an invocation: all output that was in the
 // pipe when it was called has been attributed when it returns, and the lines
 // (END, REPORT) come after it. With a quiet instance that is one system call; a
-// flooding one is waited for at most 50 ms, and what it printed beyond 1 MiB
+// flooding one is waited for at most Options.Barrier, and what it printed beyond 1 MiB
 // (64 KiB where the function is over its rate budget, nothing where the disk does
 // not follow) counts as later output.
 func (st *Stream) Settle(request string, lines ...string) {
 	request = validString(request)
 	st.mu.Lock()
-	debt := st.drainLocked(barrierTime)
+	debt := st.drainLocked(st.store.barrier)
 	if len(st.captures.flying) <= 2 {
 		st.flushRawLocked()
 	}
@@ -161,19 +159,19 @@ func (st *Stream) Tail(request string) []byte {
 func (st *Stream) Platform(request, line string) {
 	request = validString(request)
 	st.mu.Lock()
-	debt := st.drainLocked(barrierTime)
+	debt := st.drainLocked(st.store.barrier)
 	debt = max(debt, st.log.budget.take(len(line)+lineCost, time.Now()))
 	st.addLineLocked(request, line)
 	st.mu.Unlock()
 	st.pay(debt)
 }
 
-// Close reads what is left in the pipe, at most 1 MiB and 50 ms long, closes it
+// Close reads what is left in the pipe, at most 1 MiB and Options.Barrier long, closes it
 // and waits for the reader. Idempotent.
 func (st *Stream) Close() error {
 	st.mu.Lock()
 	if st.raw != nil {
-		st.drainLocked(barrierTime)
+		st.drainLocked(st.store.barrier)
 	}
 	st.flushPartialLocked()
 	for _, c := range st.captures.flying {
@@ -192,7 +190,7 @@ func (st *Stream) Close() error {
 // pay makes the caller wait for a flood's debt, within the bound of a barrier.
 func (st *Stream) pay(debt time.Duration) {
 	if debt > 0 {
-		st.wait(min(debt, barrierTime), nil)
+		st.wait(min(debt, st.store.barrier), nil)
 	}
 }
 

@@ -66,7 +66,7 @@ func (i *instance) reap() {
 		err := runtime.Kill(string(cause), p.pools.grace(cause))
 		i.cpuMu.Unlock()
 		if err != nil {
-			p.pools.log.Error("an instance could not be killed in time", "instance", i.id,
+			p.pools.log.Warn("an instance could not be killed in time", "instance", i.id,
 				"version", p.version.ID.String(), "cause", string(cause), "err", err)
 		}
 	}

@@ -20,7 +20,7 @@ func (s storedLogs) Stream(source LogSource, pipe *os.File) LogStream {
 
 func openLogs(t *testing.T) *logs.Store {
 	t.Helper()
-	store, err := logs.Open(t.Context(), logs.Options{Dir: t.TempDir()})
+	store, err := logs.Open(t.Context(), logs.Options{Dir: t.TempDir(), Barrier: patience})
 	if err != nil {
 		t.Fatal(err)
 	}

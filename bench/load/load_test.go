@@ -23,16 +23,22 @@ func target(t *testing.T, h http.HandlerFunc) Target {
 	server := httptest.NewServer(h)
 	t.Cleanup(func() {
 		server.Close()
-		deadline := time.Now().Add(5 * time.Second)
-		for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
-			runtime.Gosched() // they were told; nothing says when the last is gone
-		}
-		if now := runtime.NumGoroutine(); now > before {
-			t.Errorf("%d goroutines before, %d after", before, now)
-		}
+		goneAgain(t, before)
 	})
 	address := strings.TrimPrefix(server.URL, "http://")
-	return Target{Address: address, Request: Post(address, "/p", []byte(`{"a":1}`)), Timeout: 10 * time.Second}
+	return Target{Address: address, Request: Post(address, "/p", []byte(`{"a":1}`)), Timeout: time.Minute}
+}
+
+// goneAgain waits until there are no more goroutines than there were.
+func goneAgain(t *testing.T, before int) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for runtime.NumGoroutine() > before && time.Now().Before(deadline) {
+		runtime.Gosched() // they were told; nothing says when the last is gone
+	}
+	if now := runtime.NumGoroutine(); now > before {
+		t.Errorf("%d goroutines before, %d after", before, now)
+	}
 }
 
 func TestCount(t *testing.T) {
@@ -213,9 +219,7 @@ func TestNobodyListens(t *testing.T) {
 	if _, err := Open(t.Context(), Target{Address: address}, 2, Burst(2)); err == nil {
 		t.Error("no error")
 	}
-	if now := runtime.NumGoroutine(); now > before {
-		t.Errorf("%d goroutines before, %d after", before, now)
-	}
+	goneAgain(t, before)
 }
 
 func TestCancel(t *testing.T) {

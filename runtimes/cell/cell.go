@@ -84,7 +84,7 @@ func (p *Pool[B]) loseLocked(cell *Cell[B]) {
 
 func (p *Pool[B]) kill(cell *Cell[B], cause string) {
 	if err := cell.body.Kill(cause); err != nil {
-		p.o.Logger.Error("a stem cell could not be killed in time", "runtime", cell.of.Runtime, "cause", cause, "err", err)
+		p.o.Logger.Warn("a stem cell could not be killed in time", "runtime", cell.of.Runtime, "cause", cause, "err", err)
 	}
 }
 

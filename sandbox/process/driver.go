@@ -409,8 +409,11 @@ func (d *Driver) clean(b *box, dead bool) {
 	}
 	b.closeUnused()
 	var errs []error
-	for closing := false; !dead && !closing; closing = d.isClosed() {
-		dead = b.gone(d.quarantine)
+	for told, closing := false, false; !dead && !closing; closing = d.isClosed() {
+		if dead = b.gone(d.quarantine); !dead && !told {
+			told = true
+			d.log.Error("a sandbox has processes left long after it was killed", "sandbox", b.id, "waited", d.quarantine)
+		}
 	}
 	if dead {
 		b.watchers.Wait()

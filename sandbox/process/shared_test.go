@@ -3,10 +3,12 @@
 package process
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -222,9 +224,12 @@ func TestTmpThatCannotBeMounted(t *testing.T) {
 	}
 }
 
-// Death that takes long, here of a write to a frozen file system, costs no slot.
+// Death that takes long, here of a write to a frozen file system, is told once and
+// costs no slot.
 func TestSlowDeath(t *testing.T) {
-	d := newDriver(t, func(o *Options) { o.MaxSandboxes, o.DeathLimit = 1, 0 })
+	var told bytes.Buffer
+	alarms := slog.New(slog.NewTextHandler(&told, &slog.HandlerOptions{Level: slog.LevelError}))
+	d := newDriver(t, func(o *Options) { o.MaxSandboxes, o.DeathLimit, o.Logger = 1, 0, alarms })
 	d.quarantine = 10 * time.Millisecond
 	sb, err := d.Create(t.Context(), testSpec())
 	if err != nil {
@@ -260,8 +265,11 @@ func TestSlowDeath(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if _, err := d.Create(ctx, testSpec()); err != nil {
+	if _, err := d.Create(ctx, testSpec()); err != nil { // once the first is cleaned
 		t.Errorf("after the process died: %v", err)
+	}
+	if n := strings.Count(told.String(), "long after it was killed"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, &told)
 	}
 }
 

@@ -139,7 +139,7 @@ func buildRIC(ctx context.Context, node, dir string) error {
 	cmd := exec.CommandContext(ctx, "npm", "ci", "--no-audit", "--no-fund", "--loglevel=error")
 	cmd.Dir = dir
 	home := filepath.Dir(filepath.Dir(node)) // DIR/bin/node, with the headers in DIR/include
-	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(node)+":"+os.Getenv("PATH"), "npm_config_nodedir="+home)
+	cmd.Env = append(os.Environ(), "PATH="+filepath.Dir(node)+":"+os.Getenv("PATH"), "npm_config_nodedir="+home, "npm_config_fetch_retries=5")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("npm ci in testdata/ric: %w\n%s", err, out)
 	}

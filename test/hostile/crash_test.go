@@ -21,7 +21,7 @@ func TestKilled(t *testing.T) {
 		s.mustInvoke(t, "lasting-"+l.name, do("count"))
 		s.mustInvoke(t, "lasting-"+l.name, do("daemon"))
 		for _, action := range []string{"hang", "spin", "forkForever"} {
-			s.deploy(t, action+"-"+l.name, l.settings.with(settings{"timeoutSeconds": 60, "egress": "internet"}))
+			s.deploy(t, action+"-"+l.name, l.settings.with(settings{"timeoutSeconds": 600, "egress": "internet"}))
 			ended := make(chan error, 1)
 			go func() {
 				_, err := s.invoke(action+"-"+l.name, do(action))

@@ -31,7 +31,7 @@ const (
 // threads (the runtime keeps what it made for calls that block) and memory (the
 // race detector's own included).
 const (
-	slackFiles   = 16
+	slackFiles   = 2 * maxInstances // places that the first load did not come to
 	slackThreads = 48
 	slackMB      = 256
 )
