@@ -35,8 +35,8 @@ type account struct {
 	watched bool        // a goroutine waits for something of the account to be freed
 
 	// While lines of it were refused a moment ago by what they share, none begins before
-	// those that fetch
-	// have fetched: they share what is free by turns and not by who fetches faster.
+	// those that fetch have fetched: they share it by turns and not by who fetches
+	// faster.
 	contended time.Time // until when
 	fetching  int       // lines
 }
