@@ -57,7 +57,7 @@ func (s *Service) terminateFetched(ctx context.Context, e *engine.Event, grace t
 		return stopping()
 	}
 	answer := make(chan error, 1)
-	d.tell(func() { d.terminate(e.Key, e.ID, grace, answer) })
+	d.tell(func() { d.terminate(e.Key, termination{e.ID, grace, answer}) })
 	select {
 	case err := <-answer:
 		return err
@@ -98,34 +98,47 @@ func (s *Service) cancel(ctx context.Context, e *engine.Event) error {
 	return s.queue.Cancel(ctx, e.ID, engine.Outcome{Status: string(faas.EventAborted), Details: encoded, Keep: true})
 }
 
-// terminate ends an event that was fetched, or gives it back to be cancelled. Called
-// by the owner.
-func (d *dispatcher) terminate(key, id string, grace time.Duration, answer chan<- error) {
-	if f := d.flights.find(id); f != nil {
+// termination is of an event that was fetched. It is answered once; errAgain where the
+// event is not any more.
+type termination struct {
+	id     string
+	grace  time.Duration
+	answer chan<- error
+}
+
+// terminate ends an event that was fetched. Called by the owner.
+func (d *dispatcher) terminate(key string, t termination) {
+	if f := d.flights.find(t.id); f != nil {
 		begun := d.spawn(func() {
-			running := f.terminate(grace)
+			running := f.terminate(t.grace)
 			<-f.done
 			if running && !f.bounced {
-				answer <- nil
+				t.answer <- nil
 				return
 			}
-			answer <- errAgain // it has its outcome, or waits again
+			t.answer <- errAgain // it has its outcome, or waits again
 		})
 		if !begun {
-			answer <- stopping()
+			t.answer <- stopping()
 		}
 		return
 	}
 	l := d.lines[key]
+	if l == nil {
+		t.answer <- errAgain
+		return
+	}
+	f, found := l.buffer.take(func(f *flight) bool { return f.event.ID == t.id })
 	switch {
-	case l != nil && l.fetching:
-		l.wanted = append(l.wanted, answer)
-	case l != nil:
-		d.unbuffer(l)
-		d.turn(l)
-		fallthrough
+	case found:
+		d.buffered -= f.size
+		d.conclusion(f, func() {
+			t.answer <- d.settle(f, verdict{status: faas.EventAborted, reason: faas.DropTerminated}, lastResult{})
+		})
+	case l.fetching:
+		l.wanted = append(l.wanted, t)
 	default:
-		answer <- errAgain
+		t.answer <- errAgain
 	}
 }
 

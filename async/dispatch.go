@@ -2,8 +2,10 @@ package async
 
 import (
 	"context"
+	"math"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/invoke"
@@ -16,6 +18,11 @@ const (
 	// freedEvery is how often what an account frees is acted on, at most.
 	freedEvery   = 10 * time.Millisecond
 	rousedAtOnce = 4
+	// maxRounds is how often a goroutine looks into the inbox again that owns the lines
+	// beside its own work: then that is loop's. maxSteps is how many steps it does
+	// before it does so.
+	maxRounds = 8
+	maxSteps  = 64
 )
 
 // Runner runs attempts; *invoke.Service in the binary.
@@ -27,9 +34,10 @@ type Runner interface {
 // dispatcher begins events: in order for each function, in turns between functions
 // and accounts, as limits and wanted allow.
 //
-// One goroutine owns the lines and the ring and decides; what others have to say
-// comes as functions that it calls. It waits for nothing but them: events are fetched
-// and attempts run elsewhere.
+// One goroutine at a time owns the lines and the ring and decides; what others have to
+// say comes as functions that it calls. It waits for nothing: events are fetched and
+// attempts run elsewhere. Whose work on an event or a fetch is done owns them itself
+// where no other does, so that what comes next need not wait for a goroutine to wake.
 type dispatcher struct {
 	*Service
 	runner Runner
@@ -47,9 +55,13 @@ type dispatcher struct {
 	mu     sync.Mutex // guards what follows
 	ready  map[string]struct{}
 	inbox  []func()
+	owned  bool // a goroutine owns what is below, and looks into the inbox before it ends
 	closed bool // no goroutine begins any more
 
-	// Owned by loop.
+	// Of the events that have run: those whose outcome is not on disk.
+	finishing atomic.Int64
+
+	// The owner's.
 	lines      map[string]*line
 	accounts   map[string]*account
 	remembered map[string]time.Duration // of functions without a line
@@ -58,7 +70,8 @@ type dispatcher struct {
 	fetches    int
 	buffered   int64 // bytes of what lines have fetched and not begun
 	starved    fifo[*line]
-	finishing  int
+	heard      []func() // an inbox that was emptied, for its room
+	more       bool     // a line may have a turn
 	closing    bool
 }
 
@@ -80,12 +93,23 @@ func (d *dispatcher) notify(key string) {
 	d.poke()
 }
 
-// tell has the owner call f.
+// tell has the owner call f, and returns at once.
 func (d *dispatcher) tell(f func()) {
 	d.mu.Lock()
 	d.inbox = append(d.inbox, f)
 	d.mu.Unlock()
 	d.poke()
+}
+
+// report has the owner call f: this goroutine, where there is none. It is for
+// goroutines of spawn's, which hold no lock.
+func (d *dispatcher) report(f func()) {
+	d.mu.Lock()
+	d.inbox = append(d.inbox, f)
+	d.mu.Unlock()
+	if !d.own(maxRounds) {
+		d.poke()
+	}
 }
 
 // spawn has f run in a goroutine that Close waits for; false where nothing begins any
@@ -113,22 +137,41 @@ func (d *dispatcher) loop() {
 	for {
 		select {
 		case <-d.wake:
+			if !d.own(maxRounds) {
+				d.poke()
+			}
 		case <-d.quit:
-			d.hear() // who waits for an answer gets it
+			d.own(math.MaxInt) // who waits for an answer gets it
 			return
-		}
-		for more := true; more; {
-			d.hear()
-			more = d.step(time.Now())
 		}
 	}
 }
 
-// hear does what others told.
-func (d *dispatcher) hear() {
+// own has this goroutine own the lines until the inbox is empty and no line can have
+// its turn, unless another does: then that one goes on until it is so. False where
+// something was left after so many rounds.
+func (d *dispatcher) own(rounds int) (done bool) {
 	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.owned {
+		return true
+	}
+	d.owned = true
+	for n := 0; n < rounds && !d.restLocked(); n++ {
+		d.roundLocked()
+	}
+	d.owned = false
+	return d.restLocked()
+}
+
+// restLocked says whether there is nothing for an owner to do.
+func (d *dispatcher) restLocked() bool { return len(d.inbox) == 0 && len(d.ready) == 0 && !d.more }
+
+// roundLocked does what others told, and gives lines their turns that can have one.
+// It is without the lock meanwhile.
+func (d *dispatcher) roundLocked() {
 	inbox, ready := d.inbox, d.ready
-	d.inbox = nil
+	d.inbox = d.heard
 	if len(ready) > 0 {
 		d.ready = make(map[string]struct{})
 	} else {
@@ -143,11 +186,18 @@ func (d *dispatcher) hear() {
 			d.turn(l)
 		}
 	}
+	d.more = true
+	for n := 0; n < maxSteps && d.more; n++ {
+		d.more = d.step(time.Now())
+	}
+	clear(inbox)
+	d.heard = inbox[:0]
+	d.mu.Lock()
 }
 
 // step gives one line its turn; false where none can have one.
 func (d *dispatcher) step(now time.Time) bool {
-	if d.closing || d.finishing >= maxFinishing {
+	if d.closing || d.finishing.Load() >= maxFinishing {
 		return false
 	}
 	l := d.ring.next(now)
@@ -155,7 +205,7 @@ func (d *dispatcher) step(now time.Time) bool {
 		return false
 	}
 	f, ok := l.buffer.head()
-	if !ok || l.held {
+	if !ok || l.held || l.running >= l.allowed {
 		d.ring.drop(l)
 		d.plan(l, now)
 		return true
@@ -169,8 +219,10 @@ func (d *dispatcher) step(now time.Time) bool {
 		return true
 	}
 	l.buffer.pop()
+	l.stirred = now
 	d.buffered -= f.size
 	d.ring.spend(l, costOf(l.duration))
+	d.stock(l, now)
 	d.startFetches()
 	return true
 }
@@ -178,6 +230,7 @@ func (d *dispatcher) step(now time.Time) bool {
 // begin has the first event of a line run, or ends it where it cannot. An error is
 // of what holds the line: then the event is still its first.
 func (d *dispatcher) begin(l *line, f *flight, now time.Time) (ending, error) {
+	f.config = d.functions.AsyncConfig(l.id, f.header.Qualifier) // it may have waited for its turn
 	if !now.Before(f.expiry()) {
 		d.expire(f)
 		return 0, nil
@@ -205,8 +258,9 @@ func (d *dispatcher) begin(l *line, f *flight, now time.Time) (ending, error) {
 
 // landed takes back the place of an attempt that ran for so long; 0 where nothing
 // ran.
-func (d *dispatcher) landed(l *line, took time.Duration) {
-	l.running--
+func (d *dispatcher) landed(f *flight, took time.Duration) {
+	l := f.line
+	f.place()
 	if took > 0 {
 		if l.duration == 0 {
 			l.duration = took
@@ -215,7 +269,7 @@ func (d *dispatcher) landed(l *line, took time.Duration) {
 	}
 	d.rouseStarved()
 	if l.running == 0 && l.ceilingUntil.After(time.Now()) {
-		l.ceilingUntil = time.Time{} // nothing of its own will make room: it asks again
+		l.ceilingUntil, l.planned = time.Time{}, time.Time{} // nothing of its own will make room: it asks again
 	}
 	// The place may be one that others of the account wait for: who was refused
 	// longest ago is in the ring before the line that had it.

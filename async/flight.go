@@ -28,6 +28,7 @@ type flight struct {
 
 	done    chan struct{} // closed when it has its outcome, waits again, or is left
 	bounced bool          // nothing ran; set before done is closed
+	left    bool          // its line counts it as leaving
 	marking chan struct{} // closed when mark has done its work
 	mark    *time.Timer
 
@@ -93,7 +94,7 @@ func (d *dispatcher) fly(f *flight) {
 	d.markLater(f)
 	d.spawn(func() {
 		d.trap("begun")
-		res, err := f.attempt.Run()
+		res, err := f.attempt.Run(f.leave)
 		d.trap("ran")
 		e := classify(res, err)
 		d.unmark(f)
@@ -109,25 +110,44 @@ func (d *dispatcher) fly(f *flight) {
 		}
 		if e.held() { // the place that it was given led to no instance
 			f.bounced = true
-			d.tell(func() { d.bounce(f, e, err) })
+			d.report(func() { d.bounce(f, e, err) })
 			return
 		}
-		d.tell(func() {
-			d.finishing++
-			d.landed(f.line, took)
-		})
+		d.finishing.Add(1)
+		d.report(func() { d.landed(f, took) })
 		d.finish(f, e, res, err)
-		d.flights.drop(f)
-		d.tell(func() { d.finishing-- })
+		d.finished(f)
 	})
+}
+
+// leave notes that the attempt gives its instance back.
+func (f *flight) leave() {
+	f.left = true
+	f.line.leaving.Add(1)
+}
+
+// finished notes that what became of an event is on disk, or left.
+func (d *dispatcher) finished(f *flight) {
+	d.flights.drop(f)
+	if d.finishing.Add(-1) == maxFinishing-1 { // nothing could begin
+		d.tell(func() {})
+	}
 }
 
 // bounce gives an event back that a limit refused after it had begun to wait.
 func (d *dispatcher) bounce(f *flight, e ending, err error) {
 	d.queue.Release(f.event.ID)
 	d.flights.drop(f)
-	f.line.running--
+	f.place()
 	d.hold(f.line, e, err, time.Now(), f.expiry())
+}
+
+// place takes back the place of an attempt that has ended.
+func (f *flight) place() {
+	f.line.running--
+	if f.left {
+		f.line.leaving.Add(-1)
+	}
 }
 
 // end sees to what becomes of an event that did not begin.
@@ -143,11 +163,10 @@ func (d *dispatcher) expire(f *flight) {
 // conclusion has the outcome of an event that is not running written.
 func (d *dispatcher) conclusion(f *flight, write func()) {
 	d.flights.put(f)
-	d.finishing++
+	d.finishing.Add(1)
 	d.spawn(func() {
 		write()
-		d.flights.drop(f)
-		d.tell(func() { d.finishing-- })
+		d.finished(f)
 	})
 }
 

@@ -4,24 +4,17 @@ import (
 	"errors"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/engine"
 	"hearth/faas"
 )
 
-// Bounds of what is fetched and not begun yet.
 const (
-	maxFetch      = 64       // events of one fetch
-	maxFetchBytes = 4 << 20  // of one fetch, as far as the average of the queue tells
-	maxBuffered   = 64 << 20 // bytes of all lines
-	maxFetches    = 8        // at once
 	// ceilingLasts is how long a limit that refused one more is taken to be the
 	// most, unless something is freed.
 	ceilingLasts = time.Second
-	// emptyPause is how long a line rests whose queue gave nothing where it had said
-	// that there is something.
-	emptyPause = 10 * time.Millisecond
 	// lookEvery is how often a line that cannot begin its first event looks whether
 	// that is too old, at most.
 	lookEvery = time.Minute
@@ -39,8 +32,14 @@ type line struct {
 	buffer   fifo[*flight] // fetched, in order, and not begun
 	fetching bool          // a fetch is under way, or waits for its turn
 	running  int           // attempts that have a place
+	leaving  atomic.Int64  // of them, those that are about to give their instance back, or have
 	duration time.Duration // that attempts took lately; 0 before the first
 	each     int           // invocations that an instance may hold
+
+	planned time.Time // when allowed was decided
+	allowed int       // attempts that may run until then
+	stirred time.Time // when something was fetched or begun
+	wakes   time.Time // when timer gives the line its turn; zero where it does not
 
 	grown   time.Time // when most was decided
 	most    int       // attempts that may run until growEvery later, unless there are places
@@ -56,7 +55,8 @@ type line struct {
 	early        bool // woken before the pause was over
 	lookAt       time.Time
 	timer        *time.Timer
-	wanted       []chan<- error // who wants what the fetch under way brings to go back
+	recall       bool          // what the fetch under way brings goes back: what is before it did
+	wanted       []termination // of events that the fetch under way may bring
 }
 
 // notice is why a line does not begin its first event, for people.
@@ -131,22 +131,51 @@ func (d *dispatcher) forget(l *line) {
 
 const maxRemembered = 10_000
 
-// plan decides how many events a line without any at hand fetches, if it may begin
-// some.
+// plan decides how many attempts of a line may run, and fetches events for them where
+// none is at hand.
 func (d *dispatcher) plan(l *line, now time.Time) {
-	if l.fetching || l.held {
+	fetched := l.buffer.len() > 0
+	switch {
+	case l.held, !fetched && l.fetching:
 		return
+	case fetched && now.Before(l.wakes) && now.Sub(l.planned) < growEvery:
+		return // as many run as were allowed a moment ago
 	}
 	b := d.queue.Backlog(l.key)
+	if first, ok := l.buffer.head(); ok {
+		b.Ready += l.buffer.len()
+		b.Oldest = first.event.Accepted
+	}
 	if b.Ready == 0 {
 		d.forget(l)
 		return
 	}
-	if n := d.room(l, b, now); n > 0 {
-		d.fetch(l, n, b, false)
-		return
+	n := d.room(l, b, now)
+	l.planned, l.allowed = now, l.running+n
+	switch {
+	case n > 0 && fetched:
+		d.turn(l)
+	case n > 0:
+		d.fetch(l, n+d.ahead(l, now), b, false)
+	case fetched:
+		d.keepStock(l, now)
+	default:
+		d.lookLater(l, b, now)
 	}
-	d.lookLater(l, b, now)
+}
+
+// roomAt is when a line without room may have more, if that is before at.
+func (l *line) roomAt(at, now time.Time) time.Time {
+	if now.Before(l.ceilingUntil) {
+		if l.ceilingUntil.Before(at) {
+			return l.ceilingUntil
+		}
+		return at
+	}
+	if grow := l.grown.Add(growEvery); l.growing && grow.Before(at) {
+		return grow
+	}
+	return at
 }
 
 // room is how many more events of a line are to begin.
@@ -156,7 +185,10 @@ func (d *dispatcher) room(l *line, b engine.Backlog, now time.Time) int {
 		state.ceiling = max(l.ceiling, 1)
 	}
 	if d.idle != nil {
-		state.places = l.running + d.idle(l.id)*l.each
+		// An instance that was given back is idle before its attempt has left: counted
+		// twice, it would have another started each time that this is seen.
+		idle := d.idle(l.id)
+		state.places = l.running - int(l.leaving.Load()) + idle*l.each
 	}
 	if now.Sub(l.grown) >= growEvery {
 		l.grown, l.most = now, reach(max(state.places, l.running), l.each, runtime.GOMAXPROCS(0), d.saturated != nil && d.saturated())
@@ -183,129 +215,13 @@ func (d *dispatcher) lookLater(l *line, b engine.Backlog, now time.Time) {
 		d.fetch(l, maxFetch, b, true)
 		return
 	}
-	if now.Before(l.ceilingUntil) && l.ceilingUntil.Before(at) {
-		at = l.ceilingUntil
-	}
-	if grow := l.grown.Add(growEvery); l.growing && !now.Before(l.ceilingUntil) && grow.Before(at) {
-		at = grow
-	}
-	d.wakeAt(l, at, now)
-}
-
-// fetch has up to n events fetched; to look only, they go back unless they are too
-// old.
-func (d *dispatcher) fetch(l *line, n int, b engine.Backlog, look bool) {
-	n = min(n, maxFetch)
-	if events := int64(b.Ready + b.Delayed + b.InFlight); events > 0 && b.Bytes > 0 {
-		n = min(n, int(max(1, maxFetchBytes/(b.Bytes/events+1))))
-	}
-	l.fetching = true
-	l.account.fetching++
-	d.toFetch.push(fetch{l, n, look})
-	d.startFetches()
-}
-
-// fetch is one that waits for its turn.
-type fetch struct {
-	line *line
-	n    int
-	look bool
-}
-
-func (d *dispatcher) startFetches() {
-	for d.fetches < maxFetches && d.buffered < maxBuffered && !d.closing {
-		f, ok := d.toFetch.head()
-		if !ok {
-			return
-		}
-		d.toFetch.pop()
-		d.fetches++
-		d.spawn(func() {
-			events, err := d.queue.Fetch(d.ctx, f.line.key, f.n)
-			d.tell(func() { d.fetched(f, events, err) })
-		})
-	}
-}
-
-// fetched takes what a fetch brought.
-func (d *dispatcher) fetched(f fetch, events []engine.Event, err error) {
-	d.fetches--
-	d.trap("fetched")
-	l := f.line
-	l.fetching = false
-	l.account.fetching--
-	now := time.Now()
-	if err != nil && d.ctx.Err() == nil && !errors.Is(err, engine.ErrClosed) {
-		d.log.Error("events cannot be fetched", "queue", l.key, "err", err)
-		d.pause(l, faulted, nil, now, time.Time{})
-	}
-	if err == nil && len(events) == 0 && !d.closing { // gone meanwhile, or what the queue counts is not there
-		l.held = true
-		d.wakeAt(l, now.Add(emptyPause), now)
-	}
-	if d.closing || len(l.wanted) > 0 {
-		d.giveBack(l, events)
-		events = nil
-	}
-	for i := range events {
-		flight := d.flight(l, &events[i])
-		switch {
-		case flight.damaged != nil:
-			d.end(flight, faulted, flight.damaged)
-		case !now.Before(flight.expiry()):
-			d.expire(flight)
-		case f.look:
-			l.lookAt = now.Add(lookEvery)
-			if e := flight.expiry(); e.Before(l.lookAt) {
-				l.lookAt = e
-			}
-			d.giveBack(l, events[i:])
-			events = nil
-		default:
-			l.buffer.push(flight)
-			d.buffered += flight.size
-		}
-		if events == nil {
-			break
-		}
-	}
-	d.startFetches()
-	d.turn(l)
-	d.ring.relist(l.account)
-}
-
-// giveBack returns events to their places in the queue, and tells who wanted that.
-func (d *dispatcher) giveBack(l *line, events []engine.Event) {
-	ids := make([]string, len(events))
-	for i := range events {
-		ids[i] = events[i].ID
-	}
-	d.queue.Release(ids...)
-	for _, answer := range l.wanted {
-		answer <- errAgain
-	}
-	l.wanted = nil
+	d.wakeAt(l, l.roomAt(at, now), now)
 }
 
 // turn gives a line its turn, if it may have one.
 func (d *dispatcher) turn(l *line) {
 	if !d.closing && !l.held {
 		d.ring.add(l)
-	}
-}
-
-// unbuffer gives back what a line has fetched and not begun.
-func (d *dispatcher) unbuffer(l *line) {
-	var ids []string
-	for l.buffer.len() > 0 {
-		f, _ := l.buffer.head()
-		l.buffer.pop()
-		d.buffered -= f.size
-		ids = append(ids, f.event.ID)
-	}
-	if len(ids) > 0 {
-		d.queue.Release(ids...)
-		d.startFetches()
 	}
 }
 
@@ -316,7 +232,9 @@ func (d *dispatcher) hold(l *line, e ending, err error, now, expiry time.Time) {
 	var refusal *faas.Refusal
 	errors.As(err, &refusal)
 	d.unbuffer(l)
-	l.account.contended = now.Add(ceilingLasts)
+	if !ownLimit(refusal) {
+		l.account.contended = now.Add(ceilingLasts)
+	}
 	if !l.refused {
 		l.refused = true
 		l.account.refused.push(l)
@@ -333,6 +251,12 @@ func (d *dispatcher) hold(l *line, e ending, err error, now, expiry time.Time) {
 		l.starved = true
 		d.starved.push(l)
 	}
+}
+
+// ownLimit says whether a limit refused that leaves a function nothing of others' to
+// wait for.
+func ownLimit(r *faas.Refusal) bool {
+	return r != nil && (r.Limit == faas.LimitOff || r.Limit == faas.LimitReserved || r.Limit == faas.LimitFunction)
 }
 
 // pause holds a line for the next delay; one that was woken early goes on with the
@@ -358,6 +282,7 @@ func (d *dispatcher) pause(l *line, e ending, refusal *faas.Refusal, now, expiry
 // wakeAt gives the line its turn at a time.
 func (d *dispatcher) wakeAt(l *line, at, now time.Time) {
 	l.stopTimer()
+	l.wakes = at
 	l.timer = time.AfterFunc(at.Sub(now), func() {
 		d.tell(func() { d.rouse(l, false) })
 	})
@@ -366,7 +291,7 @@ func (d *dispatcher) wakeAt(l *line, at, now time.Time) {
 func (l *line) stopTimer() {
 	if l.timer != nil {
 		l.timer.Stop()
-		l.timer = nil
+		l.timer, l.wakes = nil, time.Time{}
 	}
 }
 
@@ -376,7 +301,7 @@ func (d *dispatcher) rouse(l *line, early bool) {
 		return // forgotten meanwhile
 	}
 	l.early = l.held && early
-	l.held, l.ceilingUntil = false, time.Time{}
+	l.held, l.ceilingUntil, l.planned = false, time.Time{}, time.Time{}
 	d.turn(l)
 }
 

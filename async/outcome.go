@@ -72,7 +72,7 @@ func (d *dispatcher) settle(f *flight, v verdict, last lastResult) error {
 	}
 	d.trap("settle")
 	err = d.insist(f.event.ID, func(ctx context.Context) error {
-		return d.queue.Settle(ctx, f.event.ID, engine.Outcome{Status: string(v.status), Details: encoded, Keep: true})
+		return d.queue.Settle(ctx, f.event.ID, engine.Outcome{Status: string(v.status), Details: encoded, Keep: true, Patient: true})
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,9 @@
 package async
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // The costs of the round robin. An event costs what its function lately took of an
 // instance's time, within bounds, so that long and short functions share instances
@@ -31,8 +34,9 @@ type account struct {
 	refused fifo[*line] // that a limit refused, longest ago first; those that are not any more are skipped
 	watched bool        // a goroutine waits for something of the account to be freed
 
-	// While lines of it were refused a moment ago, none begins before those that fetch
-	// have fetched: they share what is free by turns and not by who fetches faster.
+	// While lines of it were refused a moment ago by what they share, none begins before
+	// those that fetch have fetched: they share it by turns and not by who fetches
+	// faster.
 	contended time.Time // until when
 	fetching  int       // lines
 }
@@ -133,6 +137,18 @@ func (f *fifo[T]) push(item T) {
 		f.items, f.first = f.items[:n], 0
 	}
 	f.items = append(f.items, item)
+}
+
+// take removes the first item of which is says so.
+func (f *fifo[T]) take(is func(T) bool) (item T, ok bool) {
+	for i := f.first; i < len(f.items); i++ {
+		if item = f.items[i]; is(item) {
+			f.items = slices.Delete(f.items, i, i+1)
+			return item, true
+		}
+	}
+	var none T
+	return none, false
 }
 
 func (f *fifo[T]) pop() {

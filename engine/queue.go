@@ -84,6 +84,9 @@ type Outcome struct {
 	// Keep has the history keep header and body too, so that the event can be
 	// looked at and run again.
 	Keep bool
+	// Patient says that nobody waits for it: while outcomes come one after the other
+	// it may wait some milliseconds for more to be written with.
+	Patient bool
 }
 
 // Backlog is what one key holds.

@@ -23,6 +23,8 @@ type Attempt struct {
 	stop    context.Context // whose end terminates it
 	endStop context.CancelCauseFunc
 
+	leaving func() // called before the instance is given back
+
 	mu   sync.Mutex
 	hold *pool.Hold // while it has an instance
 }
@@ -69,10 +71,12 @@ func (a *Attempt) Instance() string {
 	return a.hold.Instance()
 }
 
-// Run waits for the instance, delivers the event and settles the invocation.
+// Run waits for the instance, delivers the event and settles the invocation. It calls
+// leaving right before the instance is another's to take, if the attempt has one.
 // Results and errors are those of Service.Invoke; faas.CodeCanceled where it was
 // terminated before it had an instance.
-func (a *Attempt) Run() (*Result, error) {
+func (a *Attempt) Run(leaving func()) (*Result, error) {
+	a.leaving = leaving
 	defer a.endStop(nil)
 	defer a.lease.Release()
 	hold, err := a.claim.Wait(a.stop)
@@ -95,6 +99,7 @@ func (a *Attempt) release(hold *pool.Hold) {
 	a.mu.Lock()
 	a.hold = nil
 	a.mu.Unlock()
+	a.leaving()
 	hold.Release()
 }
 

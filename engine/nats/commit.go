@@ -1,7 +1,16 @@
 package nats
 
 import (
+	"time"
+
 	"hearth/engine"
+)
+
+const (
+	// patience is the least time between two pages of outcomes for which nobody waits,
+	// unless there are so many. A page costs as much CPU as some ten events do.
+	patience = 10 * time.Millisecond
+	company  = 256
 )
 
 // commit is what the writer keeps of the page that it is building.
@@ -11,6 +20,7 @@ type commit struct {
 	touched map[id]bool  // an id occurs in one record of a page
 	keys    map[sum]bool // and so does an idempotency key
 	ready   map[string]bool
+	settled time.Time // when the last page with a patient operation was written
 }
 
 // verdict is what plan decides.
@@ -24,12 +34,15 @@ const (
 
 // write is the writer: it commits what is pending, a page at a time, until the
 // queue ends. While one page is on its way to the disk the next one's
-// operations gather: nobody waits for company, and many share a write.
+// operations gather: nobody waits for company but who is patient, and many share a
+// write.
 func (s *shard) write() {
 	for {
 		select {
 		case <-s.work:
-			for s.commit() {
+			for more := true; more; {
+				s.gather()
+				more = s.commit()
 			}
 		case <-s.queue.life.Done():
 			s.mu.Lock()
@@ -45,18 +58,51 @@ func (s *shard) write() {
 	}
 }
 
+// gather waits while all that is pending is patient, until a page of outcomes is due.
+func (s *shard) gather() {
+	wait := patience - time.Since(s.writer.settled)
+	if wait <= 0 {
+		return
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		s.mu.Lock()
+		pressed := s.pressed || len(s.pending) == 0
+		s.mu.Unlock()
+		if pressed {
+			return
+		}
+		select {
+		case <-s.work:
+		case <-timer.C:
+			return
+		case <-s.queue.life.Done():
+			return
+		}
+	}
+}
+
 // submit hands an operation to the writer; its answer comes on done.
 func (s *shard) submit(ops ...*op) {
 	s.mu.Lock()
 	ended := s.ended
+	alone := len(s.pending) == 0
 	if !ended {
 		s.pending = append(s.pending, ops...)
 	}
+	for _, o := range ops {
+		s.pressed = s.pressed || !o.patient || len(s.pending) >= company
+	}
+	wake := alone || s.pressed
 	s.mu.Unlock()
 	for _, o := range ops {
 		if ended {
 			o.fail(engine.Closed(s.journal.name))
 		}
+	}
+	if !wake { // the writer waits for the end of its patience
+		return
 	}
 	select {
 	case s.work <- struct{}{}:
@@ -143,7 +189,7 @@ func (s *shard) planLocked(full, stop error) (more bool) {
 	clear(w.touched)
 	clear(w.keys)
 	pending := s.pending
-	s.pending = nil
+	s.pending, s.pressed = nil, false
 	var later []*op
 	for i, o := range pending {
 		if len(w.page.buf) > s.queue.limits.page { // one more fits always: maxPayload is far
@@ -162,11 +208,15 @@ func (s *shard) planLocked(full, stop error) (more bool) {
 			w.touched[o.item.id] = true
 			o.at = w.page.add(&o.item)
 			w.ops = append(w.ops, o)
+			if o.patient {
+				w.settled = time.Now()
+			}
 		case verdict == deferred:
 			later = append(later, o)
 		}
 	}
 	s.pending = append(later, s.pending...)
+	s.pressed = len(later) > 0
 	return len(s.pending) > 0
 }
 

@@ -15,6 +15,7 @@ type op struct {
 	wait    int64       // steady: when the message becomes ready; 0: at once
 	window  int64       // steady: the end of the idempotency window
 	cancel  bool        // of a settle: not where the message is in flight
+	patient bool        // of a settle: it may wait for company
 	from    place       // of a move: where the message was read
 	done    chan answer // takes one
 	// abandoned: its caller has left before it was planned, and may use its

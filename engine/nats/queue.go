@@ -295,7 +295,7 @@ func (q *queue) settle(ctx context.Context, id string, outcome engine.Outcome, c
 		kept, err = q.Find(ctx, id)
 	}
 	return q.change(ctx, id, err, kindSettle, func(o *op) {
-		o.cancel = cancel
+		o.cancel, o.patient = cancel, outcome.Patient
 		o.item.status, o.item.details, o.item.kept = outcome.Status, outcome.Details, outcome.Keep
 		o.item.header, o.item.body = kept.Header, kept.Body
 	})

@@ -26,6 +26,7 @@ type shard struct {
 	pages   pageTable
 	stamp   int64 // the newest one given out
 	pending []*op
+	pressed bool // somebody waits for one of them, or they are many
 	ended   bool // the writer is gone
 	// accepted counts the messages that the journal has ever held, so that a gap in
 	// it can be counted.
