@@ -390,7 +390,8 @@ func (b *box) end(listeners []net.Listener) error {
 			b.id, b.d.deathLimit, errors.Join(killErr, context.DeadlineExceeded))
 	}
 	<-b.done // the command was reaped before its namespace could be gone
-	last, err := b.usage()
+	last, err := b.slot.group.lastUsage()
+	last.CPU -= b.cpu0
 	if err != nil {
 		b.d.log.Warn("cannot read the last usage of a sandbox", "sandbox", b.id, "error", err)
 	}

@@ -428,6 +428,13 @@ func (g *group) usage() (sandbox.Usage, error) {
 	return u, errors.Join(err[:]...)
 }
 
+// lastUsage is usage where no process is left: nothing is in use any more.
+func (g *group) lastUsage() (sandbox.Usage, error) {
+	peak, peakErr := g.memoryPeak()
+	cpu, cpuErr := g.cpuTime()
+	return sandbox.Usage{MemoryPeak: peak, CPU: cpu}, errors.Join(peakErr, cpuErr)
+}
+
 func (g *group) memoryNow() (int64, error) {
 	if g.memory.v2 {
 		return number(g.memory.dir, "memory.current")
