@@ -18,13 +18,12 @@ import (
 type loopback struct {
 	home  int // the namespace that the maker is in between two that it makes
 	ready chan *loNetns
-	wake  chan struct{} // 1-buffered: half of those that were made ahead are gone
+	wake  chan struct{} // 1-buffered: one that was made ahead is gone
 	stop  chan struct{}
 	wg    sync.WaitGroup
 }
 
-// loAhead is how many are made ahead. They are made by half of it at a time: waking
-// a thread costs a part of what making one does.
+// loAhead is how many are made ahead.
 const loAhead = 8
 
 func newLoopback() (*loopback, error) {
@@ -69,11 +68,9 @@ func (l *loopback) Acquire(ctx context.Context, _ sandbox.Egress) (Netns, error)
 			return nil, err
 		}
 	}
-	if len(l.ready) <= loAhead/2 {
-		select {
-		case l.wake <- struct{}{}:
-		default:
-		}
+	select {
+	case l.wake <- struct{}{}:
+	default:
 	}
 	return ns, nil
 }
