@@ -1,8 +1,10 @@
 package code
 
 import (
+	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -18,6 +20,11 @@ const (
 	modeFile os.FileMode = 0o644
 	modeExec os.FileMode = 0o755
 )
+
+// writeSize is how much of a file is written at once. File systems cache a file in
+// pieces as large as the writes that it was made by (ext4, XFS): the larger they
+// are, the fewer page faults each process takes that runs it.
+const writeSize = 512 << 10
 
 // unpack writes a verified archive into an empty directory. Files come before
 // links, so nothing is ever written through a link of the package, and no file
@@ -36,7 +43,7 @@ func (a *archive) unpack(ctx context.Context, dir string) error {
 			return err
 		}
 	}
-	f := newInflater()
+	f, buffered := newInflater(), bufio.NewWriterSize(nil, writeSize)
 	for _, e := range a.entries {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -44,7 +51,7 @@ func (a *archive) unpack(ctx context.Context, dir string) error {
 		if e.kind != kindFile {
 			continue
 		}
-		if err := f.write(root, a, e); err != nil {
+		if err := f.write(root, buffered, a, e); err != nil {
 			return err
 		}
 	}
@@ -60,7 +67,7 @@ func (a *archive) unpack(ctx context.Context, dir string) error {
 }
 
 // write creates one file. The mode is set after the umask had its say.
-func (f *inflater) write(root *os.Root, a *archive, e *entry) (err error) {
+func (f *inflater) write(root *os.Root, buffered *bufio.Writer, a *archive, e *entry) (err error) {
 	file, err := root.OpenFile(e.name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, modeFile)
 	if err != nil {
 		if os.IsExist(err) {
@@ -73,7 +80,7 @@ func (f *inflater) write(root *os.Root, a *archive, e *entry) (err error) {
 			err = closed
 		}
 	}()
-	if err := f.copy(file, a, e); err != nil {
+	if err := f.copyIn(file, buffered, a, e); err != nil {
 		return err
 	}
 	mode := modeFile
@@ -119,4 +126,13 @@ const block = 4096
 func (a *archive) diskBytes() int64 {
 	sum := int64(a.files) * block // inodes, directories, rounding
 	return sum + a.bytes
+}
+
+// copyIn is copy in writes of writeSize.
+func (f *inflater) copyIn(w io.Writer, buffered *bufio.Writer, a *archive, e *entry) error {
+	buffered.Reset(w)
+	if err := f.copy(buffered, a, e); err != nil {
+		return err
+	}
+	return buffered.Flush()
 }

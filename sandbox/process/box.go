@@ -19,6 +19,10 @@ import (
 	"hearth/sandbox"
 )
 
+// gentleDeath is how long the processes of a sandbox have to be gone before the
+// command's group is killed too.
+const gentleDeath = 20 * time.Millisecond
+
 // box is one sandbox. Its life: Create houses it, Start launches the command,
 // Destroy kills everything and hands it to clean. Whatever ends first, everything
 // ends through the death of the first process.
@@ -224,10 +228,11 @@ func (b *box) finish(exit sandbox.Exit) {
 	close(b.done)
 }
 
-// kill ends every process of the sandbox; it does not wait for it. What kills for
-// sure is the death of the first process; the group's kill is the same, sooner.
+// kill ends every process of the sandbox; it does not wait for it. The death of the
+// first process ends its pid namespace, in which no process is born from then on.
+// The command need not wait for that.
 func (b *box) kill() error {
-	return errors.Join(b.slot.group.kill(), b.first.kill(unix.SIGKILL))
+	return errors.Join(b.slot.group.mortal(), b.first.kill(unix.SIGKILL), b.command.kill(unix.SIGKILL))
 }
 
 // dead returns the error of every method after Destroy, or nil before.
@@ -376,12 +381,17 @@ func (b *box) end(listeners []net.Listener) error {
 		ln.Close()
 	}
 	b.dialed.Close()
+	if !b.gone(gentleDeath) {
+		// The first process waits for the CPU, or has many to kill.
+		killErr = errors.Join(killErr, b.slot.group.kill())
+	}
 	if !b.gone(b.d.deathLimit) {
 		return fmt.Errorf("process: sandbox %s has processes left %v after it was killed: %w",
 			b.id, b.d.deathLimit, errors.Join(killErr, context.DeadlineExceeded))
 	}
 	<-b.done // the command was reaped before its namespace could be gone
-	last, err := b.usage()
+	last, err := b.slot.group.lastUsage()
+	last.CPU -= b.cpu0
 	if err != nil {
 		b.d.log.Warn("cannot read the last usage of a sandbox", "sandbox", b.id, "error", err)
 	}

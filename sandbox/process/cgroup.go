@@ -199,31 +199,50 @@ func put(dir, name, value string) error {
 	return nil
 }
 
-// number reads a control file that holds one number. Package os would register the
-// file with the poller first, which costs more than the reading.
-func number(dir, name string) (int64, error) {
+// read reads the start of a control file into b, at once. Package os would register
+// the file with the poller first, which costs more than the reading.
+func read(dir, name string, b []byte) (string, error) {
 	path := dir + "/" + name
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return 0, &os.PathError{Op: "open", Path: path, Err: err}
+		return "", &os.PathError{Op: "open", Path: path, Err: err}
 	}
 	defer unix.Close(fd)
-	var digits [24]byte
-	n, err := unix.Read(fd, digits[:])
-	if err != nil {
-		return 0, &os.PathError{Op: "read", Path: path, Err: err}
+	for {
+		n, err := unix.Read(fd, b)
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return "", &os.PathError{Op: "read", Path: path, Err: err}
+		default:
+			return string(b[:n]), nil
+		}
 	}
-	return strconv.ParseInt(strings.TrimSpace(string(digits[:n])), 10, 64)
 }
+
+// number reads a control file that holds one number.
+func number(dir, name string) (int64, error) {
+	var digits [24]byte
+	text, err := read(dir, name, digits[:])
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+}
+
+// fieldsMax is more than a control file of "name value" lines holds of those that
+// are looked for.
+const fieldsMax = 4096
 
 // field reads one value of a control file of "name value" lines; 0 where it has
 // no such line.
 func field(dir, name, key string) (int64, error) {
-	b, err := os.ReadFile(dir + "/" + name)
+	var b [fieldsMax]byte
+	text, err := read(dir, name, b[:])
 	if err != nil {
 		return 0, err
 	}
-	for line := range strings.Lines(string(b)) {
+	for line := range strings.Lines(text) {
 		if k, v, ok := strings.Cut(strings.TrimSpace(line), " "); ok && k == key {
 			return strconv.ParseInt(v, 10, 64)
 		}

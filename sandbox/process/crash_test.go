@@ -296,26 +296,37 @@ func TestNothingLeaks(t *testing.T) {
 	if err != nil {
 		t.Errorf("goroutines, descriptors, processes, loop devices, mounts: %v before, %v after", before, after)
 	}
-	// A thread that a sandbox was built on takes its time to end.
-	now, mounts := 0, map[string]bool{}
+	// A thread that a sandbox was built on takes its time to end. Of mounts threads of
+	// ours are in the host's and the template's.
+	now, namespaces := 0, map[string]int{}
 	err = poll(patience, func() (bool, error) {
-		tasks := listing(t, "/proc/self/task")
-		now = len(tasks)
-		clear(mounts) // namespaces that threads of ours are in: the host's, and the template's
-		for _, tid := range tasks {
-			ns, err := os.Readlink("/proc/self/task/" + tid + "/ns/mnt")
-			if err == nil { // it may have ended since
-				mounts[ns] = true
-			}
+		now = len(listing(t, "/proc/self/task"))
+		fits := now <= threads+20
+		for kind, most := range map[string]int{"mnt": 2, "net": 1, "uts": 1, "ipc": 1} {
+			namespaces[kind] = namespacesOfThreads(t, kind)
+			fits = fits && namespaces[kind] <= most
 		}
-		return now <= threads+20 && len(mounts) <= 2, nil
+		return fits, nil
 	})
 	if err != nil {
-		t.Errorf("%d threads before, %d after, in %d mount namespaces", threads, now, len(mounts))
+		t.Errorf("%d threads before, %d after, in namespaces: %v", threads, now, namespaces)
 	}
 	if g := countWorld(t, dir, id).groups; g > 100 {
 		t.Errorf("%d control groups for sandboxes that came one after the other", g)
 	}
+}
+
+// namespacesOfThreads counts the namespaces that threads of this process are in.
+func namespacesOfThreads(t *testing.T, kind string) int {
+	t.Helper()
+	found := map[string]bool{}
+	for _, tid := range listing(t, "/proc/self/task") {
+		ns, err := os.Readlink("/proc/self/task/" + tid + "/ns/" + kind)
+		if err == nil { // a thread may have ended since
+			found[ns] = true
+		}
+	}
+	return len(found)
 }
 
 // fillPools makes every slot and every /tmp that the driver may have, so that

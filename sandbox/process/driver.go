@@ -45,6 +45,7 @@ type Driver struct {
 	template  *template
 	proc      *os.File // the host's /proc, for threads that have left its mounts
 	room      memoryRoom
+	berths    *berths
 	mounter   *mounter
 	stock     *stock
 	tmp       *tmpPool
@@ -203,7 +204,12 @@ func (d *Driver) open() (err error) {
 	if d.tmp, err = newTmpPool(filepath.Join(d.stateDir, "tmp"), min(d.max, 64), d.log); err != nil {
 		return err
 	}
-	d.lo = newLoopback()
+	if d.berths, err = newBerths(cap(d.setups)); err != nil {
+		return err
+	}
+	if d.lo, err = newLoopback(); err != nil {
+		return err
+	}
 	d.mounter = newMounter(d.template.ns)
 	if d.stock.depth > 0 {
 		d.background.Go(d.fillStock)
@@ -530,6 +536,9 @@ func (d *Driver) release() error {
 	}
 	if d.mounter != nil {
 		d.mounter.close()
+	}
+	if d.berths != nil {
+		d.berths.close()
 	}
 	if d.template != nil {
 		errs = append(errs, d.template.close())

@@ -42,13 +42,16 @@ type group struct {
 
 	dirs []string // version 1 directories, each once
 
-	// What limitMemory and setCPU set last, so that they write only what changes: on
+	// What limitMemory, limitPids and setCPU set last, so that they write only what changes: on
 	// the way of a start each write counts. Guarded by mu, held over the writes.
 	mu       sync.Mutex
 	memoryMB int // 0 = unknown
 	milliCPU int // 0 = no quota
 	periodUS int // 0 = unknown
 	burstUS  int // 0 = unknown; it stays when the quota goes
+	pidsMax  int // 0 = unknown
+
+	killed bool // core/run was, guarded by mu
 
 	// Open because the warm path uses them: no lookup, no allocation. All else is
 	// opened when it is needed: a server has a limit of descriptors too.
@@ -86,7 +89,7 @@ func newGroup(l layout, name, slot string) (*group, error) {
 }
 
 func (g *group) make() (err error) {
-	g.memoryMB, g.milliCPU, g.periodUS, g.burstUS = 0, 0, 0, 0
+	g.memoryMB, g.milliCPU, g.periodUS, g.burstUS, g.pidsMax, g.killed = 0, 0, 0, 0, 0, false
 	dirs := g.dirs
 	if g.core != "" {
 		dirs = append(slices.Clone(dirs), g.core, g.core+"/run", g.core+"/init")
@@ -191,9 +194,16 @@ func (d doors) close() {
 
 // limitPids sets the hard limit of processes and threads.
 func (g *group) limitPids(n int) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if n == g.pidsMax {
+		return nil
+	}
+	g.pidsMax = 0
 	if err := put(g.pids.dir, "pids.max", strconv.Itoa(n)); err != nil {
 		return fmt.Errorf("process: set limits: %w", err)
 	}
+	g.pidsMax = n
 	return nil
 }
 
@@ -367,13 +377,23 @@ func write(f *os.File, value string) error {
 	return err
 }
 
-// kill ends every process of the command, frozen or not. On version 1 it only
-// thaws: the death of the first process does the rest.
-func (g *group) kill() error {
+// mortal makes that a SIGKILL ends what is frozen. On version 2 it does anyway.
+func (g *group) mortal() error {
 	if g.core != "" {
-		return optional(put(g.core+"/run", "cgroup.kill", "1"))
+		return nil
 	}
 	return g.thaw()
+}
+
+// kill ends every process of the command, frozen or not, where there is version 2.
+func (g *group) kill() error {
+	if g.core == "" {
+		return nil
+	}
+	g.mu.Lock()
+	g.killed = true
+	g.mu.Unlock()
+	return optional(put(g.core+"/run", "cgroup.kill", "1"))
 }
 
 // oomKills counts the processes of the group that were killed for want of memory,
@@ -408,6 +428,13 @@ func (g *group) usage() (sandbox.Usage, error) {
 	return u, errors.Join(err[:]...)
 }
 
+// lastUsage is usage where no process is left: nothing is in use any more.
+func (g *group) lastUsage() (sandbox.Usage, error) {
+	peak, peakErr := g.memoryPeak()
+	cpu, cpuErr := g.cpuTime()
+	return sandbox.Usage{MemoryPeak: peak, CPU: cpu}, errors.Join(peakErr, cpuErr)
+}
+
 func (g *group) memoryNow() (int64, error) {
 	if g.memory.v2 {
 		return number(g.memory.dir, "memory.current")
@@ -426,10 +453,11 @@ func (g *group) memoryPeak() (int64, error) {
 
 // populated reports whether a process is left in the group.
 func (g *group) populated() (bool, error) {
+	var some [24]byte
 	for _, dir := range g.dirs {
-		b, err := os.ReadFile(dir + "/tasks")
-		if err != nil || len(b) > 0 {
-			return len(b) > 0, err
+		tasks, err := read(dir, "tasks", some[:])
+		if err != nil || tasks != "" {
+			return tasks != "", err
 		}
 	}
 	if g.core == "" {
@@ -474,11 +502,15 @@ func (g *group) recycle() error {
 	return g.make()
 }
 
-// renewRun makes core/run anew. A group that was once killed kills whatever is
+// renewRun makes core/run anew where it was killed. Such a group kills whatever is
 // later born into it (seen on Linux 6.18: clone compares the kill count of the
-// group with that of the parent's). Without controllers it costs 40 µs.
+// group with that of the parent's).
 func (g *group) renewRun() (err error) {
-	if g.core == "" {
+	g.mu.Lock()
+	killed := g.killed
+	g.killed = false
+	g.mu.Unlock()
+	if !killed {
 		return nil
 	}
 	g.freezing.Close()

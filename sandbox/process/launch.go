@@ -36,21 +36,41 @@ func (b *box) house(k kind) error {
 	if err != nil {
 		return err
 	}
-	mnt, err := unix.Openat(int(b.d.proc.Fd()), "thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return fmt.Errorf("process: open the mount namespace: %w", err)
-	}
-	b.mnt = os.NewFile(uintptr(mnt), "mount namespace")
 	if b.spare, err = unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0); err != nil {
 		return err
 	}
+	if err := dropBounds(b.d.caps); err != nil {
+		return err
+	}
 	if err := b.startFirst(in.init); err != nil {
+		return err
+	}
+	if b.mnt, err = b.mountNamespace(); err != nil {
 		return err
 	}
 	if err := maskProc(); err != nil {
 		return err
 	}
 	return b.startStarter(in, k.files, k.pids)
+}
+
+// mountNamespace opens the mount namespace that the calling thread shares with the
+// first process. By way of that process (Linux 6.11) it costs nothing more; what a
+// thread looks up of itself in /proc the kernel has to forget again when it ends.
+func (b *box) mountNamespace() (*os.File, error) {
+	conn, err := b.first.pidfd.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	ns, nsErr := 0, error(nil)
+	err = conn.Control(func(fd uintptr) { ns, nsErr = unix.IoctlRetInt(int(fd), unix.PIDFD_GET_MNT_NAMESPACE) })
+	if err == nil && nsErr != nil {
+		ns, err = unix.Openat(int(b.d.proc.Fd()), "thread-self/ns/mnt", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("process: open the mount namespace: %w", err)
+	}
+	return os.NewFile(uintptr(ns), "mount namespace"), nil
 }
 
 // enterNamespaces gives the calling thread a copy of the template's mounts, the
@@ -85,24 +105,16 @@ func (b *box) startFirst(init int) error {
 	}
 	defer unix.Close(pipe[0])
 	b.lifeline = os.NewFile(uintptr(pipe[1]), "lifeline")
-	read, err := unix.FcntlInt(uintptr(pipe[0]), unix.F_DUPFD_CLOEXEC, lowFD)
-	if err != nil {
-		return err
-	}
-	defer unix.Close(read)
-
-	var s script
-	defer s.release()
-	s.add("mount /proc", unix.SYS_MOUNT, s.text("proc"), s.text("/proc"), s.text("proc"),
-		unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0)
-	s.descriptors([]int{read})
-	s.ignore(unix.SIGCHLD)
-	s.add("setsid", unix.SYS_SETSID)
-	s.dropPrivileges(b.d.users.first, b.d.caps)
-	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
-	s.exec(firstPath, []string{"first"}, nil)
-
-	b.first, err = spawn(&s, init)
+	var err error
+	b.first, err = b.d.berths.spawn([]int{pipe[0]}, init, func(s *script) {
+		s.add("mount /proc", unix.SYS_MOUNT, s.text("proc"), s.text("/proc"), s.text("proc"),
+			unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, 0)
+		s.ignore(unix.SIGCHLD)
+		s.add("setsid", unix.SYS_SETSID)
+		s.dropPrivileges(b.d.users.first)
+		s.unblockSignals()
+		s.exec(firstPath, []string{"first"}, nil)
+	})
 	return err
 }
 
@@ -120,14 +132,6 @@ func (b *box) join(kinds int) error {
 		return fmt.Errorf("process: enter the sandbox: %w", joinErr)
 	}
 	return nil
-}
-
-// descriptors leaves the process with exactly these, as 0, 1, 2 and so on.
-func (s *script) descriptors(fds []int) {
-	for to, from := range fds {
-		s.add("move a descriptor", unix.SYS_DUP3, uintptr(from), uintptr(to), 0)
-	}
-	s.add("close descriptors", unix.SYS_CLOSE_RANGE, uintptr(len(fds)), uintptr(^uint32(0)), 0)
 }
 
 // ignore makes a signal ignored, which an exec keeps.
@@ -185,12 +189,25 @@ func (s *script) limits(limits []rlimit) {
 // this kernel does not know is EINVAL, so Driver.caps counts them.
 const maxCapability = 64
 
-// dropPrivileges leaves the process without any capability, now and for ever, as
-// this user in this group alone.
-func (s *script) dropPrivileges(id, caps int) {
+// dropBounds takes every capability from what the calling thread's children can ever
+// have; what it has itself it keeps. caps is how many the kernel knows.
+func dropBounds(caps int) error {
 	for c := range caps {
-		s.add("drop a capability", unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0)
+		if err := unix.Prctl(unix.PR_CAPBSET_DROP, uintptr(c), 0, 0, 0); err != nil {
+			return fmt.Errorf("process: drop capability %d: %w", c, err)
+		}
 	}
+	return nil
+}
+
+// unblockSignals ends what spawn begins with.
+func (s *script) unblockSignals() {
+	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
+}
+
+// dropPrivileges leaves the process, which a thread after dropBounds made, without any
+// capability, now and for ever, as this user in this group alone.
+func (s *script) dropPrivileges(id int) {
 	s.add("clear ambient capabilities", unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 	s.add("drop groups", unix.SYS_SETGROUPS, 0, 0)
 	s.add("set the group", unix.SYS_SETRESGID, uintptr(id), uintptr(id), uintptr(id))

@@ -5,7 +5,6 @@ package process
 import (
 	"context"
 	"fmt"
-	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
@@ -15,9 +14,11 @@ import (
 
 // loopback makes network namespaces with a loopback interface and nothing else.
 // Each is used once: nothing that a sandbox did to its network can reach the
-// next. A few are made ahead, since making one takes 0.5-5 ms.
+// next. Some are made ahead, since making one takes 0.5-5 ms.
 type loopback struct {
+	home  int // the namespace that the maker is in between two that it makes
 	ready chan *loNetns
+	wake  chan struct{} // 1-buffered: one that was made ahead is gone
 	stop  chan struct{}
 	wg    sync.WaitGroup
 }
@@ -25,35 +26,53 @@ type loopback struct {
 // loAhead is how many are made ahead.
 const loAhead = 8
 
-func newLoopback() *loopback {
-	l := &loopback{ready: make(chan *loNetns, loAhead), stop: make(chan struct{})}
-	l.wg.Go(l.fill)
-	return l
+func newLoopback() (*loopback, error) {
+	home, err := unix.Open("/proc/thread-self/ns/net", unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("process: open the network namespace: %w", err)
+	}
+	l := &loopback{home: home, ready: make(chan *loNetns, loAhead), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	l.wg.Go(func() { _ = onThread(l.fill) }) // Acquire makes what fill could not, and says why it cannot
+	return l, nil
 }
 
-func (l *loopback) fill() {
+// fill makes namespaces ahead, all on the calling thread, until stop.
+func (l *loopback) fill() error {
 	for {
-		ns, err := newLoNetns()
-		if err != nil {
-			return // Acquire tries for itself, and says why
+		for len(l.ready) < loAhead { // nobody else adds to them
+			ns, err := makeLoNetns(l.home)
+			if err != nil {
+				return err
+			}
+			l.ready <- ns
 		}
 		select {
-		case l.ready <- ns:
+		case <-l.wake:
 		case <-l.stop:
-			ns.Release()
-			return
+			return nil
 		}
 	}
 }
 
 // Acquire implements Networks for sandbox.EgressNone.
 func (l *loopback) Acquire(ctx context.Context, _ sandbox.Egress) (Netns, error) {
+	var ns *loNetns
 	select {
-	case ns := <-l.ready:
-		return ns, nil
+	case ns = <-l.ready:
 	default:
-		return newLoNetns()
+		err := onThread(func() (err error) {
+			ns, err = makeLoNetns(l.home)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+	return ns, nil
 }
 
 // Close implements Networks.
@@ -65,45 +84,51 @@ func (l *loopback) Close() error {
 		case ns := <-l.ready:
 			ns.Release()
 		default:
-			return nil
+			return unix.Close(l.home)
 		}
 	}
 }
 
 // loNetns lives as long as its descriptor and the processes in it: it has no name.
-type loNetns struct{ f *os.File }
+type loNetns struct{ fd int }
 
-func (n *loNetns) FD() int  { return int(n.f.Fd()) }
-func (n *loNetns) Release() { n.f.Close() }
+func (n *loNetns) FD() int  { return n.fd }
+func (n *loNetns) Release() { unix.Close(n.fd) }
 
-func newLoNetns() (*loNetns, error) {
-	n := &loNetns{}
-	err := onThread(func() (err error) {
-		if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-			return fmt.Errorf("process: new network namespace: %w", err)
-		}
-		if err := loopbackUp(); err != nil {
-			return fmt.Errorf("process: bring the loopback interface up: %w", err)
-		}
-		n.f, err = os.Open("/proc/thread-self/ns/net")
-		return err
-	})
-	if err != nil {
-		return nil, err
+// makeLoNetns makes a namespace and goes back to home. On an error the calling thread
+// must end, as it may be in either.
+func makeLoNetns(home int) (_ *loNetns, err error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("process: new network namespace: %w", err)
+	}
+	n := &loNetns{fd: -1}
+	if n.fd, err = loopbackUp(); err != nil {
+		return nil, fmt.Errorf("process: bring the loopback interface up: %w", err)
+	}
+	if err := unix.Setns(home, unix.CLONE_NEWNET); err != nil {
+		n.Release()
+		return nil, fmt.Errorf("process: leave the new network namespace: %w", err)
 	}
 	return n, nil
 }
 
-func loopbackUp() error {
+// loopbackUp brings up lo in the calling thread's namespace, which it returns a
+// descriptor of.
+func loopbackUp() (ns int, err error) {
 	s, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return err
+		return -1, err
 	}
 	defer unix.Close(s)
 	ifr, err := unix.NewIfreq("lo")
 	if err != nil {
-		return err
+		return -1, err
 	}
 	ifr.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	return unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr)
+	if err := unix.IoctlIfreq(s, unix.SIOCSIFFLAGS, ifr); err != nil {
+		return -1, err
+	}
+	// By way of the socket, as what a thread looks up of itself in /proc the kernel has
+	// to forget again when it ends.
+	return unix.IoctlRetInt(s, unix.SIOCGSKNS)
 }

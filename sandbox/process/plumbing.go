@@ -12,15 +12,11 @@ import (
 	"hearth/internal/sockpair"
 )
 
-// lowFD is above every descriptor that a spawned process has in the end, so that
-// moving one into place overwrites none that is still to be moved.
-const lowFD = 16
-
 // plumbing is what connects a sandbox's process with Hearth.
 type plumbing struct {
-	// The process's ends, at or above lowFD, in the order of its descriptors:
-	// standard input, output, error, the socket, and the starter's control. Output
-	// and error are one. They are closed once the process has them.
+	// The process's ends, in the order of its descriptors from 1 on: output, error,
+	// the socket, and the starter's control. Output and error are one. They are closed
+	// once the process has them.
 	theirs  []int
 	output  *os.File
 	conn    net.Conn
@@ -31,63 +27,41 @@ type plumbing struct {
 // failed is in its result.
 func plumb(uid int) (*plumbing, error) {
 	p := &plumbing{}
-	null, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return p, err
-	}
-	if err := p.give(null); err != nil {
-		return p, err
-	}
 	var pipe [2]int
 	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
 		return p, err
 	}
-	err = unix.SetNonblock(pipe[0], true) // Hearth's end only: into the poller
+	p.theirs = []int{pipe[1], pipe[1]}
+	err := unix.SetNonblock(pipe[0], true) // Hearth's end only: into the poller
 	p.output = os.NewFile(uintptr(pipe[0]), "output")
 	// The pipe is its user's, or /dev/stdout and /dev/stderr could not be opened.
-	if err := errors.Join(err, unix.Fchown(pipe[1], uid, uid), p.give(pipe[1])); err != nil {
+	if err := errors.Join(err, unix.Fchown(pipe[1], uid, uid)); err != nil {
 		return p, err
 	}
-	p.theirs = append(p.theirs, p.theirs[1])
 	conn, other, err := sockpair.New()
 	if err != nil {
 		return p, err
 	}
 	defer other.Close()
 	p.conn = conn
-	if err := p.add(int(other.Fd())); err != nil { // Fd makes it blocking, as a runtime expects
+	// Fd makes it blocking, as a runtime expects.
+	socket, err := unix.FcntlInt(other.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
 		return p, err
 	}
+	p.theirs = append(p.theirs, socket)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return p, err
 	}
+	p.theirs = append(p.theirs, pair[1])
 	err = unix.SetNonblock(pair[0], true)
 	p.control = os.NewFile(uintptr(pair[0]), "control")
-	return p, errors.Join(err, p.give(pair[1]))
-}
-
-// give adds a descriptor for the command, and closes it.
-func (p *plumbing) give(fd int) error {
-	defer unix.Close(fd)
-	return p.add(fd)
-}
-
-// add adds a copy of a descriptor for the command, out of the way of all others.
-func (p *plumbing) add(fd int) error {
-	high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, lowFD)
-	if err == nil {
-		p.theirs = append(p.theirs, high)
-	}
-	return err
+	return p, err
 }
 
 func (p *plumbing) closeTheirs() {
-	for i, fd := range p.theirs {
-		if i != 2 { // the same as 1
-			unix.Close(fd)
-		}
-	}
+	closeAll(p.theirs)
 	p.theirs = nil
 }
 

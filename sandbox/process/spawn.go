@@ -84,9 +84,10 @@ type proc struct {
 	pidfd *os.File
 }
 
-// spawn runs a script in a new process and returns when it has exec'ed. It must
-// run on a thread that ends afterwards (onThread): all its signals stay blocked.
-// cgroup is a descriptor of the v2 group that the process is born in, or -1.
+// spawn runs a script, which begins with descriptors, in a new process and returns
+// when it has exec'ed. It must run on a thread that ends afterwards (onThread): all
+// its signals stay blocked. cgroup is a descriptor of the v2 group that the process
+// is born in, or -1.
 func spawn(s *script, cgroup int) (*proc, error) {
 	var all, old unix.Sigset_t
 	for i := range all.Val {
@@ -98,7 +99,7 @@ func spawn(s *script, cgroup int) (*proc, error) {
 	}
 	pidfd := int32(-1)
 	args := &cloneArgs{
-		flags:      unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
+		flags:      unix.CLONE_VM | unix.CLONE_VFORK | unix.CLONE_FILES | unix.CLONE_PIDFD | unix.CLONE_CLEAR_SIGHAND,
 		pidfd:      uint64(pin(s, &pidfd)),
 		exitSignal: uint64(unix.SIGCHLD),
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -55,7 +56,7 @@ func (b *box) Spawn(ctx context.Context, cmd sandbox.Command, output *os.File) (
 	return c, nil
 }
 
-// childDescriptors are standard input, output and error, out of the way of all others.
+// childDescriptors are standard input, output and error.
 func childDescriptors(output *os.File, uid int) (fds []int, err error) {
 	// The pipe is its user's, or /dev/stdout and /dev/stderr could not be opened.
 	if err := unix.Fchown(int(output.Fd()), uid, uid); err != nil {
@@ -65,19 +66,16 @@ func childDescriptors(output *os.File, uid int) (fds []int, err error) {
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(null)
-	for _, fd := range []int{null, int(output.Fd()), int(output.Fd())} {
-		high, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, lowFD)
-		if err != nil {
-			return fds, err
-		}
-		fds = append(fds, high)
+	out, err := unix.FcntlInt(output.Fd(), unix.F_DUPFD_CLOEXEC, 0) // whatever becomes of output meanwhile
+	if err != nil {
+		return []int{null}, err
 	}
-	return fds, nil
+	return []int{null, out, out}, nil
 }
 
+// closeAll closes descriptors, of which one that is there twice in a row is one.
 func closeAll(fds []int) {
-	for _, fd := range fds {
+	for _, fd := range slices.Compact(slices.Clone(fds)) {
 		unix.Close(fd)
 	}
 }
@@ -98,22 +96,18 @@ func (b *box) spawnIn(cmd sandbox.Command, fds []int, c *child) error {
 	if err := in.enter(); err != nil {
 		return err
 	}
-	var s script
-	defer s.release()
-	s.descriptors(fds)
-	s.add("setsid", unix.SYS_SETSID)
-	s.outOfMemoryFirst(len(fds))
-	s.limits(resourceLimits(b.files, b.pids))
-	s.dropPrivileges(b.slot.uid, b.d.caps)
-	s.seccomp(b.d.filter)
-	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
+	if err := dropBounds(b.d.caps); err != nil {
+		return err
+	}
 	dir := cmd.Dir
 	if dir == "" {
 		dir = "/"
 	}
-	s.add("change to "+dir, unix.SYS_CHDIR, s.text(dir))
-	s.exec(cmd.Args[0], cmd.Args, cmd.Env)
-	c.proc, err = spawn(&s, in.run)
+	c.proc, err = b.d.berths.spawn(fds, in.run, func(s *script) {
+		s.confine(b, len(fds), b.files, b.pids)
+		s.add("change to "+dir, unix.SYS_CHDIR, s.text(dir))
+		s.exec(cmd.Args[0], cmd.Args, cmd.Env)
+	})
 	return err
 }
 

@@ -135,16 +135,21 @@ func (b *box) startStarter(in doors, files, pids int) (err error) {
 	if err := in.enter(); err != nil {
 		return err
 	}
-	var s script
-	defer s.release()
-	s.descriptors(b.plumbing.theirs)
-	s.add("setsid", unix.SYS_SETSID)
-	s.outOfMemoryFirst(len(b.plumbing.theirs))
-	s.limits(resourceLimits(files, pids))
-	s.dropPrivileges(b.slot.uid, b.d.caps)
-	s.seccomp(b.d.filter)
-	s.add("unblock signals", unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, s.bytes(make([]byte, 8)), 0, 8)
-	s.exec(starterPath, []string{"start"}, nil)
-	b.command, err = spawn(&s, in.run)
+	fds := append([]int{b.d.berths.null}, b.plumbing.theirs...)
+	b.command, err = b.d.berths.spawn(fds, in.run, func(s *script) {
+		s.confine(b, len(fds), files, pids)
+		s.exec(starterPath, []string{"start"}, nil)
+	})
 	return err
+}
+
+// confine makes the process one of the sandbox's, as it will be for good. free is its
+// lowest free descriptor.
+func (s *script) confine(b *box, free, files, pids int) {
+	s.add("setsid", unix.SYS_SETSID)
+	s.outOfMemoryFirst(free)
+	s.limits(resourceLimits(files, pids))
+	s.dropPrivileges(b.slot.uid)
+	s.seccomp(b.d.filter)
+	s.unblockSignals()
 }

@@ -346,15 +346,8 @@ func (img *image) clean() error {
 	if err := img.checkGrowth(); err != nil {
 		return err
 	}
-	if _, err := img.root.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	names, err := img.root.Readdirnames(tmpMostFiles + 1)
-	if err != nil && err != io.EOF {
-		return err
-	}
-	if len(names) > 0 {
-		if err := removeBelow(fd, names); err != nil {
+	if fs.Ffree != img.inodes { // else there is no file
+		if err := img.empty(); err != nil {
 			return err
 		}
 		if err := unix.Fstatfs(fd, &fs); err != nil {
@@ -365,10 +358,23 @@ func (img *image) clean() error {
 		return fmt.Errorf("process: /tmp is not empty after cleaning: %d inodes in use", img.inodes-fs.Ffree)
 	}
 	if img.next < 0 {
+		var err error
 		img.next, err = img.mount()
 		return err
 	}
 	return nil
+}
+
+// empty deletes everything below the root.
+func (img *image) empty() error {
+	if _, err := img.root.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	names, err := img.root.Readdirnames(tmpMostFiles + 1)
+	if err != nil && err != io.EOF {
+		return err
+	}
+	return removeBelow(int(img.root.Fd()), names)
 }
 
 // rootSize is the size of an ext4 directory that never had many entries.
