@@ -167,7 +167,10 @@ func (p pools) Provision(v *faas.Version, n int) {
 func (w *world) growLocked(m *marks) {
 	for range m.target - m.ready {
 		w.timers.Go(func() {
-			<-time.After(w.initTime())
+			// No timer for no time: see pooltest.Runtime.Init.
+			if d := w.initTime(); d > 0 {
+				<-time.After(d)
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			if m.ready < m.target && m.failure == nil {

@@ -64,7 +64,7 @@ func TestLogClients(t *testing.T) {
 	// What 'aws logs tail --follow' of version 2 does: page through, and ask again from
 	// the last time on, leaving out what was seen.
 	seen := map[string]string{}
-	start := time.Now().Add(-time.Minute).UnixMilli()
+	start := time.Now().Add(-time.Hour).UnixMilli()
 	tail := func() (fresh []string) {
 		pages := cloudwatchlogs.NewFilterLogEventsPaginator(sdk, &cloudwatchlogs.FilterLogEventsInput{
 			LogGroupName: &group, StartTime: &start, Interleaved: aws.Bool(true), Limit: aws.Int32(7)})
