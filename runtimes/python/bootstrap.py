@@ -14,6 +14,7 @@ RUNTIME_DIR = os.path.dirname(os.path.realpath(__file__))
 search_path = [path for path in sys.path if path not in (RUNTIME_DIR, os.path.dirname(__file__))] + [RUNTIME_DIR]
 sys.path[:] = [RUNTIME_DIR] + search_path
 
+import select
 import time
 
 import hearth_context
@@ -23,8 +24,10 @@ import hearth_logging
 
 sys.path[:] = search_path
 
+TRACE = b"_X_AMZN_TRACE_ID"
 HELLO, PARK, GO, READY, INIT_ERROR, INVOKE, RESPONSE, ERROR = b"HPGREIDF"
 PREFIX = 8
+CHUNK, LARGE = 64 * 1024, 1024 * 1024  # what is read at once: at first, and of a large frame
 
 
 class Channel:
@@ -35,20 +38,39 @@ class Channel:
         os.set_inheritable(fd, False)
         os.set_blocking(fd, True)
         self._fd = fd
-        self._reader = open(fd, "rb", 64 * 1024)
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self._rest = b""  # what was read behind the last frame
         self.send_lock = None  # a lock where several threads answer
 
     def receive(self):
         """Return (type, header, payload), or end the process when Hearth is gone."""
-        prefix = self._reader.read(PREFIX)
-        if len(prefix) < PREFIX:
+        data = self._rest
+        while len(data) < PREFIX:
+            # A read that waits is woken for nothing when Hearth reads the last answer,
+            # because there is room to write then; poll waits for input alone.
+            self._poll.poll()
+            data += self._read(CHUNK)
+        end = 4 + int.from_bytes(data[:4], "big")
+        if len(data) < end:
+            data = self._whole(data, end)
+        self._rest = data[end:]
+        at = PREFIX + int.from_bytes(data[5:8], "big")
+        return data[4], data[PREFIX:at], data[at:end]
+
+    def _whole(self, data, end):
+        """Return data and what is missing of a frame that ends there."""
+        parts, missing = [data], end - len(data)
+        while missing > 0:
+            parts.append(self._read(min(missing, LARGE)))
+            missing -= len(parts[-1])
+        return b"".join(parts)
+
+    def _read(self, most):
+        data = os.read(self._fd, most)
+        if not data:
             os._exit(1)
-        header_size = int.from_bytes(prefix[5:8], "big")
-        rest = int.from_bytes(prefix[:4], "big") - 4
-        body = self._reader.read(rest)
-        if len(body) < rest:
-            os._exit(1)
-        return prefix[4], body[:header_size], body[header_size:]
+        return data
 
     def send(self, kind, header=b"", payload=b""):
         size = 4 + len(header) + len(payload)
