@@ -73,6 +73,11 @@ var nodeRows = []row{
 	{name: "environment", alone: true, files: js(`exports.handler = async () => { const e = process.env; return [e.AWS_REGION, e._HANDLER, e.TZ,
 		e.AWS_EXECUTION_ENV, e.LAMBDA_TASK_ROOT === process.cwd(), e._X_AMZN_TRACE_ID.slice(0, 5), e.AWS_LAMBDA_RUNTIME_API] }`),
 		want: `["eu-central-1","index.handler",":UTC","AWS_Lambda_RUNTIME",true,"Root=",null]`},
+	{name: "trace id", alone: true, files: js(`exports.handler = async () => { const e = process.env, n = '_X_AMZN_TRACE_ID', id = e[n];
+		const child = require('child_process').execFileSync('env').toString();
+		const seen = [n in e, Object.keys(e).includes(n), ({...e})[n] === id, child.includes(n + '=' + id), n in process.report.getReport().environmentVariables];
+		delete e[n]; seen.push(n in e, e[n] ?? null); e[n] = 5; return [...seen, e[n], { ...e }[n]] }`),
+		want: `[true,true,true,true,false,false,null,"5","5"]`},
 	{name: "console", files: js("exports.handler = async () => { console.log('hi %s', 'you'); console.error(new Error('e')); return 1 }"), want: "1",
 		log: "\trequest-1\tINFO\thi you\n"},
 	{name: "stdout", files: js("exports.handler = async () => { process.stdout.write('raw\\n'); console.warn('w'); return 1 }"), want: "1", log: "raw\n"},

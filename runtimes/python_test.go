@@ -21,6 +21,10 @@ var pythonRows = []row{
 	{name: "environment", files: py("import os\ndef handler(e, c):\n  v = os.environ\n  return [v['AWS_REGION'], v['_HANDLER'], v['TZ'], v['AWS_EXECUTION_ENV'],\n" +
 		"    v['LAMBDA_TASK_ROOT'] == os.getcwd(), v['_X_AMZN_TRACE_ID'][:5], v.get('AWS_LAMBDA_RUNTIME_API')]"),
 		want: `["eu-central-1", "index.handler", ":UTC", "AWS_Lambda_python3.11", true, "Root=", null]`},
+	{name: "trace id", alone: true, files: py("import os, subprocess\ndef handler(e, c):\n  v, n = os.environ, '_X_AMZN_TRACE_ID'\n  t = v[n]\n" +
+		"  child = lambda env: t in subprocess.run(['env'], env=env, capture_output=True, text=True).stdout\n" +
+		"  return [n in v, dict(v)[n] == t, os.environb[n.encode()] == t.encode(), child(v), child(None), v.pop(n) == t, n in v]"),
+		want: `[true, true, true, true, false, true, false]`},
 	{name: "import path", files: py("import sys, os\ndef handler(e, c):\n  return [sys.path[0] == os.environ['LAMBDA_TASK_ROOT'], any('dist-packages' in p for p in sys.path)]"),
 		want: `[true, false]`},
 	{name: "print", files: py("def handler(e, c):\n  print('hello')\n  print('no end', end='')\n  return 1"), want: "1", log: "hello\nno end"},

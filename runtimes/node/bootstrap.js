@@ -5,6 +5,7 @@
 
 require('./heap.js').release(); // first: the rest is loaded faster then
 const frames = require('./frames.js');
+const trace = require('./trace.js');
 const { TYPE } = frames;
 
 const REQUEST_ID = Symbol.for('aws.lambda.runtime.requestId');
@@ -44,6 +45,7 @@ async function park() {
     loader.forget(__dirname, 'rehearsal.js');
     loader.forget(__dirname, 'rehearsal_esm.mjs');
   }
+  trace.set('');
   setEnvironment(environment);
   process.chdir('/');
   delete globalThis.awslambda;
@@ -258,10 +260,7 @@ function invoke(header, payload) {
 
 function run(invocation, payload) {
   const { header } = invocation;
-  if (!calls) { // one variable cannot hold the trace ids of several calls
-    if (header.trace) process.env._X_AMZN_TRACE_ID = header.trace;
-    else delete process.env._X_AMZN_TRACE_ID;
-  }
+  if (!calls) trace.set(header.trace); // one variable cannot hold the trace ids of several calls
   if (streaming) {
     runStreaming(invocation, payload);
     return;
@@ -307,4 +306,5 @@ function onEmptyLoop() {
   }
 }
 
+trace.install();
 channel.send(TYPE.hello, '', '');

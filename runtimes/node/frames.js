@@ -16,11 +16,12 @@ function open(fd, onFrame, onEnd) {
   let chunks = null; // parts of a large one, joined once
   let missing = 0; // bytes of the large one that are to come
 
-  function take(data) {
+  // take hands over the frames in the first bytes of data, and returns how many bytes they are.
+  function take(data, length) {
     let at = 0;
-    while (data.length - at >= PREFIX) {
+    while (length - at >= PREFIX) {
       const end = at + 4 + data.readUInt32BE(at);
-      if (end > data.length) break;
+      if (end > length) break;
       const type = data[at + 4];
       const payloadAt = at + PREFIX + (data.readUInt32BE(at + 4) & 0xffffff);
       onFrame(type, data.utf8Slice(at + PREFIX, payloadAt), data.utf8Slice(payloadAt, end));
@@ -31,21 +32,23 @@ function open(fd, onFrame, onEnd) {
 
   // The buffer of the socket is used again after this returns: what is kept is copied.
   function onData(n, buffer) {
-    let data = buffer.subarray(0, n);
+    let data = buffer;
+    let length = n;
     if (chunks !== null) {
-      chunks.push(Buffer.from(data));
+      chunks.push(Buffer.from(buffer.subarray(0, n)));
       missing -= n;
       if (missing > 0) return true;
       data = Buffer.concat(chunks);
       chunks = null;
     } else if (pending.length > 0) {
-      data = Buffer.concat([pending, data]);
+      data = Buffer.concat([pending, buffer.subarray(0, n)]);
     }
+    if (data !== buffer) length = data.length;
     pending = EMPTY;
-    const used = take(data);
-    const rest = data.length - used;
+    const used = take(data, length);
+    const rest = length - used;
     if (rest === 0) return true;
-    const kept = Buffer.from(data.subarray(used));
+    const kept = Buffer.from(data.subarray(used, length));
     if (rest >= PREFIX) {
       chunks = [kept];
       missing = 4 + kept.readUInt32BE(0) - rest;
@@ -77,21 +80,16 @@ function open(fd, onFrame, onEnd) {
 
   const small = Buffer.allocUnsafeSlow(SMALL); // used for one frame after the other
 
-  // frameOf makes the bytes of a frame. Those of a small one are valid until the next.
-  function frameOf(type, header, payload) {
+  // send writes one frame; done is called when the kernel has all of it.
+  function send(type, header, payload, done) {
     const least = PREFIX + header.length * 3 + payload.length * 3; // what UTF-8 may need
     const frame = least <= SMALL ? small : Buffer.allocUnsafe(PREFIX + Buffer.byteLength(header) + Buffer.byteLength(payload));
     const headerLength = frame.utf8Write(header, PREFIX);
     const length = headerLength + frame.utf8Write(payload, PREFIX + headerLength);
     frame.writeUInt32BE(4 + length, 0);
     frame.writeUInt32BE(((type << 24) | headerLength) >>> 0, 4);
-    return frame.subarray(0, PREFIX + length);
+    sendFrame(frame, PREFIX + length, done);
   }
-
-  // send writes one frame; done is called when the kernel has all of it. The kernel
-  // gets it at once where it has room, and the rest in the order of the stream: what
-  // a stream does for each write costs more than all else here.
-  function send(type, header, payload, done) { sendFrame(frameOf(type, header, payload), done); }
 
   // sendBytes is send for a payload of bytes.
   function sendBytes(type, header, payload, done) {
@@ -100,19 +98,22 @@ function open(fd, onFrame, onEnd) {
     frame.writeUInt32BE(((type << 24) | header.length) >>> 0, 4);
     frame.latin1Write(header, PREFIX); // a request id
     frame.set(payload, PREFIX + header.length);
-    sendFrame(frame, done);
+    sendFrame(frame, frame.length, done);
   }
 
-  function sendFrame(frame, done) {
+  // sendFrame writes the first bytes of frame. The kernel gets them at once where it has
+  // room, and the rest in the order of the stream: what a stream does for each write
+  // costs more than all else here.
+  function sendFrame(frame, length, done) {
     let sent = 0;
     if (!socket?.writableLength) {
       try {
-        sent = fs.writeSync(fd, frame, 0, frame.length);
+        sent = fs.writeSync(fd, frame, 0, length);
       } catch { /* no room, or the end of Hearth: the stream finds out */ }
     }
-    if (sent < frame.length) {
+    if (sent < length) {
       socket ??= makeSocket();
-      socket.write(Buffer.from(frame.subarray(sent)), done);
+      socket.write(Buffer.from(frame.subarray(sent, length)), done);
     } else if (done) process.nextTick(done);
   }
 
