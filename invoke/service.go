@@ -284,7 +284,7 @@ func measure(r *faas.Report, hold *pool.Hold, handed time.Time, took time.Durati
 	r.Duration = took
 	r.Init = hold.InitDuration()
 	r.Billed = billed(hold.Bill(handed, handed.Add(took)) + r.Init)
-	r.MaxMemory = hold.MaxMemory()
+	r.MaxMemory = hold.MaxMemory(handed.Add(took))
 	r.Timeline = hold.Timeline()
 	r.Timeline.Handler = took
 }

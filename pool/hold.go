@@ -18,6 +18,7 @@ type Hold struct {
 	within    time.Duration   // the limit of the invocation; 0 is the version's timeout
 	handed    time.Time       // when Deliver began
 	delivered bool            // the event was handed over and no answer is here yet
+	broken    bool            // the invocation failed in a way that ends its instance
 	released  bool
 }
 
@@ -64,10 +65,22 @@ func (h *Hold) Timeline() faas.Timeline {
 	return t
 }
 
-// MaxMemory is the instance's highest memory use so far, in bytes.
-func (h *Hold) MaxMemory() int64 {
-	most := h.inst.runtime.MaxMemory()
-	h.inst.pool.resident.Store(most)
+// peakAge is how old what is known of an instance's memory may be. To read it takes
+// some microseconds, which is much of a call that takes a hundred.
+const peakAge = time.Millisecond
+
+// MaxMemory is the instance's highest memory use so far, in bytes, as it was at
+// most peakAge before now; where the invocation ended the instance, as it is.
+func (h *Hold) MaxMemory(now time.Time) int64 {
+	inst := h.inst
+	at, read := int64(now.Sub(inst.readyAt)), inst.peakRead.Load()
+	if read > 0 && at-read < int64(peakAge) && !h.broken {
+		return inst.peak.Load()
+	}
+	most := inst.runtime.MaxMemory()
+	inst.peak.Store(most)
+	inst.peakRead.Store(at)
+	inst.pool.resident.Store(most)
 	return most
 }
 
@@ -97,6 +110,7 @@ func (h *Hold) Deliver(event *faas.Event) (faas.Outcome, error) {
 	if err == nil {
 		return out, nil
 	}
+	h.broken = true
 	return faas.Outcome{}, h.inst.pool.recycle(h.inst, err)
 }
 

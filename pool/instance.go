@@ -3,6 +3,7 @@ package pool
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"sync/atomic"
 	"time"
 
 	"hearth/faas"
@@ -28,6 +29,9 @@ type instance struct {
 	readyAt   time.Time
 	bill      bill // of its invocations, where it may hold several
 	promised  int  // slots that it is trusted to get
+
+	peak     atomic.Int64 // bytes, the highest memory use that was read
+	peakRead atomic.Int64 // when that was: nanoseconds after readyAt; 0 for never
 
 	cpuMu cpuLock // held while its processes are frozen, thawed or killed
 

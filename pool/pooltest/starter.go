@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"hearth/faas"
@@ -127,6 +128,7 @@ type Runtime struct {
 	Provisioned bool
 	script      Script
 	starter     *Starter
+	asked       atomic.Int64 // for its memory
 
 	mu       sync.Mutex
 	ready    bool
@@ -390,8 +392,8 @@ func (r *Runtime) Numb() bool {
 	return r.numb
 }
 
-// MaxMemory implements pool.Runtime.
-func (r *Runtime) MaxMemory() int64 { return 30 << 20 }
+// MaxMemory implements pool.Runtime: 30 MiB, and one more each time that it is asked.
+func (r *Runtime) MaxMemory() int64 { return (29 + r.asked.Add(1)) << 20 }
 
 // Parts implements pool.Runtime.
 func (r *Runtime) Parts() faas.Timeline {
