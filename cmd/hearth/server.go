@@ -86,6 +86,7 @@ func runServer(ctx context.Context, t *terminal, v values, dir string, body func
 	serving := make(chan error, 1)
 	go func() { serving <- s.http.Serve(s.listener) }()
 	s.front.ready.Store(true)
+	takeBallast()
 	fmt.Fprintf(t.out, "hearth: ready on %s\n", s.url())
 
 	bodyCtx, cancel := context.WithCancel(ctx)
