@@ -20,7 +20,10 @@ type Plan struct {
 	Rounds int           // of every row
 	Cell   time.Duration // load on one side of one case in one round
 	WarmUp int           // requests of each connection before that
-	Probe  time.Duration // for which the machine is watched before a round
+	// Seasoning is how many requests of each connection a server gets before the
+	// first round: a runtime's compiler has done its work by then, in all instances.
+	Seasoning int
+	Probe     time.Duration // for which the machine is watched before a round
 	// Colds is how many cold starts each side has in a round where the next way is
 	// pool hits; Slow where it is something slower, of which fewer say as much.
 	Colds, Slow int
@@ -39,14 +42,14 @@ type Plan struct {
 
 // Full is the plan of make bench.
 func Full() Plan {
-	return Plan{Rounds: 5, Cell: time.Second, WarmUp: 200, Probe: 500 * time.Millisecond,
+	return Plan{Rounds: 5, Cell: time.Second, WarmUp: 200, Seasoning: 2000, Probe: 500 * time.Millisecond,
 		Colds: 60, Slow: 8, Pace: 100 * time.Millisecond, Many: 10_000, Idle: 200, Frozen: 100, Span: 10 * time.Second,
 		Backlog: 100_000, Queue: 1_000_000, Guests: 200}
 }
 
 // Short is a plan that tries the harness; its numbers mean little.
 func Short() Plan {
-	return Plan{Short: true, Rounds: 1, Cell: 150 * time.Millisecond, WarmUp: 5, Probe: 50 * time.Millisecond,
+	return Plan{Short: true, Rounds: 1, Cell: 150 * time.Millisecond, WarmUp: 5, Seasoning: 5, Probe: 50 * time.Millisecond,
 		Colds: 3, Slow: 2, Pace: 30 * time.Millisecond, Many: 100, Idle: 10, Frozen: 5, Span: time.Second,
 		Backlog: 2000, Queue: 2000, Guests: 5}
 }
