@@ -8,7 +8,7 @@ import (
 // nodeModules are the modules of Node's bootstrap that instances may need. They are
 // written into the program itself: to find, read and compile each as a file of its own
 // takes 0.2 ms, and a start needs most.
-var nodeModules = [...]string{"binding", "heap", "frames", "calls", "compiled", "console", "errors", "handler", "output", "stream"}
+var nodeModules = [...]string{"binding", "heap", "frames", "trace", "calls", "compiled", "console", "errors", "handler", "output", "stream"}
 
 const (
 	// bundleHead begins the program. A module is a function that is called when it is

@@ -20,7 +20,7 @@ func (s storedLogs) Stream(source LogSource, pipe *os.File) LogStream {
 
 func openLogs(t *testing.T) *logs.Store {
 	t.Helper()
-	store, err := logs.Open(t.Context(), logs.Options{Dir: t.TempDir(), Barrier: patience})
+	store, err := logs.Open(t.Context(), logs.Options{Dir: t.TempDir(), Barrier: patience, Rate: 1 << 30, Burst: 1 << 30})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -20,8 +20,10 @@ const (
 	// could lose an answer.
 	lastWords = 2 * time.Second
 	// endWait bounds the wait for the end of a process that closed its connection
-	// or crashes, which tells why. Only one that lives on makes that last.
-	endWait = 2 * time.Second
+	// or crashes, which tells why. Only one that lives on makes that last: a server
+	// may, so its callers wait for less.
+	endWait       = 2 * time.Second
+	serverEndWait = 500 * time.Millisecond
 )
 
 // process is a started runtime in its sandbox. It implements pool.Runtime.
@@ -195,7 +197,11 @@ func (p *process) end(requestID string) *pool.Failure {
 // awaitEnd waits a moment for a process that is about to end, and reports
 // whether it has.
 func (p *process) awaitEnd() bool {
-	timer := time.NewTimer(endWait)
+	limit := endWait
+	if _, server := p.session.(*runtimeapi.HTTP); server {
+		limit = serverEndWait
+	}
+	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
 	case <-p.box.Done():
