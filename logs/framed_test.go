@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -218,6 +220,36 @@ func TestRawLineAmongSeveral(t *testing.T) {
 	want := "a|of a, \n|whoseever\n|of nobody\n|nobody's, \na|and a's\n"
 	if got := text(find(t, s, Query{})); got != want {
 		t.Errorf("got:\n%q\nwant:\n%q", got, want)
+	}
+}
+
+// Of many barriers that wait for the writer all go on when it has taken what was
+// pending, and none waits as long as it may.
+func TestBarriersGoOnTogether(t *testing.T) {
+	s := openStore(t, Options{Barrier: time.Hour})
+	st, _ := openStream(t, s, function)
+	st.mu.Lock()
+	st.queued = true // the writer is told later
+	for !st.fullLocked() {
+		st.addLineLocked("", strings.Repeat("x", 3000))
+	}
+	st.mu.Unlock()
+	const requests = 4
+	var settled sync.WaitGroup
+	for i := range requests {
+		settled.Go(func() { st.Settle(fmt.Sprint("r", i)) })
+	}
+	stacks := make([]byte, 1<<20)
+	await(t, "all wait for room", func() bool {
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), ").awaitRoomLocked(") == requests
+	})
+	s.enqueue(st)
+	done := make(chan struct{})
+	go func() { settled.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Error("barriers wait although there is room")
 	}
 }
 

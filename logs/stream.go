@@ -245,8 +245,12 @@ func (st *Stream) awaitRoom(most time.Duration) {
 	st.awaitRoomLocked(deadline)
 }
 
-// awaitRoomLocked gives up the lock while it waits.
+// awaitRoomLocked gives up the lock while it waits. Who was waiting tells the next
+// that there is room.
 func (st *Stream) awaitRoomLocked(deadline time.Time) {
+	if !st.fullLocked() {
+		return
+	}
 	for st.fullLocked() {
 		left := time.Until(deadline)
 		if left <= 0 || isClosed(st.stop) {
@@ -255,6 +259,15 @@ func (st *Stream) awaitRoomLocked(deadline time.Time) {
 		st.mu.Unlock()
 		st.wait(left, st.room)
 		st.mu.Lock()
+	}
+	st.tellRoom()
+}
+
+// tellRoom wakes one of those who wait for room, now or soon.
+func (st *Stream) tellRoom() {
+	select {
+	case st.room <- struct{}{}:
+	default:
 	}
 }
 
@@ -455,10 +468,7 @@ func (st *Stream) take() *pending {
 	p := st.pending
 	st.pending, st.queued = nil, false
 	st.mu.Unlock()
-	select {
-	case st.room <- struct{}{}:
-	default:
-	}
+	st.tellRoom()
 	return p
 }
 
