@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"hearth/engine"
 	"hearth/faas"
@@ -32,6 +33,10 @@ const (
 	tempSuffix   = ".new"
 	dirMode      = 0o700
 	fileMode     = 0o600
+	// orphanLimit is how long what a dead process left may have the lock; it is looked
+	// at each orphanPoll.
+	orphanLimit = 30 * time.Second
+	orphanPoll  = 10 * time.Millisecond
 )
 
 // Dir is an open data directory. While it is open no other process can open it.
@@ -134,7 +139,9 @@ func refuseForeign(path string) error {
 	return nil
 }
 
-// acquire takes the lock and leaves this process's id in the file.
+// acquire takes the lock and leaves this process's id in the file. A process that was
+// killed may have left one behind that has its descriptors for a moment: a sandbox
+// that was being started. That one is waited for.
 func acquire(path string) (*os.File, error) {
 	name := filepath.Join(path, lockName)
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
@@ -142,6 +149,9 @@ func acquire(path string) (*os.File, error) {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
 	err = flock(f)
+	for deadline := time.Now().Add(orphanLimit); errors.Is(err, syscall.EWOULDBLOCK) && holderIsGone(name) && time.Now().Before(deadline); err = flock(f) {
+		time.Sleep(orphanPoll)
+	}
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		err = locked(path, name)
 	} else if err == nil {
@@ -162,12 +172,29 @@ func flock(f *os.File) error {
 	}
 }
 
+// holderOf is the id of the process that took the lock last; 0 where it is not known.
+func holderOf(name string) int {
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		return 0
+	}
+	return pid
+}
+
+// holderIsGone reports that the process that took the lock has ended.
+func holderIsGone(name string) bool {
+	pid := holderOf(name)
+	return pid > 0 && errors.Is(syscall.Kill(pid, 0), syscall.ESRCH)
+}
+
 func locked(path, name string) error {
 	holder := "another process"
-	if b, err := os.ReadFile(name); err == nil {
-		if pid, err := strconv.Atoi(strings.TrimSpace(string(b))); err == nil {
-			holder = fmt.Sprintf("the process with id %d", pid)
-		}
+	if pid := holderOf(name); pid > 0 {
+		holder = fmt.Sprintf("the process with id %d", pid)
 	}
 	return engine.Failure(engine.ErrLocked, path,
 		"%s is using the data directory %s; stop it, or name another directory", holder, path)

@@ -8,7 +8,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"hearth/engine"
 	"hearth/engine/datadir"
@@ -81,6 +84,34 @@ func TestLocked(t *testing.T) {
 	cmd.Wait()
 	stdin.Close()
 	open(t, path) // the lock dies with its holder
+}
+
+// What a dead process left behind has its descriptors for a moment: the lock is waited
+// for, but not for ever.
+func TestLockOfADeadProcess(t *testing.T) {
+	path := t.TempDir()
+	d := open(t, path)
+	check(t, d.Close())
+	dead := exec.Command(os.Args[0], "-test.run", "^$")
+	check(t, dead.Run())
+	left, err := os.OpenFile(filepath.Join(path, "lock"), os.O_RDWR, 0)
+	check(t, err)
+	check(t, syscall.Flock(int(left.Fd()), syscall.LOCK_EX))
+	check(t, os.WriteFile(left.Name(), fmt.Append(nil, dead.Process.Pid, "\n"), 0o600))
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		wantLocked(t, path, dead.Process.Pid)
+		if waited := time.Since(began); waited < 10*time.Second || waited > time.Minute {
+			t.Errorf("gave up after %v", waited)
+		}
+		go func() {
+			time.Sleep(5 * time.Second)
+			left.Close()
+		}()
+		d, err := datadir.Open(path)
+		check(t, err)
+		check(t, d.Close())
+	})
 }
 
 func wantLocked(t *testing.T, path string, pid int) {
