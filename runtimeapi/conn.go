@@ -13,22 +13,26 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/rawio"
 )
 
 // smallEvent is the most that is copied behind an event's headers, so that both are
 // one write.
 const smallEvent = 32 << 10
 
-// conn is one connection of a runtime. One goroutine reads its requests, one after the
-// other. The answer to a parked poll is written by whoever has the event: the caller of
-// Invoke, with no other goroutine between the two.
+// conn is one connection of a runtime. One goroutine at a time reads its requests, one
+// after the other: the connection's own, or a caller of Invoke (serverexchange.go). The
+// answer to a parked poll is written by whoever has the event: the caller of Invoke,
+// with no other goroutine between the two.
 type conn struct {
 	server *Server
 	net    net.Conn
 	raw    syscall.RawConn // nil where the connection has no descriptor
-	r      *bufio.Reader
+	in     input
+	r      *bufio.Reader // of in
 
-	parked bool // in server.polls; guarded by Server.mu
+	parked bool    // in server.polls; guarded by Server.mu
+	reader *served // whose caller reads here; nil where none does; guarded by Server.mu
 
 	writing sync.Mutex // held for the length of an answer; taken without Server.mu
 	out     []byte     // what is being written, while writing is held
@@ -40,40 +44,54 @@ type conn struct {
 }
 
 func (s *Server) newConn(c net.Conn) *conn {
-	conn := &conn{server: s, net: c, r: bufio.NewReaderSize(c, readBuffer)}
+	conn := &conn{server: s, net: c}
 	if limited, ok := c.(*limitedConn); ok {
 		c = limited.Conn
 	}
 	if descriptor, ok := c.(syscall.Conn); ok {
 		conn.raw, _ = descriptor.SyscallConn() // without, it is written to as usual
 	}
+	conn.in.init(conn.net, conn.raw)
+	conn.r = bufio.NewReaderSize(&conn.in, readBuffer)
 	conn.writeOnce = func(fd uintptr) bool {
-		conn.wrote, conn.failed = syscall.Write(int(fd), conn.out)
-		return conn.failed != syscall.EINTR
+		conn.wrote, conn.failed = rawio.Write(fd, conn.out)
+		return true
 	}
 	return conn
 }
 
-// serve answers requests until the connection or the server ends.
-func (c *conn) serve() {
-	defer c.close()
-	for {
-		q, err := readRequest(c.r)
-		if c.server.received(c) {
-			return // it is gone, or did not wait for the answer to its poll
-		}
-		if err != nil {
-			var malformed *badRequest
-			if errors.As(err, &malformed) {
-				q = query{last: true} // where its body ends is not known
-				c.refuse(&q, malformed.status, "InvalidRequest", malformed.why)
-			}
-			return
-		}
-		if c.server.route(c, &q); q.last {
-			return
+// serve answers requests until the connection or the server ends, or until it is left
+// to callers of Invoke: then it is open.
+func (c *conn) serve() (left bool) {
+	for c.serveRequest() {
+		if c.server.leave(c) {
+			return true
 		}
 	}
+	return false
+}
+
+// serveRequest answers the next request. It reports whether another may follow; else
+// the connection is closed.
+func (c *conn) serveRequest() (goesOn bool) {
+	q, err := readRequest(c.r)
+	if c.server.received(c) { // it is gone, or did not wait for the answer to its poll
+		c.close()
+		return false
+	}
+	if err != nil {
+		var malformed *badRequest
+		if errors.As(err, &malformed) {
+			q = query{last: true} // where its body ends is not known
+			c.refuse(&q, malformed.status, "InvalidRequest", malformed.why)
+		}
+		c.close()
+		return false
+	}
+	if c.server.route(c, &q); q.last {
+		c.close()
+	}
+	return !q.last
 }
 
 func (c *conn) close() {
@@ -145,7 +163,6 @@ func (c *conn) reply(status int, body []byte, last bool) { c.replyWith(status, b
 // replyWith is reply with one more header, unless its name is "".
 func (c *conn) replyWith(status int, body []byte, last bool, header, value string) {
 	c.writing.Lock()
-	defer c.writing.Unlock()
 	b := appendStatus(c.out[:0], status)
 	b = append(b, "Content-Type: application/json\r\nContent-Length: "...)
 	b = strconv.AppendInt(b, int64(len(body)), 10)
@@ -158,8 +175,31 @@ func (c *conn) replyWith(status int, body []byte, last bool, header, value strin
 	}
 	b = append(b, "\r\n"...)
 	c.out = append(b, body...)
-	// A client that does not hear the answer has ended; its sandbox tells that.
-	_, _ = c.net.Write(c.out)
+	n, err := c.tryWrite()
+	if n == len(c.out) || err != nil {
+		c.writing.Unlock()
+		return // a client that does not hear the answer has ended; its sandbox tells that
+	}
+	if last && c.raw != nil { // it is closed now, with a buffer that is full of answers which nobody reads
+		c.writing.Unlock()
+		return
+	}
+	_ = c.writeRest(net.Buffers{c.out[n:]}, func(error) {})
+}
+
+// writeRest has a goroutine write what the client does not take at once, give up
+// writing and call done with what came of it.
+func (c *conn) writeRest(rest net.Buffers, done func(error)) error {
+	begun := c.server.spawn(func() { // it ends when the connection does
+		_, err := rest.WriteTo(c.net)
+		c.writing.Unlock()
+		done(err)
+	})
+	if !begun {
+		c.writing.Unlock()
+		return net.ErrClosed
+	}
+	return nil
 }
 
 func appendStatus(b []byte, status int) []byte {
@@ -189,19 +229,12 @@ func (c *conn) deliver(call *served) error {
 		}
 		rest = net.Buffers{c.out[n:]}
 	}
-	begun := c.server.spawn(func() { // it ends when the connection does
-		_, err := rest.WriteTo(c.net)
-		c.writing.Unlock()
+	return c.writeRest(rest, func(err error) {
 		if err != nil {
 			c.close()
 			c.server.handOver(call, c.server.undeliver(call))
 		}
 	})
-	if !begun {
-		c.writing.Unlock()
-		return net.ErrClosed
-	}
-	return nil
 }
 
 // tryWrite writes as much of out as the connection takes at once.
@@ -216,7 +249,7 @@ func (c *conn) tryWrite() (n int, err error) {
 	if c.failed != nil && c.failed != syscall.EAGAIN {
 		return 0, c.failed
 	}
-	return max(c.wrote, 0), nil
+	return c.wrote, nil
 }
 
 // appendEventHead appends the head of the answer to a poll.

@@ -141,7 +141,7 @@ func (s *Server) serveInvocation(c *conn, q *query, rest string) {
 		c.refuse(q, http.StatusNotFound, "NotFound", "no such Runtime API operation: "+q.method+" "+q.path)
 		return
 	}
-	call, refusal := s.claim(id)
+	call, refusal := s.claim(c, id)
 	if refusal != nil {
 		refusal(c, q)
 		return
@@ -168,7 +168,7 @@ func (s *Server) serveInvocation(c *conn, q *query, rest string) {
 
 // claim marks the delivered call as being answered, so that only one body is
 // read for it. Where that is not allowed, the refusal answers the request.
-func (s *Server) claim(id string) (*served, refusal) {
+func (s *Server) claim(on *conn, id string) (*served, refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.calls[id]
@@ -179,6 +179,7 @@ func (s *Server) claim(id string) (*served, refusal) {
 	case delivered:
 		c.state = answering
 		s.posting++
+		c.interruptLocked(on)
 		return c, nil
 	case answering:
 		return nil, func(c *conn, q *query) {

@@ -56,6 +56,7 @@ type Server struct {
 	past      pastIDs       // answered or given up
 	posting   int           // posts whose body is being read
 	idle      chan struct{} // a value when posting falls to zero; buffered by one
+	exchange  exchange
 }
 
 // served is a call and how far it has come.
@@ -64,6 +65,7 @@ type served struct {
 	event  *faas.Event
 	state  servedState
 	stream context.Context // while Invoke waits; only where the event has a stream
+	reads  *conn           // that the caller waits at; guarded by Server.mu
 }
 
 type servedState int
@@ -88,6 +90,7 @@ func NewServer(opts ServerOptions) *Server {
 		slots: newSlots(max(1, opts.Concurrency)),
 		idle:  make(chan struct{}, 1),
 	}
+	s.exchange.allowed, s.exchange.rest = opts.Concurrency <= 1 && !opts.OnlyExtensions, restBetween
 	if s.limit == 0 {
 		s.limit = MaxResponse
 	}
@@ -161,27 +164,35 @@ func (s *Server) wait(d time.Duration) bool {
 // serve answers the requests of a connection, in a goroutine that Close waits for.
 func (s *Server) serve(nc net.Conn) {
 	c := s.newConn(nc)
-	begun := s.spawn(func() {
-		c.serve()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = struct{}{}
+	s.serveLocked(c)
+}
+
+// serveLocked has a goroutine answer the requests of an open connection.
+func (s *Server) serveLocked(c *conn) {
+	if s.closed {
+		c.close()
+		delete(s.open, c)
+		return
+	}
+	s.serving.Go(func() {
+		if c.serve() {
+			return
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		delete(s.open, c)
-	}, c)
-	if !begun {
-		c.close()
-	}
+	})
 }
 
-// spawn runs f in a goroutine that Close waits for, on connections that it closes
-// before; false once the server is closed.
-func (s *Server) spawn(f func(), on ...*conn) bool {
+// spawn runs f in a goroutine that Close waits for; false once the server is closed.
+func (s *Server) spawn(f func()) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return false
-	}
-	for _, c := range on {
-		s.open[c] = struct{}{}
 	}
 	s.serving.Go(f)
 	return true
@@ -231,8 +242,12 @@ func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 		c.stream, end = context.WithCancel(ctx)
 		defer end()
 	}
-	if err := s.offer(c); err != nil {
+	mine, err := s.offer(ctx, c)
+	if err != nil {
 		return faas.Outcome{}, err
+	}
+	if mine != nil && s.converse(ctx, c, mine) {
+		return (<-c.answered).result()
 	}
 	a, err := c.await(ctx, s.gone, func() { s.giveUp(c) })
 	if err != nil {
@@ -241,22 +256,27 @@ func (s *Server) Invoke(ctx context.Context, event *faas.Event) (faas.Outcome, e
 	return a.result()
 }
 
-// offer hands the call to the oldest parked poll, or queues it for the next.
-func (s *Server) offer(c *served) error {
+// offer hands the call to the oldest parked poll, or queues it for the next. Where the
+// connection that it returns is not nil, the caller is to converse there itself.
+func (s *Server) offer(ctx context.Context, c *served) (mine *conn, err error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return ErrGone
+		return nil, ErrGone
 	}
 	if _, taken := s.calls[c.id]; taken || len(s.calls) >= maxInFlight {
 		s.mu.Unlock()
-		return errors.New("runtimeapi: request id in use, or too many invocations in flight")
+		return nil, errors.New("runtimeapi: request id in use, or too many invocations in flight")
 	}
 	s.calls[c.id] = c
 	poll := s.dispatchLocked(c, false)
+	mine = s.takeLocked(ctx, c, poll)
 	s.mu.Unlock()
+	if poll != nil && poll == mine && !poll.quiet() {
+		poll.close() // so that it cannot take the event
+	}
 	s.handOver(c, poll)
-	return nil
+	return mine, nil
 }
 
 // handOver writes the event to the poll that has taken the call; where that fails, to
@@ -341,6 +361,7 @@ func (s *Server) park(on *conn) *served {
 	c := s.pending[0]
 	s.pending = slices.Delete(s.pending, 0, 1)
 	c.state = delivered
+	c.interruptLocked(on)
 	return c
 }
 
@@ -417,6 +438,7 @@ func (s *Server) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.exchange.stopLocked()
 	listener := s.listener
 	for c := range s.open {
 		c.close()
