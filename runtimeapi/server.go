@@ -272,8 +272,10 @@ func (s *Server) offer(ctx context.Context, c *served) (mine *conn, err error) {
 	poll := s.dispatchLocked(c, false)
 	mine = s.takeLocked(ctx, c, poll)
 	s.mu.Unlock()
-	if poll != nil && poll == mine && !poll.quiet() {
-		poll.close() // so that it cannot take the event
+	if poll != nil && poll == mine {
+		if quiet, interrupted := poll.quiet(); !quiet && !interrupted {
+			poll.close() // so that it cannot take the event
+		}
 	}
 	s.handOver(c, poll)
 	return mine, nil

@@ -3,6 +3,8 @@ package runtimeapi
 import (
 	"bytes"
 	"context"
+	"errors"
+	"os"
 	"time"
 
 	"hearth/internal/deadline"
@@ -147,12 +149,13 @@ func (x *exchange) stopLocked() {
 	}
 }
 
-// quiet reports whether a connection is open and has nothing to read.
-func (c *conn) quiet() bool {
+// quiet reports whether a connection is open and has nothing to read, which an
+// interrupted reader cannot tell.
+func (c *conn) quiet() (quiet, interrupted bool) {
 	c.in.now = true
 	_, err := c.r.Peek(c.r.Buffered() + 1)
 	c.in.now = false
-	return err == errNothing
+	return err == errNothing, errors.Is(err, os.ErrDeadlineExceeded)
 }
 
 // writable reports whether nothing is being written to the connection.
@@ -173,9 +176,17 @@ func (c *conn) awaitRequest() bool {
 		switch {
 		case !plain:
 			return false
-		case whole && buffered[0] == 'G' && (bytes.Index(buffered, headEnd)+len(headEnd) < len(buffered) || !c.quiet()):
-			c.close() // a poll that may have been there for a while takes no event then
-			return false
+		case whole && buffered[0] == 'G':
+			alone := bytes.Index(buffered, headEnd)+len(headEnd) == len(buffered)
+			quiet, interrupted := c.quiet()
+			switch {
+			case !alone || !quiet && !interrupted:
+				c.close() // a poll that may have been there for a while takes no event then
+				return false
+			case interrupted:
+				return false
+			}
+			return c.writable()
 		case whole:
 			return c.writable()
 		}

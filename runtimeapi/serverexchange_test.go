@@ -129,6 +129,23 @@ func TestServerExchange(t *testing.T) {
 	}
 }
 
+// A caller that is interrupted just as the next poll arrives leaves it to the next.
+func TestServerExchangeInterruptedAtAPoll(t *testing.T) {
+	s, _, conn := begun(t, time.Hour)
+	c := s.exchange.left
+	conn.send(nextRequest)
+	if _, err := c.r.Peek(len(nextRequest)); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.net.SetReadDeadline(time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if c.awaitRequest() {
+		t.Error("a poll of which nobody can tell whether its client is there is answered")
+	}
+	conn.call(s, "second", "2")
+}
+
 // What comes between two calls is answered without one.
 func TestServerExchangeRests(t *testing.T) {
 	s, _, conn := begun(t, restBetween)
