@@ -268,6 +268,9 @@ var errFull = engine.Failure(engine.ErrFull, "disk", "no room")
 
 func settings(l faas.AccountLimits) quota.Settings { return quota.Settings{Limits: l} }
 
+// linger is what something that takes time does in a scene.
+func linger(d time.Duration) { time.Sleep(d) }
+
 // pass lets time go by, and what is due then happen.
 func (s *scene) pass(d time.Duration) {
 	time.Sleep(d)

@@ -132,7 +132,7 @@ type slowQueue struct{ engine.Queue }
 
 func (q slowQueue) Fetch(ctx context.Context, key string, n int) ([]engine.Event, error) {
 	events, err := q.Queue.Fetch(ctx, key, n)
-	time.Sleep(15 * time.Millisecond)
+	linger(15 * time.Millisecond)
 	return events, err
 }
 
@@ -164,7 +164,7 @@ func TestNoInstanceIsStartedBesideOneThatWasGivenBack(t *testing.T) {
 		o.Saturated = func() bool { return true }
 		o.Trap = func(point string) {
 			if point == "ran" {
-				time.Sleep(60 * time.Millisecond)
+				linger(60 * time.Millisecond)
 			}
 		}
 	}

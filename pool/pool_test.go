@@ -56,6 +56,12 @@ func bubble(t *testing.T, o pool.Options, f func(t *testing.T, ps *pool.Pools)) 
 	})
 }
 
+// pass lets time go by in a bubble, and what is due then happen.
+func pass(d time.Duration) {
+	time.Sleep(d)
+	synctest.Wait()
+}
+
 func event(id string) *faas.Event { return &faas.Event{RequestID: id, Payload: []byte("{}")} }
 
 // call runs one whole invocation.
