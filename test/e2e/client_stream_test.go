@@ -35,7 +35,7 @@ func TestResponseStreaming(t *testing.T) {
 	client, js := newGoClient(t, s).(goClient), newJSClient(t, s).(*jsClient)
 	f := &life{t: t, ctx: ctx, client: client, name: "stream"}
 	_, err := client.sdk.CreateFunction(ctx, &lambda.CreateFunctionInput{FunctionName: &f.name, Runtime: types.Runtime(s.Newest(t, "nodejs")),
-		Handler: aws.String("index.handler"), Role: aws.String(testRole), Timeout: aws.Int32(5), MemorySize: aws.Int32(512),
+		Handler: aws.String("index.handler"), Role: aws.String(testRole), Timeout: aws.Int32(2), MemorySize: aws.Int32(512),
 		Code: &types.FunctionCode{ZipFile: pack(t, map[string][]byte{"index.mjs": []byte(streamSource)})}})
 	f.ok("create", err)
 	f.ok("wait", client.waitActive(ctx, f.name))
@@ -48,8 +48,8 @@ func TestResponseStreaming(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
-	if got, err := client.stream(ctx, f.name, `{"do":"hang"}`); err != nil || got.text != "one " || got.errorCode != "Sandbox.Timedout" ||
-		!strings.Contains(got.details, "Task timed out after 5.00 seconds") {
+	if got, err := js.stream(ctx, f.name, `{"do":"hang"}`); err != nil || got.text != "one " || got.errorCode != "Sandbox.Timedout" ||
+		!strings.Contains(got.details, "Task timed out after 2.00 seconds") {
 		t.Errorf("beyond its limit: %+v, %v", got, err)
 	}
 	if got, err := client.invoke(ctx, f.name, "", "{}"); err != nil || got.payload != "one two" {
