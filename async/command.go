@@ -8,10 +8,9 @@ import (
 	"strconv"
 	"time"
 
-	"hearth/internal/uuid"
-
 	"hearth/engine"
 	"hearth/faas"
+	"hearth/internal/uuid"
 	"hearth/invoke"
 )
 

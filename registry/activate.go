@@ -5,9 +5,8 @@ import (
 	"errors"
 	"time"
 
-	"hearth/internal/uuid"
-
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 const (

@@ -6,9 +6,8 @@ import (
 	"slices"
 	"strings"
 
-	"hearth/internal/uuid"
-
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 // CreateAlias adds an alias to a function. Its versions must exist.

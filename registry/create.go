@@ -5,9 +5,8 @@ import (
 	"errors"
 	"maps"
 
-	"hearth/internal/uuid"
-
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 // What users see of a version that is being made ready.

@@ -7,10 +7,9 @@ import (
 	"hash/maphash"
 	"slices"
 
-	"hearth/internal/uuid"
-
 	"hearth/engine"
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 // PublishLayerInput is a new version of a layer. Zip is the archive's bytes.

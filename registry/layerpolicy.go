@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"hearth/internal/uuid"
-
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 // AddLayerPermission lets a principal use a version. It returns the version with its

@@ -6,10 +6,9 @@ import (
 	"errors"
 	"maps"
 
-	"hearth/internal/uuid"
-
 	"hearth/engine"
 	"hearth/faas"
+	"hearth/internal/uuid"
 	"hearth/quota"
 )
 

@@ -5,9 +5,8 @@ import (
 	"slices"
 	"strings"
 
-	"hearth/internal/uuid"
-
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 // Policy is the resource policy of a function or of one version or alias of it.

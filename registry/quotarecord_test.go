@@ -7,11 +7,10 @@ import (
 	"reflect"
 	"testing"
 
-	"hearth/internal/uuid"
-
 	"hearth/engine"
 	"hearth/engine/fake"
 	"hearth/faas"
+	"hearth/internal/uuid"
 	"hearth/quota"
 )
 

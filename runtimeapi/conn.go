@@ -176,11 +176,9 @@ func (c *conn) replyWith(status int, body []byte, last bool, header, value strin
 	b = append(b, "\r\n"...)
 	c.out = append(b, body...)
 	n, err := c.tryWrite()
-	if n == len(c.out) || err != nil {
-		c.writing.Unlock()
-		return // a client that does not hear the answer has ended; its sandbox tells that
-	}
-	if last && c.raw != nil { // it is closed now, with a buffer that is full of answers which nobody reads
+	// A client that does not hear the answer has ended; its sandbox tells that. One that
+	// is closed now has a buffer that is full of answers which nobody reads.
+	if n == len(c.out) || err != nil || last && c.raw != nil {
 		c.writing.Unlock()
 		return
 	}

@@ -273,9 +273,7 @@ func (s *Server) offer(ctx context.Context, c *served) (mine *conn, err error) {
 	mine = s.takeLocked(ctx, c, poll)
 	s.mu.Unlock()
 	if poll != nil && poll == mine {
-		if quiet, interrupted := poll.quiet(); !quiet && !interrupted {
-			poll.close() // so that it cannot take the event
-		}
+		poll.quiet() // if not, it cannot take the event
 	}
 	s.handOver(c, poll)
 	return mine, nil

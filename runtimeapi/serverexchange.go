@@ -149,13 +149,17 @@ func (x *exchange) stopLocked() {
 	}
 }
 
-// quiet reports whether a connection is open and has nothing to read, which an
-// interrupted reader cannot tell.
-func (c *conn) quiet() (quiet, interrupted bool) {
+// quiet reports whether a connection is open and has nothing to read behind its poll.
+// Else it is closed, so that the poll takes no event; but a reader that was interrupted
+// cannot tell, and leaves it open.
+func (c *conn) quiet() bool {
 	c.in.now = true
 	_, err := c.r.Peek(c.r.Buffered() + 1)
 	c.in.now = false
-	return err == errNothing, errors.Is(err, os.ErrDeadlineExceeded)
+	if err != errNothing && !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.close()
+	}
+	return err == errNothing
 }
 
 // writable reports whether nothing is being written to the connection.
@@ -176,17 +180,11 @@ func (c *conn) awaitRequest() bool {
 		switch {
 		case !plain:
 			return false
-		case whole && buffered[0] == 'G':
-			alone := bytes.Index(buffered, headEnd)+len(headEnd) == len(buffered)
-			quiet, interrupted := c.quiet()
-			switch {
-			case !alone || !quiet && !interrupted:
-				c.close() // a poll that may have been there for a while takes no event then
-				return false
-			case interrupted:
-				return false
-			}
-			return c.writable()
+		case whole && buffered[0] == 'G' && bytes.Index(buffered, headEnd)+len(headEnd) < len(buffered):
+			c.close() // as quiet does
+			return false
+		case whole && buffered[0] == 'G': // it may have been there for a while
+			return c.quiet() && c.writable()
 		case whole:
 			return c.writable()
 		}

@@ -12,10 +12,9 @@ import (
 	"strings"
 	"time"
 
-	"hearth/internal/uuid"
-
 	"hearth/auth"
 	"hearth/faas"
+	"hearth/internal/uuid"
 	"hearth/logs"
 )
 

@@ -11,9 +11,8 @@ import (
 	"strings"
 	"time"
 
-	"hearth/internal/uuid"
-
 	"hearth/faas"
+	"hearth/internal/uuid"
 	"hearth/invoke"
 	"hearth/registry"
 )

@@ -13,10 +13,9 @@ import (
 	"strings"
 	"time"
 
-	"hearth/internal/uuid"
-
 	"hearth/auth"
 	"hearth/faas"
+	"hearth/internal/uuid"
 )
 
 // Options are what a Handler is made from. All of the first block
