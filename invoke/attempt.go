@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/eager"
 	"hearth/pool"
 	"hearth/quota"
 )
@@ -77,6 +78,8 @@ func (a *Attempt) Instance() string {
 // terminated before it had an instance.
 func (a *Attempt) Run(leaving func()) (*Result, error) {
 	a.leaving = leaving
+	eager.Begin()
+	defer eager.End()
 	defer a.endStop(nil)
 	defer a.lease.Release()
 	hold, err := a.claim.Wait(a.stop)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"hearth/faas"
+	"hearth/internal/eager"
 	"hearth/metric"
 	"hearth/pool"
 	"hearth/quota"
@@ -114,6 +115,8 @@ func (s *Service) call(ctx context.Context, req *Request, version *faas.Version)
 	if err := Callable(version); err != nil {
 		return nil, err
 	}
+	eager.Begin()
+	defer eager.End()
 	began := time.Now()
 	lease, err := s.quota.Admit(version, quota.Synchronous)
 	if err != nil {

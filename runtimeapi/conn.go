@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"hearth/faas"
-	"hearth/internal/rawio"
+	"hearth/internal/line"
 )
 
 // smallEvent is the most that is copied behind an event's headers, so that both are
@@ -27,7 +27,7 @@ const smallEvent = 32 << 10
 type conn struct {
 	server *Server
 	net    net.Conn
-	raw    syscall.RawConn // nil where the connection has no descriptor
+	socket *line.Socket // the same; nil where it is none
 	in     input
 	r      *bufio.Reader // of in
 
@@ -36,27 +36,17 @@ type conn struct {
 
 	writing sync.Mutex // held for the length of an answer; taken without Server.mu
 	out     []byte     // what is being written, while writing is held
-	// writeOnce writes out to the descriptor and leaves in wrote and failed what came
-	// of it. Made once: a closure for each event would be an allocation.
-	writeOnce func(fd uintptr) bool
-	wrote     int
-	failed    error
 }
 
 func (s *Server) newConn(c net.Conn) *conn {
 	conn := &conn{server: s, net: c}
 	if limited, ok := c.(*limitedConn); ok {
-		c = limited.Conn
+		if conn.socket = line.NewSocket(limited.Conn, 1); conn.socket != nil {
+			limited.Conn = conn.socket
+		}
 	}
-	if descriptor, ok := c.(syscall.Conn); ok {
-		conn.raw, _ = descriptor.SyscallConn() // without, it is written to as usual
-	}
-	conn.in.init(conn.net, conn.raw)
+	conn.in = input{net: c, socket: conn.socket}
 	conn.r = bufio.NewReaderSize(&conn.in, readBuffer)
-	conn.writeOnce = func(fd uintptr) bool {
-		conn.wrote, conn.failed = rawio.Write(fd, conn.out)
-		return true
-	}
 	return conn
 }
 
@@ -178,7 +168,7 @@ func (c *conn) replyWith(status int, body []byte, last bool, header, value strin
 	n, err := c.tryWrite()
 	// A client that does not hear the answer has ended; its sandbox tells that. One that
 	// is closed now has a buffer that is full of answers which nobody reads.
-	if n == len(c.out) || err != nil || last && c.raw != nil {
+	if n == len(c.out) || err != nil || last && c.socket != nil {
 		c.writing.Unlock()
 		return
 	}
@@ -237,17 +227,14 @@ func (c *conn) deliver(call *served) error {
 
 // tryWrite writes as much of out as the connection takes at once.
 func (c *conn) tryWrite() (n int, err error) {
-	if c.raw == nil {
+	if c.socket == nil {
 		return 0, nil
 	}
-	c.wrote, c.failed = 0, nil
-	if err := c.raw.Write(c.writeOnce); err != nil {
-		return 0, err
+	n, err = c.socket.WriteNow(c.out)
+	if err == syscall.EAGAIN {
+		err = nil
 	}
-	if c.failed != nil && c.failed != syscall.EAGAIN {
-		return 0, c.failed
-	}
-	return c.wrote, nil
+	return n, err
 }
 
 // appendEventHead appends the head of the answer to a poll.

@@ -12,6 +12,7 @@ import (
 
 	"hearth/faas"
 	"hearth/internal/deadline"
+	"hearth/internal/line"
 )
 
 // Where a runtime takes one invocation at a time, its caller writes the event and
@@ -69,9 +70,11 @@ func (s *Frames) takeLine() {
 	if s.cause != nil || s.in.Buffered() > 0 {
 		return
 	}
-	if l := newLine(s.conn); l != nil {
-		s.conn = l
-		s.in.Reset(l)
+	if conn, ok := s.conn.(net.Conn); ok {
+		if l := line.Take(conn, 1); l != nil {
+			s.conn = l
+			s.in.Reset(l)
+		}
 	}
 }
 

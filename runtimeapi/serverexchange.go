@@ -43,7 +43,7 @@ func (s *Server) leave(c *conn) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := &s.exchange
-	if !x.allowed || x.left != nil || !c.parked || c.raw == nil || c.r.Buffered() > 0 || len(s.calls) > 0 || s.closed {
+	if !x.allowed || x.left != nil || !c.parked || c.socket == nil || c.r.Buffered() > 0 || len(s.calls) > 0 || s.closed {
 		return false
 	}
 	x.left = c

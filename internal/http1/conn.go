@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"hearth/internal/line"
 )
 
 // States of a connection. Shutdown ends those that are idle; a request that has
@@ -27,8 +29,7 @@ const idleSlack = time.Second
 // serves it, and early to the context's watcher while there is one.
 type conn struct {
 	server *Server
-	net    net.Conn // as it was accepted
-	fast   net.Conn // the same, to read and write
+	net    net.Conn // a line.Socket, where it is TCP
 	remote string
 	state  atomic.Int32
 
@@ -45,9 +46,12 @@ type conn struct {
 }
 
 func newConn(s *Server, nc net.Conn) *conn {
-	fast := prompt(nc)
-	return &conn{server: s, net: nc, fast: fast, remote: nc.RemoteAddr().String(),
-		header: http.Header{}, answer: response{conn: nc, fast: fast, header: http.Header{}}}
+	c := &conn{server: s, net: nc, remote: nc.RemoteAddr().String(), header: http.Header{}}
+	if socket := line.NewSocket(nc, 0); socket != nil {
+		c.net = socket
+	}
+	c.answer = response{conn: nc, fast: c.net, header: http.Header{}}
+	return c
 }
 
 // closeIdle ends the connection if it is idle, closeNow in any case.
@@ -119,7 +123,7 @@ func (c *conn) next() (h head, plain bool, err error) {
 			}
 		}
 		c.await(first)
-		n, err := c.fast.Read(c.buf[c.n:])
+		n, err := c.net.Read(c.buf[c.n:])
 		c.n += n
 		if n == 0 && err != nil {
 			if c.n > 0 && errors.Is(err, io.EOF) {

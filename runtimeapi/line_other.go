@@ -1,9 +1,0 @@
-//go:build !linux
-
-package runtimeapi
-
-import "io"
-
-type line struct{ connection }
-
-func newLine(io.Closer) *line { return nil }
