@@ -6,6 +6,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 )
 
 // memoryPressure returns what tells how much of the machine's memory is in use,
@@ -14,11 +16,23 @@ func memoryPressure() func() float64 {
 	if _, ok := readMeminfo(); !ok {
 		return nil
 	}
+	var mu sync.Mutex
+	var used float64
+	var read time.Time
 	return func() float64 {
-		used, _ := readMeminfo()
+		mu.Lock()
+		defer mu.Unlock()
+		if time.Since(read) >= pressureAge {
+			used, _ = readMeminfo()
+			read = time.Now()
+		}
 		return used
 	}
 }
+
+// pressureAge is how old an answer may be. The kernel looks at every block device for one,
+// and whoever prepares instances asks before each.
+const pressureAge = 100 * time.Millisecond
 
 func readMeminfo() (used float64, ok bool) {
 	text, err := os.ReadFile("/proc/meminfo")
