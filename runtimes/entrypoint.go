@@ -31,15 +31,19 @@ func findEntrypoint(p plan, dir string) (inside, reason string) {
 			return "", "Handler is no path in the package: " + name
 		}
 		inside = taskDir + "/" + name
-		if !isFile(filepath.Join(dir, name)) {
+		info, err := os.Stat(filepath.Join(dir, name))
+		if err != nil || !info.Mode().IsRegular() {
 			return "", "Couldn't find the executable of the handler: " + inside
 		}
-		return inside, unexecutable(filepath.Join(dir, name), inside)
+		return inside, unexecutable(info, inside)
 	case languageProvided:
 		const name = "/bootstrap"
 		for _, place := range []struct{ host, inside string }{{dir, taskDir}, {p.layers, layersDir}} {
-			if place.host != "" && isFile(place.host+name) {
-				return place.inside + name, unexecutable(place.host+name, place.inside+name)
+			if place.host == "" {
+				continue
+			}
+			if info, err := os.Stat(place.host + name); err == nil && info.Mode().IsRegular() {
+				return place.inside + name, unexecutable(info, place.inside+name)
 			}
 		}
 		return "", "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]"
@@ -72,8 +76,8 @@ func isFile(path string) bool {
 }
 
 // unexecutable says that a file cannot be executed; "" where it can.
-func unexecutable(path, inside string) string {
-	if info, err := os.Stat(path); err == nil && info.Mode().Perm()&0o111 == 0 {
+func unexecutable(info os.FileInfo, inside string) string {
+	if info.Mode().Perm()&0o111 == 0 {
 		return "fork/exec " + inside + ": permission denied"
 	}
 	return ""
