@@ -202,6 +202,7 @@ func (c *cells) claim(ctx context.Context, p plan, r *process) (way faas.StartWa
 	if reason != "" {
 		return faas.WayDirect, reason, false
 	}
+	defer c.Refill() // not before: to look at what there is to do takes CPU time that the start needs
 	for claimed := c.Claim(class); claimed != nil; claimed = c.Again(class) {
 		err := c.launcher.specialise(ctx, p, r, claimed.Body())
 		if err == nil {
@@ -226,27 +227,31 @@ func (l *Launcher) specialise(ctx context.Context, p plan, r *process, b *parked
 			return err
 		}
 	}
-	mounting := time.Now()
 	mounts := append(p.extraMounts(), sandbox.Mount{Source: r.dir.Path(), Target: taskDir})
-	if err := b.box.Mount(ctx, mounts...); err != nil {
-		return err
+	_, shared := b.box.(sandbox.PathMapper) // its paths have to be known for the command
+	if b.session != nil || shared {
+		mounting := time.Now()
+		if err := b.box.Mount(ctx, mounts...); err != nil {
+			return err
+		}
+		r.mounting = time.Since(mounting)
+		mounts = nil
 	}
-	r.mounting = time.Since(mounting)
 	if p.known.language != languageNode {
 		if err := b.box.SetMemory(p.version.Config.MemoryMB); err != nil {
 			return err
 		}
 	}
 	if b.session == nil {
-		return l.launchIn(ctx, p, r, b)
+		return l.launchIn(ctx, p, r, b, mounts)
 	}
 	return l.begin(p, r, b)
 }
 
 // launchIn starts the package's own runtime in a prepared sandbox.
-func (l *Launcher) launchIn(ctx context.Context, p plan, r *process, b *parked) error {
+func (l *Launcher) launchIn(ctx context.Context, p plan, r *process, b *parked, mounts []sandbox.Mount) error {
 	r.box = b.box
-	err := l.launch(ctx, p, r, b.listener)
+	err := l.launch(ctx, p, r, b.listener, mounts)
 	if err == nil {
 		return nil
 	}

@@ -75,8 +75,13 @@ func (l *Launcher) newExtensions(ctx context.Context, p plan, r *process) (api s
 	if p.known.custom() {
 		return "", nil
 	}
-	r.extensions.server, api, err = l.serve(ctx, p, r, nil, runtimeapi.ServerOptions{Extensions: r.extensions.hub, OnlyExtensions: true, Logger: l.log})
-	return api, err
+	server, listener, err := l.openRuntimeAPI(ctx, r, nil, runtimeapi.ServerOptions{Extensions: r.extensions.hub, OnlyExtensions: true, Logger: l.log})
+	if err != nil {
+		return "", err
+	}
+	r.extensions.server = server
+	l.serve(p, r, server, listener)
+	return listener.Addr().String(), nil
 }
 
 // hidden are the variables of a function that its extensions do not have.

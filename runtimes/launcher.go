@@ -192,7 +192,7 @@ func (l *Launcher) Start(ctx context.Context, version *faas.Version, instance st
 		r.releaseCode()
 		return nil, startError(err)
 	}
-	if err := l.launch(ctx, p, r, nil); err != nil {
+	if err := l.launch(ctx, p, r, nil, nil); err != nil {
 		return l.abandon(p, r, err)
 	}
 	return r, nil
@@ -243,21 +243,25 @@ func (l *Launcher) settingOf(p plan, box sandbox.Sandbox) setting {
 
 // launch starts the runtime's process and the conversation with it. r.box and
 // r.dir are r's already; what is added to r is cleaned by r.Kill. A prepared
-// sandbox may have a listener for the Runtime API.
-func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.Listener) error {
+// sandbox may have a listener for the Runtime API, and lack the mounts of the package.
+func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.Listener, mounts []sandbox.Mount) error {
 	s := l.settingOf(p, r.box)
-	command := sandbox.Command{Dir: s.path(taskDir)}
+	command := sandbox.Command{Dir: s.path(taskDir), Mounts: mounts}
 	var err error
 	if s.api, err = l.newExtensions(ctx, p, r); err != nil {
 		return err
 	}
+	serve := func() {}
 	switch p.known.language {
 	case languageProvided:
-		server, address, err := l.serveRuntimeAPI(ctx, p, r, prepared)
+		server, listener, err := l.openRuntimeAPI(ctx, r, prepared, runtimeapi.ServerOptions{
+			Concurrency: p.known.concurrency(p.version.Config), Extensions: r.extensions.hub, Logger: l.log,
+		})
 		if err != nil {
 			return err
 		}
-		r.session, s.api = server, address
+		r.session, s.api = server, listener.Addr().String()
+		serve = func() { l.serve(p, r, server, listener) }
 		command.Args = []string{s.path(p.entrypoint)}
 	case languageHTTP:
 		if s.port, err = callServer(ctx, p, r); err != nil {
@@ -275,6 +279,10 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 	}
 	env := s.environment()
 	command.Env = pairs(env)
+	if p.layers != "" { // of which extensions may come, that speak to it before the runtime is started
+		serve()
+		serve = func() {}
+	}
 	if err := l.startExtensions(ctx, p, r, env); err != nil {
 		return err
 	}
@@ -282,6 +290,7 @@ func (l *Launcher) launch(ctx context.Context, p plan, r *process, prepared net.
 		return err
 	}
 	r.execed = time.Now()
+	serve() // the runtime takes a while until it asks
 	if command.Socket {
 		r.session = runtimeapi.NewFrames(r.box.Socket(), runtimeapi.FramesOptions{Go: s.document(env)})
 	}
@@ -300,16 +309,9 @@ func (l *Launcher) connect(p plan, r *process) {
 	r.watchExtensions()
 }
 
-// serveRuntimeAPI opens the Runtime API inside the sandbox, unless a listener is
-// there already.
-func (l *Launcher) serveRuntimeAPI(ctx context.Context, p plan, r *process, listener net.Listener) (*runtimeapi.Server, string, error) {
-	return l.serve(ctx, p, r, listener, runtimeapi.ServerOptions{
-		Concurrency: p.known.concurrency(p.version.Config), Extensions: r.extensions.hub, Logger: l.log,
-	})
-}
-
-// serve is serveRuntimeAPI for any server of the instance.
-func (l *Launcher) serve(ctx context.Context, p plan, r *process, listener net.Listener, o runtimeapi.ServerOptions) (*runtimeapi.Server, string, error) {
+// openRuntimeAPI opens the Runtime API inside the sandbox, or another server of the
+// instance, unless a listener is there already. Nobody is served before serve.
+func (l *Launcher) openRuntimeAPI(ctx context.Context, r *process, listener net.Listener, o runtimeapi.ServerOptions) (*runtimeapi.Server, net.Listener, error) {
 	address := runtimeAPIAddress
 	if _, shared := r.box.(sandbox.PathMapper); shared {
 		address = "127.0.0.1:0" // the host's own loopback: others may have the port
@@ -317,16 +319,19 @@ func (l *Launcher) serve(ctx context.Context, p plan, r *process, listener net.L
 	if listener == nil {
 		var err error
 		if listener, err = r.box.Listen(ctx, "tcp", address); err != nil {
-			return nil, "", err
+			return nil, nil, err
 		}
 	}
-	server := runtimeapi.NewServer(o)
+	return runtimeapi.NewServer(o), listener, nil
+}
+
+// serve serves what openRuntimeAPI opened, until the instance ends.
+func (l *Launcher) serve(p plan, r *process, server *runtimeapi.Server, listener net.Listener) {
 	r.workers.Go(func() {
 		if err := server.Serve(listener); err != nil {
 			l.log.Debug("the Runtime API ended", "instance", p.instance, "err", err)
 		}
 	})
-	return server, listener.Addr().String(), nil
 }
 
 // callServer prepares the conversation with an HTTP server, and returns the port

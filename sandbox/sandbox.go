@@ -64,6 +64,9 @@ type Command struct {
 	Args []string // Args[0] is an absolute path inside the sandbox
 	Env  []string // the whole environment
 	Dir  string
+	// Mounts are added before the command runs, as by Mount. Where that fails the
+	// sandbox is to be destroyed.
+	Mounts []Mount
 	// Socket asks for one end of a stream socket pair as descriptor 3 of the
 	// process; Sandbox.Socket is the other.
 	Socket bool

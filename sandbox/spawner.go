@@ -10,7 +10,7 @@ import (
 // be started.
 type Spawner interface {
 	// Spawn runs a process beside the command, before or after Start, as the same
-	// user and under the same limits; Command.Socket is not for it. Its output is the
+	// user and under the same limits; Command.Socket and Mounts are not for it. Its output is the
 	// caller's pipe, of which it gets a copy. It returns when the process was
 	// exec'ed. The process ends with the sandbox, at the latest.
 	Spawn(ctx context.Context, cmd Command, output *os.File) (Child, error)

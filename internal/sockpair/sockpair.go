@@ -16,20 +16,36 @@ import (
 // (deadlines work); the second blocks, as programs expect of an inherited
 // descriptor. The caller closes both.
 func New() (net.Conn, *os.File, error) {
-	conn, theirs, err := pair()
+	ours, theirs, err := Files()
 	if err != nil {
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
+		return nil, nil, err
+	}
+	conn, err := Conn(ours)
+	if err != nil {
+		theirs.Close()
+		return nil, nil, err
+	}
+	return conn, theirs, nil
+}
+
+// Conn makes one end what New returns first, before anything is read from it. The file
+// is closed.
+func Conn(ours *os.File) (net.Conn, error) {
+	defer ours.Close() // FileConn duplicates it
+	conn, err := net.FileConn(ours)
+	if err != nil {
+		return nil, fmt.Errorf("socketpair: %w", err)
 	}
 	guarded, err := guard(conn)
 	if err != nil {
 		conn.Close()
-		theirs.Close()
-		return nil, nil, fmt.Errorf("socketpair: %w", err)
+		return nil, fmt.Errorf("socketpair: %w", err)
 	}
-	return guarded, theirs, nil
+	return guarded, nil
 }
 
-func pair() (net.Conn, *os.File, error) {
+// Files returns both ends as they are: close-on-exec, and blocking.
+func Files() (ours, theirs *os.File, err error) {
 	// Darwin has no SOCK_CLOEXEC, so the fork lock keeps a concurrent fork from
 	// inheriting the pair.
 	syscall.ForkLock.RLock()
@@ -40,14 +56,7 @@ func pair() (net.Conn, *os.File, error) {
 	}
 	syscall.ForkLock.RUnlock()
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
 	}
-	ours, theirs := os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket")
-	defer ours.Close() // FileConn duplicates it
-	conn, err := net.FileConn(ours)
-	if err != nil {
-		theirs.Close()
-		return nil, nil, err
-	}
-	return conn, theirs, nil
+	return os.NewFile(uintptr(fds[0]), "socket"), os.NewFile(uintptr(fds[1]), "socket"), nil
 }

@@ -48,11 +48,15 @@ func TestDescriptorsAreRefused(t *testing.T) {
 // Where descriptors cannot be refused, a connection on which one holds the reader
 // up can be closed all the same.
 func TestCloseEndsAWait(t *testing.T) {
-	conn, theirs, err := pair()
+	file, theirs, err := Files()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer theirs.Close()
+	conn, err := net.FileConn(file)
+	if file.Close(); err != nil {
+		t.Fatal(err)
+	}
 	ours := nudged{conn.(*net.UnixConn)}
 	sendLingering(t, int(theirs.Fd()))
 	read := make(chan error, 1)

@@ -62,7 +62,7 @@ type Pool[B Body] struct {
 	classes map[Class]*class[B]
 	order   []*class[B] // of classes, as they were met
 	asked   time.Time   // when one was claimed or asked for last
-	soon    *time.Timer // tells the filler of claims, a pause after the first of them
+	soon    *time.Timer // tells the filler of claims, a pause after Refill
 	due     bool        // soon is set
 	boot    *attempt    // the boot that is under way; nil where there is none
 	closed  bool
@@ -137,14 +137,14 @@ const firstRefill = 100 * time.Millisecond
 
 // Claim takes the newest cell of the class out of the pool, for good: whoever
 // claims it owns its body, and kills it with Discard where no instance comes of
-// it. Nil where none is parked. Either way the demand is remembered.
+// it. Nil where none is parked. Either way the demand is remembered, and the claimer
+// calls Refill.
 func (p *Pool[B]) Claim(of Class) *Cell[B] {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil
 	}
-	p.signalSoonLocked()
 	now := time.Now()
 	c := p.classLocked(of)
 	c.used, p.asked = now, now
@@ -255,10 +255,12 @@ func (p *Pool[B]) Close() {
 	p.work.Wait()
 }
 
-// signalSoonLocked wakes the filler in a while: even to look at what there is to do
-// takes CPU time that a start needs.
-func (p *Pool[B]) signalSoonLocked() {
-	if !p.due {
+// Refill has the filler see to what was claimed, in a while: even to look at what there
+// is to do takes CPU time that a start needs, and so does setting a timer.
+func (p *Pool[B]) Refill() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.due && !p.closed {
 		p.due = true
 		p.soon.Reset(pause)
 	}

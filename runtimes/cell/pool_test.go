@@ -112,6 +112,12 @@ func (w *world) pool(policy Policy) *Pool[*body] {
 
 var node = Class{Runtime: "nodejs20.x", Build: "20.20.2", MemoryMB: 128, Egress: "none"}
 
+// claim claims as a start does.
+func claim(p *Pool[*body], of Class) *Cell[*body] {
+	defer p.Refill()
+	return p.Claim(of)
+}
+
 // wait lets time pass and everything that follows from it.
 func wait(d time.Duration) {
 	time.Sleep(d) // of the bubble's clock
@@ -143,7 +149,7 @@ func inBubble(t *testing.T, policy Policy, test func(t *testing.T, w *world, p *
 		if w.alive != 0 || w.spares != 0 {
 			t.Errorf("after Close %d bodies live and %d rooms are taken", w.alive, w.spares)
 		}
-		if p.Claim(node) != nil {
+		if claim(p, node) != nil {
 			t.Error("a closed pool gave a cell")
 		}
 	})
@@ -162,11 +168,11 @@ func TestFillsAndRefills(t *testing.T) {
 		if s := stat(t, p, node); s.Parked != 2 || s.Boots != 2 || s.BootCPU != 14*time.Millisecond || s.BootTime != 100*time.Millisecond {
 			t.Errorf("%+v, want two made in 50 ms each", s)
 		}
-		first, second := p.Claim(node), p.Claim(node)
+		first, second := claim(p, node), claim(p, node)
 		if first == nil || second == nil || first == second || first.Body() == second.Body() {
 			t.Fatalf("claimed %v and %v", first, second)
 		}
-		if p.Claim(node) != nil {
+		if claim(p, node) != nil {
 			t.Error("a third cell was claimed of two")
 		}
 		wait(time.Second)
@@ -185,7 +191,7 @@ func TestNewestFirst(t *testing.T) {
 		p.mu.Lock()
 		newest := p.classes[node].parked[1]
 		p.mu.Unlock()
-		got := p.Claim(node)
+		got := claim(p, node)
 		if got != newest {
 			t.Error("the claimed cell is not the newest")
 		}
@@ -201,7 +207,7 @@ func TestTheDeadAreReplaced(t *testing.T) {
 		dead := p.classes[node].parked[1].body
 		p.mu.Unlock()
 		dead.die()
-		got := p.Claim(node) // before anybody has noticed
+		got := claim(p, node) // before anybody has noticed
 		if got == nil || got.Body() == dead {
 			t.Fatal("the living one is to be claimed")
 		}
@@ -291,7 +297,7 @@ func TestShrinksWithDemandAndDeployment(t *testing.T) {
 		p.Deploy(node, 1)
 		wait(time.Second)
 		for range 4 {
-			if cell := p.Claim(node); cell != nil {
+			if cell := claim(p, node); cell != nil {
 				cell.Discard("test")
 			}
 		}
@@ -339,7 +345,7 @@ func TestLightCellsDoNotWait(t *testing.T) {
 		p.Deploy(node, 1)
 		wait(time.Second)
 		w.set(func(w *world) { w.busy = true })
-		if cell := p.Claim(node); cell != nil {
+		if cell := claim(p, node); cell != nil {
 			defer cell.Discard("test")
 		}
 		wait(pause - poll)

@@ -65,7 +65,7 @@ func simulate(t *testing.T, r *rand.Rand) (claims int) {
 			wait(time.Duration(r.IntN(120)) * time.Second)
 		default:
 			for range 1 + r.IntN(4) {
-				cell := p.Claim(of)
+				cell := claim(p, of)
 				if cell == nil {
 					continue
 				}

@@ -72,6 +72,9 @@ func (s *Sandbox) Start(ctx context.Context, cmd sandbox.Command) error {
 		return err
 	}
 	s.started = true
+	if err := s.mountLocked(cmd.Mounts); err != nil {
+		return err
+	}
 	if len(cmd.Args) == 0 {
 		return errors.New("fake: the command has no arguments")
 	}
@@ -139,6 +142,10 @@ func (s *Sandbox) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return s.mountLocked(mounts)
+}
+
+func (s *Sandbox) mountLocked(mounts []sandbox.Mount) error {
 	for _, m := range mounts {
 		if _, err := os.Lstat(m.Source); err != nil {
 			return fmt.Errorf("fake: mount %s: %w", m.Target, err)

@@ -138,6 +138,9 @@ func (s *Sandbox) Start(ctx context.Context, c sandbox.Command) error {
 		return err
 	}
 	s.started = true
+	if err := s.mountLocked(c.Mounts); err != nil {
+		return err
+	}
 	if len(c.Args) == 0 {
 		return fmt.Errorf("sandbox %s: the command has no arguments", s.spec.ID)
 	}
@@ -230,6 +233,10 @@ func (s *Sandbox) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	return s.mountLocked(mounts)
+}
+
+func (s *Sandbox) mountLocked(mounts []sandbox.Mount) error {
 	for _, m := range mounts {
 		if _, err := os.Lstat(m.Source); err != nil {
 			return fmt.Errorf("sandbox %s: mount %s: %w", s.spec.ID, m.Target, err)

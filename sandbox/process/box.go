@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"hearth/internal/sockpair"
 	"hearth/sandbox"
 )
 
@@ -124,7 +125,7 @@ func (b *box) Start(ctx context.Context, cmd sandbox.Command) error {
 	if err := checkCommand(cmd); err != nil {
 		return err
 	}
-	if err := ctx.Err(); err != nil {
+	if err := errors.Join(ctx.Err(), checkMounts(cmd.Mounts)); err != nil {
 		return err
 	}
 	launched, err := b.claimStart()
@@ -173,25 +174,81 @@ func (b *box) claimStart() (chan struct{}, error) {
 
 // start makes the starter become the command.
 func (b *box) start(cmd sandbox.Command) error {
-	b.mu.Lock()
-	control := b.plumbing.control // nil after Destroy, and an error to write to
-	b.mu.Unlock()
-	if err := order(cmd).send(control); err != nil {
+	sources, err := b.openMounts(cmd.Mounts)
+	if err != nil {
 		return err
 	}
+	defer closeSources(sources)
+	m := order(cmd)
+	encoded, err := m.encode()
+	if err != nil {
+		return err
+	}
+	control, socket, err := b.takeSocket(cmd.Socket)
+	if err != nil {
+		return err
+	}
+	told := b.tell(control, encoded, sources)
+	outcome := m.outcome(control) // first: to wait for the mount would be one more time to be woken
+	if err = told(); err == nil {
+		err = outcome
+	}
 	b.mu.Lock()
-	if b.dying { // an end that looked like an exec
-		defer b.mu.Unlock()
-		return sandbox.Destroyed(b.cause)
+	if err == nil && b.dying { // an end that looked like an exec
+		err = sandbox.Destroyed(b.cause)
+	}
+	if err != nil {
+		b.mu.Unlock()
+		if socket != nil {
+			socket.Close()
+		}
+		return err
 	}
 	b.started = true
-	if cmd.Socket {
-		b.socket, b.plumbing.conn = b.plumbing.conn, nil
-	}
+	b.socket = socket
 	b.output, b.plumbing.output = b.plumbing.output, nil
 	b.mu.Unlock()
 	b.closeUnused()
 	return nil
+}
+
+// takeSocket returns the starter's control, and Hearth's end of the command's socket if
+// that is wanted.
+func (b *box) takeSocket(wanted bool) (control *os.File, socket net.Conn, err error) {
+	b.mu.Lock()
+	control = b.plumbing.control // nil after Destroy
+	ours := b.plumbing.socket
+	b.plumbing.socket = nil
+	b.mu.Unlock()
+	switch {
+	case control == nil || ours == nil:
+		return nil, nil, sandbox.ErrDestroyed
+	case wanted:
+		socket, err = sockpair.Conn(ours)
+	default:
+		ours.Close()
+	}
+	return control, socket, err
+}
+
+// tell gives the starter its message, when the sources, if any, are mounted. The thread
+// that mounted does it: to wake this one would take as long as the mount. Where it
+// fails the starter is not heard of any more.
+func (b *box) tell(control *os.File, message []byte, sources []source) (wait func() error) {
+	send := func(err error) error {
+		if err == nil {
+			err = deliver(control, message)
+		}
+		if err != nil {
+			hangUp(control)
+		}
+		return err
+	}
+	if len(sources) == 0 {
+		err := send(nil)
+		return func() error { return err }
+	}
+	return b.d.mounter.begin(b.mnt, func() error { return attachAllAt(sources) }, send)
 }
 
 // closeUnused closes what was made for Start and Listen and was not used.

@@ -249,7 +249,7 @@ func (d *Driver) Create(ctx context.Context, spec sandbox.Spec) (sandbox.Sandbox
 	}
 	defer d.background.Done()
 	if !built {
-		if err := d.build(ctx, b, d.kindOf(spec)); err != nil {
+		if err := d.build(ctx, b, d.kindOf(spec), true); err != nil {
 			d.cleanLater(func() { d.abandon(b) })
 			return nil, scarce(fmt.Errorf("process: create sandbox %s: %w", spec.ID, err))
 		}
@@ -338,7 +338,8 @@ func (d *Driver) admit(ctx context.Context, spec sandbox.Spec) (b *box, built bo
 }
 
 // build makes the sandbox. What it made before it failed, abandon removes.
-func (d *Driver) build(ctx context.Context, b *box, k kind) (err error) {
+// What only the command's process needs is made beside its sandbox, or before.
+func (d *Driver) build(ctx context.Context, b *box, k kind, beside bool) (err error) {
 	if err := d.setups.enter(ctx, nil); err != nil {
 		return err
 	}
@@ -348,16 +349,6 @@ func (d *Driver) build(ctx context.Context, b *box, k kind) (err error) {
 		if b.slot.group, err = newGroup(d.layout, d.name, name); err != nil {
 			return err
 		}
-	}
-	g := b.slot.group
-	if err := g.limitPids(k.pids); err != nil {
-		return err
-	}
-	if b.cpu0, err = g.cpuTime(); err != nil {
-		return err
-	}
-	if b.oom, err = watchOOM(g); err != nil {
-		return err
 	}
 	var networks Networks = d.lo
 	if k.egress != sandbox.EgressNone {
@@ -369,13 +360,48 @@ func (d *Driver) build(ctx context.Context, b *box, k kind) (err error) {
 	if b.tmp, err = d.tmp.get(ctx, k.tmpMB); err != nil {
 		return err
 	}
-	p, err := plumb(b.slot.uid)
-	b.plumbing = p
-	defer p.closeTheirs()
-	if err != nil {
+	furnish := sync.OnceValue(func() error { return b.furnish(k) })
+	if beside && len(d.setups) == 1 { // else what is beside has no CPU either
+		furnish = promise(furnish)
+	} else {
+		_ = furnish() // house asks again
+	}
+	err = onThread(func() error { return b.house(k, furnish) })
+	_ = furnish() // house may have failed before it asked
+	b.plumbing.closeTheirs()
+	return err
+}
+
+// promise begins f in another goroutine and returns what waits for it, at any time and
+// again.
+func promise(f func() error) (wait func() error) {
+	var err error
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		err = f()
+	}()
+	return func() error {
+		<-done
 		return err
 	}
-	return onThread(func() error { return b.house(k) })
+}
+
+// furnish sets the limits that the command's process is born with, and makes what
+// connects it with Hearth.
+func (b *box) furnish(k kind) (err error) {
+	g := b.slot.group
+	if b.plumbing, err = plumb(b.slot.uid); err != nil {
+		return err
+	}
+	if err := g.limitPids(k.pids); err != nil {
+		return err
+	}
+	if b.cpu0, err = g.cpuTime(); err != nil {
+		return err
+	}
+	b.oom, err = watchOOM(g)
+	return err
 }
 
 // cleanLater runs f, which ends in clean, in the background.

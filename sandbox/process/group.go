@@ -57,6 +57,7 @@ type group struct {
 	// opened when it is needed: a server has a limit of descriptors too.
 	freezing *os.File // cgroup.freeze or freezer.state of what runs the command
 	peak     *os.File // the memory's high-water mark
+	cpuQuota *os.File // cpu.max or cpu.cfs_quota_us: written before the first event and at the end
 }
 
 // newGroup makes (or, after a crash of this driver's own, reuses) the groups
@@ -102,8 +103,18 @@ func (g *group) make() (err error) {
 	if g.peak, err = openControl(g.peakPath(), unix.O_RDONLY); err != nil {
 		return err
 	}
+	if g.cpuQuota, err = openControl(g.quotaPath(), unix.O_WRONLY); err != nil {
+		return err
+	}
 	g.freezing, err = openControl(g.freezePath(), unix.O_WRONLY)
 	return err
+}
+
+func (g *group) quotaPath() string {
+	if g.cpu.v2 {
+		return g.cpu.dir + "/cpu.max"
+	}
+	return g.cpu.dir + "/cpu.cfs_quota_us"
 }
 
 // peakPath is the file with the memory's high-water mark. On version 2 it came with
@@ -299,9 +310,9 @@ func (g *group) setCPU(milli int) error {
 
 func (g *group) removeQuota() error {
 	if g.cpu.v2 {
-		return put(g.cpu.dir, "cpu.max", "max")
+		return write(g.cpuQuota, "max")
 	}
-	return put(g.cpu.dir, "cpu.cfs_quota_us", "-1")
+	return write(g.cpuQuota, "-1")
 }
 
 // prepareCPU sets all but the quota itself for a later setCPU, which then is one
@@ -345,9 +356,9 @@ func (g *group) writeQuota(milli int) error {
 		return err
 	}
 	if g.cpu.v2 {
-		return put(g.cpu.dir, "cpu.max", fmt.Sprintf("%d %d", q, p))
+		return write(g.cpuQuota, fmt.Sprintf("%d %d", q, p))
 	}
-	return put(g.cpu.dir, "cpu.cfs_quota_us", strconv.Itoa(q))
+	return write(g.cpuQuota, strconv.Itoa(q))
 }
 
 // freeze stops what runs in the group. On version 2 it does not wait for it.
@@ -548,7 +559,7 @@ func busy(err error) error {
 
 // close removes the groups. They must be empty.
 func (g *group) close() error {
-	for _, f := range []*os.File{g.freezing, g.peak} {
+	for _, f := range []*os.File{g.freezing, g.peak, g.cpuQuota} {
 		if f != nil {
 			f.Close() // again, where making the group anew failed in between
 		}

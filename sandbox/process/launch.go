@@ -19,9 +19,9 @@ const hostname = "sandbox"
 const namespaces = unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWIPC | unix.CLONE_NEWUTS
 
 // house makes a sandbox's namespaces and starts its two processes in them, the
-// first one and the starter. It runs on a thread of its own and fills in b.first,
-// b.lifeline, b.mnt, b.spare and b.command.
-func (b *box) house(k kind) error {
+// first one and the starter, which waits for what furnish makes. It runs on a thread of
+// its own and fills in b.first, b.lifeline, b.mnt, b.spare and b.command.
+func (b *box) house(k kind, furnished func() error) error {
 	in, err := b.slot.group.openDoors()
 	defer in.close()
 	if err != nil {
@@ -49,6 +49,9 @@ func (b *box) house(k kind) error {
 		return err
 	}
 	if err := maskProc(); err != nil {
+		return err
+	}
+	if err := furnished(); err != nil {
 		return err
 	}
 	return b.startStarter(in, k.files, k.pids)

@@ -23,30 +23,42 @@ func (b *box) Mount(ctx context.Context, mounts ...sandbox.Mount) error {
 		return errors.Join(b.dead(), err)
 	}
 	return b.alive(func() error {
-		sources, err := openSources(mounts)
+		sources, err := b.openMounts(mounts)
 		if err != nil {
 			return err
 		}
 		defer closeSources(sources)
-		if !b.runs() {
-			return fmt.Errorf("process: mount into %s: its process has ended", b.id)
-		}
-		if err := b.claimTargets(mounts); err != nil {
-			return err
-		}
-		return b.d.mounter.in(b.mnt, func() error {
-			for _, s := range sources {
-				if err := attachAt(s); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
+		return b.d.mounter.begin(b.mnt, func() error { return attachAllAt(sources) }, nil)()
 	})
 }
 
-// claimTargets takes the mounts' targets, all or none.
+// openMounts opens the sources of mounts and takes their targets, all or none.
+func (b *box) openMounts(mounts []sandbox.Mount) ([]source, error) {
+	sources, err := openSources(mounts)
+	if err != nil {
+		return nil, err
+	}
+	if err := b.claimTargets(mounts); err != nil {
+		closeSources(sources)
+		return nil, err
+	}
+	return sources, nil
+}
+
+func attachAllAt(sources []source) error {
+	for _, s := range sources {
+		if err := attachAt(s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// claimTargets takes the mounts' targets, all or none, of a sandbox whose processes run.
 func (b *box) claimTargets(mounts []sandbox.Mount) error {
+	if !b.runs() {
+		return fmt.Errorf("process: mount into %s: its process has ended", b.id)
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	all, err := sandbox.AddMounts(b.mounts, mounts)

@@ -19,10 +19,19 @@ type mounter struct {
 	gone chan struct{}
 }
 
+// mountWork is one visit to a sandbox's mounts.
 type mountWork struct {
 	in   *os.File
 	f    func() error
+	then func(err error) error // called at home again with f's error; its own is the work's. nil is nothing
 	done chan error
+}
+
+func (w mountWork) end(err error) {
+	if w.then != nil {
+		err = w.then(err)
+	}
+	w.done <- err
 }
 
 // newMounter starts the thread. It waits in the mount namespace home, so that it
@@ -36,17 +45,15 @@ func newMounter(home *os.File) *mounter {
 	return m
 }
 
-// in runs f on the thread, in the mount namespace ns.
-func (m *mounter) in(ns *os.File, f func() error) error { return m.begin(ns, f)() }
-
-// begin is in without the wait, for which its caller calls what it returns.
-func (m *mounter) begin(ns *os.File, f func() error) (wait func() error) {
-	w := mountWork{in: ns, f: f, done: make(chan error, 1)}
+// begin has the thread run f in the mount namespace ns, and then when it is home again.
+// Its caller calls what it returns, which waits for the end.
+func (m *mounter) begin(ns *os.File, f func() error, then func(err error) error) (wait func() error) {
+	w := mountWork{in: ns, f: f, then: then, done: make(chan error, 1)}
 	m.work <- w
 	return func() error { return <-w.done }
 }
 
-// close ends the thread. Nobody calls in any more.
+// close ends the thread. Nobody begins anything any more.
 func (m *mounter) close() {
 	close(m.work)
 	<-m.gone
@@ -71,7 +78,7 @@ func (m *mounter) runHere() bool {
 	}
 	for w := range m.work {
 		if setupErr != nil {
-			w.done <- fmt.Errorf("process: prepare a thread for mounts: %w", setupErr)
+			w.end(fmt.Errorf("process: prepare a thread for mounts: %w", setupErr))
 			return true
 		}
 		err := enterMounts(w.in)
@@ -79,7 +86,7 @@ func (m *mounter) runHere() bool {
 			err = w.f()
 		}
 		home := enterMounts(m.home)
-		w.done <- err
+		w.end(err)
 		if home != nil {
 			return true
 		}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -19,6 +21,8 @@ type loopback struct {
 	home  int // the namespace that the maker is in between two that it makes
 	ready chan *loNetns
 	wake  chan struct{} // 1-buffered: one that was made ahead is gone
+	asked atomic.Int64  // when one was asked for last, in nanoseconds since began
+	began time.Time
 	stop  chan struct{}
 	wg    sync.WaitGroup
 }
@@ -31,7 +35,7 @@ func newLoopback() (*loopback, error) {
 	if err != nil {
 		return nil, fmt.Errorf("process: open the network namespace: %w", err)
 	}
-	l := &loopback{home: home, ready: make(chan *loNetns, loAhead), wake: make(chan struct{}, 1), stop: make(chan struct{})}
+	l := &loopback{home: home, ready: make(chan *loNetns, loAhead), wake: make(chan struct{}, 1), stop: make(chan struct{}), began: time.Now()}
 	l.wg.Go(func() { _ = onThread(l.fill) }) // Acquire makes what fill could not, and says why it cannot
 	return l, nil
 }
@@ -39,7 +43,8 @@ func newLoopback() (*loopback, error) {
 // fill makes namespaces ahead, all on the calling thread, until stop.
 func (l *loopback) fill() error {
 	for {
-		for len(l.ready) < loAhead { // nobody else adds to them
+		due := time.Now().Add(loPauseMost)
+		for len(l.ready) < loAhead && l.lull(due) { // nobody else adds to them
 			ns, err := makeLoNetns(l.home)
 			if err != nil {
 				return err
@@ -54,9 +59,37 @@ func (l *loopback) fill() error {
 	}
 }
 
+const (
+	// loPause is how long after one was asked for the next is made: the kernel is at
+	// it for half a millisecond without letting anybody else have the CPU, and who asked
+	// needs that for a sandbox. Where they are asked for all the time, loPauseMost is what
+	// filling the stock up waits in all.
+	loPause     = 5 * time.Millisecond
+	loPauseMost = 10 * time.Millisecond
+)
+
+// lull waits until making one disturbs nobody, at most until due; false is stop.
+func (l *loopback) lull(due time.Time) bool {
+	for {
+		asked := l.asked.Load()
+		pause := min(loPause-(time.Since(l.began)-time.Duration(asked)), time.Until(due))
+		if asked == 0 || pause <= 0 {
+			return true
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-l.stop:
+			timer.Stop()
+			return false
+		}
+	}
+}
+
 // Acquire implements Networks for sandbox.EgressNone.
 func (l *loopback) Acquire(ctx context.Context, _ sandbox.Egress) (Netns, error) {
 	var ns *loNetns
+	l.asked.Store(int64(time.Since(l.began)))
 	select {
 	case ns = <-l.ready:
 	default:

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -77,10 +78,16 @@ func TestParkedIsConfined(t *testing.T) {
 // A command that cannot be says why, by name.
 func TestStartErrors(t *testing.T) {
 	d := newDriver(t, func(o *Options) { o.Spares = 1 })
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
 	for want, cmd := range map[string]sandbox.Command{
 		"change to /nowhere: no such":  {Args: []string{"/bin/true"}, Dir: "/nowhere"},
 		"exec /bin/nothing: no such":   {Args: []string{"/bin/nothing"}, Socket: true},
 		"exec /etc/passwd: permission": {Args: []string{"/etc/passwd"}},
+		"mount on /var/task: ":         {Args: []string{"/bin/true"}, Mounts: []sandbox.Mount{{Source: file, Target: "/var/task"}}},
+		"exec /var/task/none: no such": {Args: []string{"/var/task/none"}, Mounts: []sandbox.Mount{{Source: t.TempDir(), Target: "/var/task"}}},
 		"take 131":                     {Args: []string{"/bin/true", strings.Repeat("x", messageMax)}},
 	} {
 		sb, err := d.Create(t.Context(), testSpec())
@@ -238,6 +245,32 @@ func TestMountFollowsNoLinks(t *testing.T) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A start that mounts and races with death is done or refused.
+func TestStartRacesDestroy(t *testing.T) {
+	code := t.TempDir()
+	d := newDriver(t, func(o *Options) { o.Spares = 2 })
+	for i := range 40 {
+		sb, err := d.Create(t.Context(), testSpec())
+		if err != nil {
+			t.Fatal(err)
+		}
+		var racers sync.WaitGroup
+		racers.Go(func() {
+			err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sleep", "1000"}, Socket: i%2 == 0,
+				Mounts: []sandbox.Mount{{Source: code, Target: "/var/task"}}})
+			if err != nil && !errors.Is(err, sandbox.ErrDestroyed) && sb.(*box).runs() {
+				t.Error(err)
+			}
+		})
+		racers.Go(func() {
+			if err := sb.Destroy("raced"); err != nil {
+				t.Error(err)
+			}
+		})
+		racers.Wait()
 	}
 }
 

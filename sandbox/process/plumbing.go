@@ -4,12 +4,9 @@ package process
 
 import (
 	"errors"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
-
-	"hearth/internal/sockpair"
 )
 
 // plumbing is what connects a sandbox's process with Hearth.
@@ -17,9 +14,11 @@ type plumbing struct {
 	// The process's ends, in the order of its descriptors from 1 on: output, error,
 	// the socket, and the starter's control. Output and error are one. They are closed
 	// once the process has them.
-	theirs  []int
-	output  *os.File
-	conn    net.Conn
+	theirs []int
+	output *os.File
+	// socket is not in the poller: most commands have none, and a thread is woken when
+	// the starter closes its end of one that is.
+	socket  *os.File
 	control *os.File // to the starter
 }
 
@@ -38,18 +37,12 @@ func plumb(uid int) (*plumbing, error) {
 	if err := errors.Join(err, unix.Fchown(pipe[1], uid, uid)); err != nil {
 		return p, err
 	}
-	conn, other, err := sockpair.New()
+	socket, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return p, err
 	}
-	defer other.Close()
-	p.conn = conn
-	// Fd makes it blocking, as a runtime expects.
-	socket, err := unix.FcntlInt(other.Fd(), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return p, err
-	}
-	p.theirs = append(p.theirs, socket)
+	p.socket = os.NewFile(uintptr(socket[0]), "socket")
+	p.theirs = append(p.theirs, socket[1])
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return p, err
@@ -67,13 +60,20 @@ func (p *plumbing) closeTheirs() {
 
 // closeOurs closes Hearth's ends. What it has given away is nil before.
 func (p *plumbing) closeOurs() {
-	for _, f := range []*os.File{p.output, p.control} {
+	for _, f := range []*os.File{p.output, p.socket, p.control} {
 		if f != nil {
 			f.Close()
 		}
 	}
-	if p.conn != nil {
-		p.conn.Close()
+	p.output, p.socket, p.control = nil, nil, nil
+}
+
+// hangUp ends a connection for both ends: a read of it returns.
+func hangUp(socket *os.File) {
+	if socket == nil {
+		return
 	}
-	p.output, p.conn, p.control = nil, nil, nil
+	if conn, err := socket.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { _ = unix.Shutdown(int(fd), unix.SHUT_RDWR) }) // closed already, or the other end is
+	}
 }

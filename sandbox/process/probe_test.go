@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestProbe(t *testing.T) {
@@ -86,6 +88,11 @@ func TestVersion2Files(t *testing.T) {
 		}
 	}
 	g := &group{memory: ctl{dir, true}, cpu: ctl{dir, true}, pids: ctl{dir, true}, core: dir}
+	var err error
+	if g.cpuQuota, err = openControl(g.quotaPath(), unix.O_WRONLY); err != nil {
+		t.Fatal(err)
+	}
+	defer g.cpuQuota.Close()
 	if err := errors.Join(g.limitMemory(128), g.limitPids(1024)); err != nil {
 		t.Fatal(err)
 	}

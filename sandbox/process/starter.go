@@ -101,16 +101,17 @@ func order(cmd sandbox.Command) *message {
 	return m
 }
 
-// send gives the starter its message and waits until it has exec'ed, could not, or
-// is dead, which looks like an exec.
-func (m *message) send(control *os.File) error {
-	b, err := m.encode()
-	if err != nil {
-		return err
-	}
-	if _, err := control.Write(b); err != nil {
+// deliver gives the starter its message.
+func deliver(control *os.File, message []byte) error {
+	if _, err := control.Write(message); err != nil {
 		return fmt.Errorf("process: reach the sandbox's process: %w", err)
 	}
+	return nil
+}
+
+// outcome waits until the starter has exec'ed, could not, or is dead, which looks like
+// an exec.
+func (m *message) outcome(control *os.File) error {
 	var answer [16]byte
 	n, err := control.Read(answer[:])
 	switch {

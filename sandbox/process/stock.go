@@ -191,7 +191,7 @@ func (d *Driver) addSpare(k kind, s *slot) error {
 	err := d.room.refresh() // for the next start, which then need not
 	err = errors.Join(err, d.checkMemory(spareMB), d.checkDisk(k.tmpMB))
 	if err == nil {
-		err = d.build(context.Background(), b, k)
+		err = d.build(context.Background(), b, k, false)
 	}
 	if err != nil {
 		d.cleanLater(func() { d.abandon(b) })
@@ -235,7 +235,7 @@ func (b *box) dedicate(spec sandbox.Spec) error {
 	defer closeSources(sources)
 	mounted := func() error { return nil }
 	if len(sources) > 0 {
-		mounted = b.d.mounter.begin(b.mnt, func() error { return attachSources(sources) })
+		mounted = b.d.mounter.begin(b.mnt, func() error { return attachSources(sources) }, nil)
 	}
 	err = errors.Join(b.slot.group.limitMemory(spec.MemoryMB), b.slot.group.prepareCPU(spec.MilliCPU)) // while the mounter mounts
 	if err != nil {

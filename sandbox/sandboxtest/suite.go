@@ -99,6 +99,7 @@ func Run(t *testing.T, open func(*testing.T) sandbox.Driver, f Features) {
 		{"Mounts", testMounts, f.Mounts},
 		{"MountEarly", testMountEarly, f.Mounts},
 		{"MountLate", testMountLate, f.Mounts},
+		{"MountAtStart", testMountAtStart, f.Mounts},
 		{"MountFrozen", testMountFrozen, f.Mounts && f.Freeze},
 		{"PathMapper", testPathMapper, !f.Mounts},
 	} {

@@ -140,6 +140,37 @@ func mount(t *testing.T, box sandbox.Sandbox, source, target string) {
 	}
 }
 
+func testMountAtStart(t *testing.T, s *suite) {
+	box := s.box(t)
+	cmd := s.features.Command(Peek)
+	cmd.Mounts = []sandbox.Mount{{Source: mounted(t), Target: "/var/task"}}
+	cmd.Dir = "/var/task"
+	if err := box.Start(within(t), cmd); err != nil {
+		t.Fatalf("Start: %v", err)
+	}
+	out := collect(t, box)
+	out.expect(t, "waiting")
+	expectPeek(t, out)
+	// The targets are taken, as by Mount.
+	if err := box.Mount(within(t), cmd.Mounts...); err == nil {
+		t.Error("a second mount on one target succeeded")
+	}
+	for name, mounts := range map[string][]sandbox.Mount{
+		"a missing source": {{Source: t.TempDir() + "/missing", Target: "/var/task"}},
+		"another target":   {{Source: t.TempDir(), Target: "/var/other"}},
+	} {
+		box := s.box(t)
+		cmd := s.features.Command(Sleep)
+		cmd.Mounts = mounts
+		if err := box.Start(within(t), cmd); err == nil {
+			t.Errorf("Start with %s succeeded", name)
+		}
+		if err := box.Destroy("test"); err != nil {
+			t.Errorf("Destroy after %s: %v", name, err)
+		}
+	}
+}
+
 func testMountEarly(t *testing.T, s *suite) {
 	box := s.box(t)
 	mount(t, box, mounted(t), "/var/task")
