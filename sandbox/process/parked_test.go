@@ -116,6 +116,32 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
+// What waits, the command and what it starts take no processor away from who wakes them;
+// their priority is everybody's.
+func TestCommandsGiveWay(t *testing.T) {
+	sb, err := newDriver(t).Create(t.Context(), testSpec())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid := sb.(*box).command.pid
+	check := func(when string) {
+		t.Helper()
+		if attr, err := unix.SchedGetAttr(pid, 0); err != nil || attr.Policy != unix.SCHED_BATCH || attr.Nice != 0 {
+			t.Errorf("%s: %+v, %v", when, attr, err)
+		}
+	}
+	check("parked")
+	child := `(cut -d' ' -f41 /proc/self/stat); read line` // the policy of a grandchild
+	if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", child}, Env: []string{"PATH=/bin:/usr/bin"}, Socket: true}); err != nil {
+		t.Fatal(err)
+	}
+	out := make([]byte, 16)
+	if n, err := sb.Output().Read(out); err != nil || string(out[:n]) != fmt.Sprintln(unix.SCHED_BATCH) {
+		t.Errorf("a child has policy %q, %v", out[:n], err)
+	}
+	check("running")
+}
+
 // A late mount has the attributes of every other.
 func TestMountAttributes(t *testing.T) {
 	code := t.TempDir()
