@@ -123,23 +123,16 @@ func TestCommandsGiveWay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pid := sb.(*box).command.pid
-	check := func(when string) {
-		t.Helper()
-		if attr, err := unix.SchedGetAttr(pid, 0); err != nil || attr.Policy != unix.SCHED_BATCH || attr.Nice != 0 {
-			t.Errorf("%s: %+v, %v", when, attr, err)
-		}
+	if attr, err := unix.SchedGetAttr(sb.(*box).command.pid, 0); err != nil || attr.Policy != unix.SCHED_BATCH || attr.Nice != 0 {
+		t.Errorf("parked: %+v, %v", attr, err)
 	}
-	check("parked")
-	child := `(cut -d' ' -f41 /proc/self/stat); read line` // the policy of a grandchild
-	if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", child}, Env: []string{"PATH=/bin:/usr/bin"}, Socket: true}); err != nil {
+	policies := `cut -d' ' -f41 /proc/$$/stat; (cut -d' ' -f41 /proc/self/stat)` // its own, and a child's
+	if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", policies}, Env: []string{"PATH=/bin:/usr/bin"}}); err != nil {
 		t.Fatal(err)
 	}
-	out := make([]byte, 16)
-	if n, err := sb.Output().Read(out); err != nil || string(out[:n]) != fmt.Sprintln(unix.SCHED_BATCH) {
-		t.Errorf("a child has policy %q, %v", out[:n], err)
+	if out, want := <-drain(sb), strings.Repeat(fmt.Sprintln(unix.SCHED_BATCH), 2); out != want {
+		t.Errorf("the command and its child have the policies %q", out)
 	}
-	check("running")
 }
 
 // A late mount has the attributes of every other.
