@@ -88,9 +88,6 @@ func measurePeers(ctx context.Context, m *measurement) error {
 		}
 		sides = append(sides, contender{side: side, target: p.Target("warm"), pid: p.Child.PID()})
 	}
-	if err := m.season(ctx, sides, peerShapes[1].Connections); err != nil {
-		return err
-	}
 	return m.rounds(ctx, func(round int) error {
 		for i, shape := range peerShapes {
 			if err := m.beside(ctx, warmCase("node", shape), shape, sides, round, round+i); err != nil {
@@ -104,8 +101,7 @@ func measurePeers(ctx context.Context, m *measurement) error {
 func peersSection(r *record.Record) report.Section {
 	s := report.Section{Title: "Warm calls beside other platforms", Text: `The same Node handler in each. serverless-offline and
 Hearth get the same call of Lambda's Invoke URL; workerd and Google's functions framework serve the handler at a path. None of the peers
-has a sandbox for a process, a time limit that kills, or logs by invocation. As in the section before, each side got as many calls as all others before the
-first round, 2,000 for each of the 16 connections.`}
+has a sandbox for a process, a time limit that kills, or logs by invocation.`}
 	where := under(r, peersIsolation)
 	one, many := warmCase("node", peerShapes[0]), warmCase("node", peerShapes[1])
 	s.Figures = append(s.Figures, report.Figure{What: "warm p50, 1 connection: serverless-offline's as a multiple of Hearth's",
