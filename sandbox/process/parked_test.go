@@ -116,25 +116,6 @@ func TestStartErrors(t *testing.T) {
 	}
 }
 
-// What waits, the command and what it starts take no processor away from who wakes them;
-// their priority is everybody's.
-func TestCommandsGiveWay(t *testing.T) {
-	sb, err := newDriver(t).Create(t.Context(), testSpec())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if attr, err := unix.SchedGetAttr(sb.(*box).command.pid, 0); err != nil || attr.Policy != unix.SCHED_BATCH || attr.Nice != 0 {
-		t.Errorf("parked: %+v, %v", attr, err)
-	}
-	policies := `cut -d' ' -f41 /proc/$$/stat; (cut -d' ' -f41 /proc/self/stat)` // its own, and a child's
-	if err := sb.Start(t.Context(), sandbox.Command{Args: []string{"/bin/sh", "-c", policies}, Env: []string{"PATH=/bin:/usr/bin"}}); err != nil {
-		t.Fatal(err)
-	}
-	if out, want := <-drain(sb), strings.Repeat(fmt.Sprintln(unix.SCHED_BATCH), 2); out != want {
-		t.Errorf("the command and its child have the policies %q", out)
-	}
-}
-
 // A late mount has the attributes of every other.
 func TestMountAttributes(t *testing.T) {
 	code := t.TempDir()

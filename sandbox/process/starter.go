@@ -144,21 +144,12 @@ func (b *box) startStarter(in doors, files, pids int) (err error) {
 	return err
 }
 
-// giveWay keeps the process, and all that it starts, from taking the processor away from
-// whoever wakes it. Hearth then hands over all the events that it has before one of them
-// is looked at, in place of changing processes for each. Its share of the processors is as
-// before, and so is its priority, 0.
-func (s *script) giveWay() {
-	s.add("set the scheduling policy", unix.SYS_SCHED_SETSCHEDULER, 0, unix.SCHED_BATCH, pin(s, new(int32)))
-}
-
 // confine makes the process one of the sandbox's, as it will be for good. free is its
 // lowest free descriptor.
 func (s *script) confine(b *box, free, files, pids int) {
 	s.add("setsid", unix.SYS_SETSID)
 	s.outOfMemoryFirst(free)
 	s.limits(resourceLimits(files, pids))
-	s.giveWay()
 	s.dropPrivileges(b.slot.uid)
 	s.seccomp(b.d.filter)
 	s.unblockSignals()
