@@ -31,8 +31,8 @@ func findEntrypoint(p plan, dir string) (inside, reason string) {
 			return "", "Handler is no path in the package: " + name
 		}
 		inside = taskDir + "/" + name
-		info, err := os.Stat(filepath.Join(dir, name))
-		if err != nil || !info.Mode().IsRegular() {
+		info := regular(filepath.Join(dir, name))
+		if info == nil {
 			return "", "Couldn't find the executable of the handler: " + inside
 		}
 		return inside, unexecutable(info, inside)
@@ -42,7 +42,7 @@ func findEntrypoint(p plan, dir string) (inside, reason string) {
 			if place.host == "" {
 				continue
 			}
-			if info, err := os.Stat(place.host + name); err == nil && info.Mode().IsRegular() {
+			if info := regular(place.host + name); info != nil {
 				return place.inside + name, unexecutable(info, place.inside+name)
 			}
 		}
@@ -70,9 +70,14 @@ func (p plan) wrapper() string {
 	return taskDir + "/" + name
 }
 
-func isFile(path string) bool {
+// regular returns the regular file at the path, or where a link there leads; nil where
+// there is none.
+func regular(path string) os.FileInfo {
 	info, err := os.Stat(path)
-	return err == nil && info.Mode().IsRegular()
+	if err != nil || !info.Mode().IsRegular() {
+		return nil
+	}
+	return info
 }
 
 // unexecutable says that a file cannot be executed; "" where it can.

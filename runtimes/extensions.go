@@ -45,7 +45,7 @@ func externalExtensions(layers string) ([]string, error) {
 	}
 	var names []string
 	for _, entry := range entries {
-		if isFile(layers + "/extensions/" + entry.Name()) {
+		if regular(layers+"/extensions/"+entry.Name()) != nil {
 			names = append(names, entry.Name())
 		}
 	}
