@@ -16,7 +16,7 @@ import (
 // (deadlines work); the second blocks, as programs expect of an inherited
 // descriptor. The caller closes both.
 func New() (net.Conn, *os.File, error) {
-	ours, theirs, err := Files()
+	ours, theirs, err := files()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -44,8 +44,8 @@ func Conn(ours *os.File) (net.Conn, error) {
 	return guarded, nil
 }
 
-// Files returns both ends as they are: close-on-exec, and blocking.
-func Files() (ours, theirs *os.File, err error) {
+// files returns both ends as they are: close-on-exec, and blocking.
+func files() (ours, theirs *os.File, err error) {
 	// Darwin has no SOCK_CLOEXEC, so the fork lock keeps a concurrent fork from
 	// inheriting the pair.
 	syscall.ForkLock.RLock()

@@ -48,7 +48,7 @@ func TestDescriptorsAreRefused(t *testing.T) {
 // Where descriptors cannot be refused, a connection on which one holds the reader
 // up can be closed all the same.
 func TestCloseEndsAWait(t *testing.T) {
-	file, theirs, err := Files()
+	file, theirs, err := files()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -360,6 +360,7 @@ func (d *Driver) build(ctx context.Context, b *box, k kind, beside bool) (err er
 	if b.tmp, err = d.tmp.get(ctx, k.tmpMB); err != nil {
 		return err
 	}
+	// Never in house itself: its thread is among the sandbox's mounts by then.
 	furnish := sync.OnceValue(func() error { return b.furnish(k) })
 	if beside && len(d.setups) == 1 { // else what is beside has no CPU either
 		furnish = promise(furnish)
